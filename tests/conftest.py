@@ -1,0 +1,15 @@
+"""Settings that all tests share: a clean environment, and property tests that a busy machine cannot fail."""
+
+import pytest
+from hypothesis import settings
+
+# A deadline per example would test the machine, not the code; each test has its time limit anyway.
+settings.register_profile("tenuto", deadline=None, print_blob=True)
+settings.load_profile("tenuto")
+
+
+@pytest.fixture(autouse=True)
+def no_ambient_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps tests away from a store that the developer's own environment points to."""
+    for name in ("TENUTO_STORE", "REDIS_HOST", "REDIS_PORT", "REDIS_URL", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
