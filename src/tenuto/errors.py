@@ -16,7 +16,8 @@ from typing import Any, Protocol
 def _restore(
     kind: type["TenutoError"], args: tuple[object, ...], attributes: dict[str, Any]
 ) -> "TenutoError":
-    error = kind.__new__(kind)
+    # Past the class's own `__init__`, to the built-in one; OSError, alone, takes its arguments in `__new__`.
+    error = kind.__new__(kind, *args)
     super(TenutoError, error).__init__(*args)
     error.__dict__.update(attributes)
     return error

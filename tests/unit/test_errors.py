@@ -109,4 +109,5 @@ def test_store_errors_are_caught_together_and_apart_from_others() -> None:
 
 def test_every_error_says_what_it_means() -> None:
     # Given every class of the hierarchy, then each has a docstring of its own
-    assert [kind.__name__ for kind in [TenutoError, *KINDS] if not vars(kind).get("__doc__")] == []
+    hierarchy: list[type[TenutoError]] = [TenutoError, *KINDS]
+    assert [name(kind) for kind in hierarchy if not vars(kind).get("__doc__")] == []
