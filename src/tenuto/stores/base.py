@@ -1,0 +1,451 @@
+"""The store contract: where the truth lives, in prose and types.
+
+Three small contracts, kept together by one engine: `Store` (tasks), `Limits` (what tasks share), `Blobs` (large
+values). Engines: `memory` (the reference model), `sqlite`, later `redis` and `postgres`. One conformance suite and
+one stateful property test run against all of them; where an engine and `memory` differ, the engine is wrong.
+
+What every engine keeps:
+
+ 1. **Transitions.** The functions of `tasks.transitions` say what becomes of a task. A transition and its event are
+    written in one transaction. Final states change only by an explicit retry.
+ 2. **Fencing.** No report under a stale hold is accepted: id, attempt and nonce are compared together.
+ 3. **No lost wake-up.** A wait is checked under the lock that stores it. What ends a task and what that means for
+    others (edges, waits, goal) is one transaction.
+ 4. **Time.** The engine's clock: injected, and never behind the latest instant that was stored. Hints are only
+    hints: they may be lost, doubled or late. `next_due` and polling are the truth.
+ 5. **Order.** Bands; inside a band fair share between owners; inside an owner priority, then age (`tasks.fairness`).
+    The engine is work-conserving: a claim leaves no slot empty while a claimable task remains, except that it
+    *parks* at most `MOST_PARKED` tasks behind full limits in one go and then says `more`.
+ 6. **Cost.** A verb costs O(its batch), never O(history). Transactions stay short.
+ 7. **Purge** takes whole trees, some time after the root ended, once no task of the tree is active. It leaves nothing
+    but idempotency keys, which have their own time to live.
+
+A batch is transport: each item answers for itself. An exception means that nothing of the batch is known to have
+happened; repeating it is safe (ids, idempotency keys, message keys, holds and request numbers make every verb
+idempotent).
+
+**Limits.** A running task holds a slot of each of its keys. A claim that meets a key without room (slots or rate)
+parks the task behind the first such key (`task.gate`) and consumes nothing. Every claim begins with putting back, for
+each key that has room again, the best parked tasks of its agents (priority, then age), as many as there is room: so
+room is never kept from those who could use it by a task that nobody claims. A rate that is used up has its next instant in
+`next_due`; freed slots are hinted to the agents of parked tasks. A key without a definition limits nothing. Retries
+and waits give slots back and take them again at the next claim. A gate is no transition and has no event.
+
+**Ends.** When a task reaches a final state, in the same transaction: its slots are freed (unless its worker still has
+to let go), tasks that wait for it are woken, its out-edges are decided, and a goal whose last node ended gets its
+outcome. A cancelled or expired task takes every unfinished descendant with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from tenuto.tasks.clock import Millis
+from tenuto.tasks.event import Event, EventKind
+from tenuto.tasks.goal import Goal, Tree
+from tenuto.tasks.lease import Hold, Lease
+from tenuto.tasks.limits import Limit
+from tenuto.tasks.outcome import Answer, Outcome, Record, Recorded, Step
+from tenuto.tasks.schedules import Schedule
+from tenuto.tasks.signal import Delivery, Message, Signal
+from tenuto.tasks.states import State
+from tenuto.tasks.task import Kind, Task
+
+__all__ = [
+    "MOST_MESSAGES",
+    "MOST_PARKED",
+    "AgentLoad",
+    "Blobs",
+    "Claim",
+    "Delivered",
+    "EventPage",
+    "Exchange",
+    "Exchanged",
+    "Hint",
+    "LimitUse",
+    "Limits",
+    "Renewal",
+    "Store",
+    "Submission",
+    "Submitted",
+    "Swept",
+    "TaskFilter",
+    "TaskPage",
+    "TimeToLive",
+    "Verdict",
+    "Why",
+    "WorkerInfo",
+]
+
+MOST_PARKED = 256
+"""Tasks that one claim parks behind full limits before it answers with `more`."""
+
+MOST_MESSAGES = 10_000
+"""Messages in one task's inbox that were not consumed; a further one is refused."""
+
+DAY: Millis = 86_400_000
+
+
+# -- submit ------------------------------------------------------------------------------------------------
+
+
+class Verdict(StrEnum):
+    """What became of a submitted tree."""
+
+    CREATED = "created"
+    EXISTING = "existing"
+    """the same id, idempotency key or unique key was there already, with equal content (for unique: with any)"""
+    CONFLICT = "conflict"
+    """the same id or idempotency key was there already, with other content; nothing was stored"""
+    REFUSED = "refused"
+    """the tree itself cannot be accepted; nothing was stored"""
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """The answer to one submitted tree."""
+
+    task_id: str
+    """of the root: the stored one where one existed"""
+    verdict: Verdict
+    detail: str = ""
+    """one sentence when CONFLICT or REFUSED"""
+    nodes: dict[str, str] = {}
+    """of a goal: task id by node id"""
+
+
+Submitted = Sequence[Submission]
+
+
+# -- commit and claim --------------------------------------------------------------------------------------
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What a worker would like to run."""
+
+    agents: tuple[str, ...]
+    slots: int
+    """at most this many tasks"""
+    lease: Millis
+    """how long each is held"""
+    roots: tuple[str, ...] = ()
+    """only tasks of these trees; empty: of any"""
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """One request of a worker: what it finished, what it wants."""
+
+    worker: str
+    """the worker's incarnation: unique per start"""
+    number: int
+    """counts the requests of this incarnation from 1; a repeat gets the answer that the first one got"""
+    outcomes: tuple[Outcome, ...] = ()
+    claim: Claim | None = None
+
+
+class Exchanged(msgspec.Struct, frozen=True):
+    """The answer to an `Exchange`. Outcomes are committed before tasks are claimed."""
+
+    answers: tuple[Answer, ...]
+    """for each outcome"""
+    leases: tuple[Lease, ...]
+    more: bool
+    """the claim stopped early: ask again at once"""
+    next_due: Millis | None
+    """when the next timer of this store is due: whoever reaches it sweeps"""
+    now: Millis
+    """the engine's clock"""
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A worker's presence: for people, and for `why`. No decision reads it."""
+
+    id: str
+    agents: tuple[str, ...] = ()
+    slots: int = 0
+    busy: int = 0
+    host: str = ""
+    pid: int = 0
+    started_at: Millis = 0
+    seen_at: Millis = 0
+    """set by the store"""
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """The answer for one renewed lease."""
+
+    held: bool
+    """False: lost or cancelled; the worker stops the task at once"""
+    paused: bool = False
+    messages: tuple[Message, ...] = ()
+    """the inbox"""
+
+
+# -- signal, sweep -----------------------------------------------------------------------------------------
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """The answer to a signal."""
+
+    delivery: Delivery
+    detail: str = ""
+    """one sentence unless ACCEPTED"""
+
+
+class TimeToLive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long trees are kept after their root ended, by its final state; milliseconds."""
+
+    done: Millis = 30 * DAY
+    failed: Millis = 30 * DAY
+    cancelled: Millis = 30 * DAY
+    keys: Millis = 30 * DAY
+    """idempotency keys, from submission on"""
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """What a sweep did."""
+
+    changed: int
+    """timers handled: leases, delays, waits, deadlines, rates, schedules"""
+    fired: int
+    """tasks submitted by schedules"""
+    purged: int
+    """trees removed"""
+    more: bool
+    """`limit` was reached: sweep again"""
+    next_due: Millis | None
+
+
+# -- reads -------------------------------------------------------------------------------------------------
+
+
+class TaskFilter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which tasks a list shows; every given field must hold."""
+
+    states: tuple[State, ...] = ()
+    agent: str | None = None
+    owner: str | None = None
+    root: str | None = None
+    parent: str | None = None
+    tag: str | None = None
+    kind: Kind | None = None
+    roots_only: bool = False
+
+
+class TaskPage(msgspec.Struct, frozen=True):
+    """A page of a list, newest first."""
+
+    tasks: tuple[Task, ...]
+    cursor: str | None
+    """give it to read on; None at the end"""
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """A page of a feed, oldest first."""
+
+    events: tuple[Event, ...]
+    cursor: str
+    """give it to read on, also when there were no events; it is never invalidated by reading"""
+
+
+class AgentLoad(msgspec.Struct, frozen=True):
+    """What waits for and runs under one agent name."""
+
+    agent: str
+    ready: int
+    running: int
+    other: int
+    """blocked, scheduled, waiting, paused"""
+    workers: int
+    """live workers that serve it"""
+
+
+class LimitUse(msgspec.Struct, frozen=True):
+    """A limit and how much of it is used."""
+
+    limit: Limit
+    used: int
+    """slots held now"""
+    parked: int
+    """ready tasks that it holds back"""
+    next_at: Millis
+    """the first instant at which its rate allows a claim; 0 without a rate"""
+
+
+class Why(msgspec.Struct, frozen=True):
+    """Why a task does not run."""
+
+    task_id: str
+    state: State
+    because: tuple[str, ...]
+    """sentences, the deciding one first"""
+    until: Millis | None = None
+    """when time alone will change that"""
+
+
+# -- hints -------------------------------------------------------------------------------------------------
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """Something was committed that somebody may wait for. May be lost, doubled, late, or about nothing."""
+
+    ready: frozenset[str] = frozenset()
+    """agents that have new claimable tasks"""
+    tasks: frozenset[str] | None = frozenset()
+    """tasks that ended, were paused or got a message; None: unknown ones"""
+
+
+class Blobs(Protocol):
+    """Large values, stored once per tree under the hash of their content. They arrive with the commit that refers to
+    them, and leave with their tree."""
+
+    async def blob(self, root: str, key: str) -> bytes | None:
+        """The value stored for the tree `root` under `key`."""
+
+
+class Limits(Protocol):
+    """What tasks share: limits by key, weights by owner."""
+
+    async def put_limit(self, limit: Limit) -> None:
+        """Defines or replaces; what was used up so far stays used up."""
+
+    async def drop_limit(self, key: str) -> bool:
+        """Removes the definition, and puts back every task parked behind it; False when there was none."""
+
+    async def limits(self) -> Sequence[LimitUse]:
+        """All limits, by key."""
+
+    async def put_weight(self, owner: str, weight: float) -> None:
+        """An owner's share relative to the others, 0.001 to 1000; 1 unless said."""
+
+
+class Store(Limits, Blobs, Protocol):
+    """The store. Every method may be called from any thread and any event loop."""
+
+    url: str
+    """how it was opened, without secrets"""
+
+    async def open(self) -> None:
+        """Connects and brings the schema up to date. Idempotent. Raises a `StoreError` that says what to do."""
+
+    async def close(self) -> None:
+        """Ends what was begun, then disconnects. Idempotent."""
+
+    # writing
+
+    async def submit(self, trees: Sequence[Tree], *, connection: Any = None) -> Submitted:
+        """Stores trees, each whole or not at all.
+
+        Same id, or same (owner, idempotency key): EXISTING when the content is equal, else CONFLICT; a tree earlier in
+        the same batch counts as stored, except that a *new* id used twice in one batch is REFUSED for the later one.
+        Unique keys: EXISTING names the task that holds the key. A node has its own id when that is free, else
+        `<goal>.<node>`. Refused trees (`goal.check_tree`) change nothing.
+
+        `connection`: on SQLite and PostgreSQL, the caller's own connection with an open transaction: the trees exist
+        when and only when the caller commits. No hint is sent then.
+        """
+
+    async def commit_and_claim(self, exchange: Exchange) -> Exchanged:
+        """Commits outcomes and claims the next tasks, in one round trip.
+
+        ACCEPTED: applied. ALREADY: the task's latest hold is this one, and it has reported before. STALE: any other
+        hold; where the task was cancelled or expired under this hold, its slots are freed now. INVALID: unknown task,
+        a DONE without result, RETRY or FAILED without error, WAIT without wait.
+        """
+
+    async def renew(self, worker: WorkerInfo, holds: Sequence[Hold], lease: Millis) -> Sequence[Renewal]:
+        """Extends leases to `lease` milliseconds from now, and notes the worker's presence."""
+
+    async def record(self, records: Sequence[Record], lease: Millis) -> Sequence[Recorded]:
+        """Appends to journals, with children, events and consumed messages, and extends the leases.
+
+        A step whose key is recorded already as DONE or FAILED is left as it is; STARTED may become DONE or FAILED. A
+        child whose id exists is left as it is. Steps reset `failures`. Records of one task are applied in order.
+        INVALID: a child that cannot be accepted; nothing of that record is stored, and `detail` says why.
+        """
+
+    async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:
+        """Runs `work(connection)` in a write transaction of the engine and records `step`, with the JSON that `work`
+        returned as its value, in the same transaction. Engines without SQL raise `InvalidInput`. What `work` raises is
+        raised to the caller, and nothing is stored."""
+
+    async def signal(self, signals: Sequence[Signal]) -> Sequence[Delivered]:
+        """Applies directives and stores messages, in order. See `SignalKind` for each.
+
+        CANCEL of a final task: FINISHED. PAUSE and RESUME reach every unfinished descendant; ALREADY when the task
+        itself has the flag already. RETRY: a task in DONE starts over with an empty journal; FAILED or CANCELLED
+        goes on with the journal it has unless `fresh`. A goal: `goal.revivable`; REFUSED when nothing can be revived.
+        A node whose goal is final: REFUSED (retry the goal). A node of an unfinished goal, when it failed: it and what
+        was skipped for it. A unique key that another task holds now: REFUSED. RESOLVE: the step must be STARTED and the
+        task not RUNNING, else REFUSED; `done` (with `value`) and `fail` (with `value` as message) settle it, `retry`
+        removes it; a pause that waited for it is lifted. Messages to final tasks: FINISHED.
+        """
+
+    async def sweep(self, limit: int, ttl: TimeToLive) -> Swept:
+        """Does what time brings, at most `limit` items: leases that ended, delays, waits, deadlines, rates, schedules,
+        purge. Several sweepers are harmless."""
+
+    async def put_schedule(self, schedule: Schedule) -> Schedule:
+        """Creates or replaces by name. `next_at` is kept when rule and zone did not change, else counted from now."""
+
+    async def delete_schedule(self, name: str) -> bool:
+        """False when there is none."""
+
+    async def purge(self, before: Millis, states: Sequence[State] = (), limit: int = 1_000) -> int:
+        """Removes trees whose root ended before `before`, whatever their time to live, at most `limit`; how many."""
+
+    # reading
+
+    async def task(self, task_id: str) -> Task | None:
+        """One task or goal."""
+
+    async def tasks_by_id(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
+        """Those of `task_ids` that exist."""
+
+    async def tasks(self, where: TaskFilter, cursor: str | None = None, limit: int = 100) -> TaskPage:
+        """A page of the list, newest first."""
+
+    async def goal(self, goal_id: str) -> Goal | None:
+        """A goal with its nodes and edges; None when there is no such goal."""
+
+    async def journal(self, task_id: str) -> Sequence[Step]:
+        """The steps of the present epoch, in the order in which they were first recorded."""
+
+    async def inbox(self, task_id: str) -> Sequence[Message]:
+        """The messages that were not consumed, in order."""
+
+    async def events(
+        self,
+        after: str | None = None,
+        *,
+        task_id: str | None = None,
+        root: str | None = None,
+        owner: str | None = None,
+        kinds: Sequence[EventKind] = (),
+        limit: int = 1_000,
+    ) -> EventPage:
+        """A page of the feed after the cursor `after` (None: from the beginning; "now": from the latest on)."""
+
+    async def schedules(self) -> Sequence[Schedule]:
+        """All schedules, by name."""
+
+    async def agents(self) -> Sequence[AgentLoad]:
+        """Every agent that has unfinished tasks or live workers, by name."""
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """Workers seen in the last minute."""
+
+    async def stats(self) -> Mapping[State, int]:
+        """How many tasks are in each state; goals not counted."""
+
+    async def why(self, task_id: str) -> Why | None:
+        """Why a task does not run, in sentences."""
+
+    # hints
+
+    def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
+        """Calls `listener`, from any thread, soon after commits of this and other processes; returns how to stop.
+        Listeners must be quick and must not raise."""

@@ -1,0 +1,51 @@
+"""What a waiting task waits for.
+
+A wait names *topics*: a named event, the answer to a deferred call, the end of another task or goal (a child
+is one). The first two have come when a message with that topic lies in the inbox, the last when that task is
+final, or unknown. Time is the one exception: `until` ends any wait. A wait is checked under the same lock that
+stores it, so whatever has already happened ends it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tenuto.tasks.clock import Millis
+
+__all__ = ["Wait", "answer_topic", "event_topic", "task_topic"]
+
+
+class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition on a task's inbox and the clock."""
+
+    on: tuple[str, ...] = ()
+    """topics"""
+    need: int = 1
+    """how many of `on` must have come (all: `len(on)`, any: 1, the first k: k)"""
+    until: Millis | None = None
+    """the instant at which the wait ends whatever has arrived"""
+    people: bool = False
+    """waits for a person or an outside system: the task's total time limit stands still"""
+
+    def met_by(self, topics: Iterable[str], now: Millis) -> bool:
+        """Whether the wait is over, given the topics that have come."""
+        if self.until is not None and now >= self.until:
+            return True
+        return bool(self.on) and len(set(self.on).intersection(topics)) >= min(self.need, len(set(self.on)))
+
+
+def event_topic(name: str) -> str:
+    """A named event, sent by anyone."""
+    return f"event:{name}"
+
+
+def answer_topic(call_id: str) -> str:
+    """The answer to deferred work or to a request for approval."""
+    return f"answer:{call_id}"
+
+
+def task_topic(task_id: str) -> str:
+    """The end of a task or goal, in any way."""
+    return f"task:{task_id}"
