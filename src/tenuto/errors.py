@@ -13,9 +13,7 @@ What a task's own code raises is not in here: it is kept with the attempt, and r
 from typing import Any, Protocol
 
 
-def _restore(
-    kind: type["TenutoError"], args: tuple[object, ...], attributes: dict[str, Any]
-) -> "TenutoError":
+def _restore(kind: type["TenutoError"], args: tuple[object, ...], attributes: dict[str, Any]) -> "TenutoError":
     # Past the class's own `__init__`, to the built-in one; OSError, alone, takes its arguments in `__new__`.
     error = kind.__new__(kind, *args)
     super(TenutoError, error).__init__(*args)

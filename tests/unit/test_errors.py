@@ -91,9 +91,7 @@ def test_an_error_raised_in_a_worker_process_reaches_its_caller() -> None:
     ],
     ids=name,
 )
-def test_code_that_knows_only_the_wider_error_catches_ours(
-    kind: type[TenutoError], base: type[Exception]
-) -> None:
+def test_code_that_knows_only_the_wider_error_catches_ours(kind: type[TenutoError], base: type[Exception]) -> None:
     # When one of our errors is raised, then a handler for the wider error gets it
     with pytest.raises(base, match="Task 'task-1'"):
         raise example(kind)

@@ -163,9 +163,5 @@ def _read_errors(source: IO[bytes], kept: list[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    own = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name in _KEPT_VARIABLES
-    }
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _KEPT_VARIABLES}
     return {**own, **_VARIABLES}

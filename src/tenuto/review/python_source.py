@@ -230,10 +230,7 @@ def _count(lines: list[str], documentation: set[int], strings: set[int]) -> tupl
 
 def _covered(nodes: Iterable[ast.expr]) -> set[int]:
     return {
-        number
-        for node in nodes
-        if node.end_lineno is not None
-        for number in range(node.lineno, node.end_lineno + 1)
+        number for node in nodes if node.end_lineno is not None for number in range(node.lineno, node.end_lineno + 1)
     }
 
 

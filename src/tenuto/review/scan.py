@@ -23,8 +23,33 @@ FILE_LIMIT = 200_000
 
 _IS_TOOLS = "Directories of tools, environments and caches are not entered"
 _TOOL_DIRECTORIES = frozenset(
-    ".git .hg .svn .jj .bzr .tenuto .venv venv .tox .nox .eggs node_modules bower_components __pycache__ .mypy_cache"
-    " .ruff_cache .pytest_cache .hypothesis .cache .gradle .idea .vs .terraform .direnv .ipynb_checkpoints".split()
+    [
+        ".git",
+        ".hg",
+        ".svn",
+        ".jj",
+        ".bzr",
+        ".tenuto",
+        ".venv",
+        "venv",
+        ".tox",
+        ".nox",
+        ".eggs",
+        "node_modules",
+        "bower_components",
+        "__pycache__",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".pytest_cache",
+        ".hypothesis",
+        ".cache",
+        ".gradle",
+        ".idea",
+        ".vs",
+        ".terraform",
+        ".direnv",
+        ".ipynb_checkpoints",
+    ]
 )
 # Both files are signs that a directory is not source, agreed on by tools: bford.info/cachedir, and PEP 405.
 _TOOL_SIGNS = frozenset({"CACHEDIR.TAG", "pyvenv.cfg"})
@@ -53,9 +78,7 @@ def scan_tree(root: Path, *, file_limit: int = FILE_LIMIT, git_seconds: float = 
     modules = [
         join(package.directory, file.name) for package in packages for file in package.files if is_python(file.name)
     ]
-    regular = {
-        package.directory for package in packages if any(_is_package_file(file.name) for file in package.files)
-    }
+    regular = {package.directory for package in packages if any(_is_package_file(file.name) for file in package.files)}
     return Scan(
         name=to_text(root.name) or str(root),
         listed_by="walk" if note else "git",

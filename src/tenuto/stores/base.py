@@ -27,8 +27,8 @@ idempotent).
 **Limits.** A running task holds a slot of each of its keys. A claim that meets a key without room (slots or rate)
 parks the task behind the first such key (`task.gate`) and consumes nothing. Every claim begins with putting back, for
 each key that has room again, the best parked tasks of its agents (priority, then age), as many as there is room: so
-room is never kept from those who could use it by a task that nobody claims. A rate that is used up has its next instant in
-`next_due`; freed slots are hinted to the agents of parked tasks. A key without a definition limits nothing. Retries
+room is never kept from those who could use it by a task that nobody claims. A rate that is used up has its next
+instant in `next_due`; freed slots are hinted to the agents of parked tasks. A key without a definition limits nothing. Retries
 and waits give slots back and take them again at the next claim. A gate is no transition and has no event.
 
 **Ends.** When a task reaches a final state, in the same transaction: its slots are freed (unless its worker still has

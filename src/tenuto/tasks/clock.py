@@ -46,14 +46,11 @@ def instant(value: float | datetime, field: str) -> Millis:
 
     Raises `InvalidInput`, naming `field`, for a naive datetime or a time outside 1970 to 9999.
     """
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise InvalidInput(f"{field} has no time zone: give an aware datetime, such as datetime.now(UTC)")
-        seconds = value.timestamp()
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    else:
+    if isinstance(value, bool) or not isinstance(value, int | float | datetime):
         raise InvalidInput(f"{field} must be an aware datetime or Unix seconds, not {type(value).__name__}")
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise InvalidInput(f"{field} has no time zone: give an aware datetime, such as datetime.now(UTC)")
+    seconds = value.timestamp() if isinstance(value, datetime) else float(value)
     if not math.isfinite(seconds) or seconds < 0 or seconds * 1000 > LATEST:
         raise InvalidInput(f"{field} must lie between 1970 and 9999, not {value!r}")
     return round(seconds * 1000)

@@ -111,7 +111,7 @@ def edge_fate(when: When, source: State) -> Fate:
     """What an edge's source being in state `source` means for the edge."""
     if source not in FINAL:
         return Fate.OPEN
-    if when is When.FINISHED or when == source:
+    if when is When.FINISHED or when.value == source.value:
         return Fate.MET
     return Fate.NEVER
 
@@ -195,9 +195,7 @@ def outcome_of(nodes: Mapping[str, Task], edges: Sequence[Edge]) -> tuple[State,
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         return State.FAILED, f"node {failed[0]} failed{why}{more}"
     cancelled = [
-        name
-        for name in _unhandled(nodes, edges, State.CANCELLED)
-        if not nodes[name].reason.startswith(SKIPPED)
+        name for name in _unhandled(nodes, edges, State.CANCELLED) if not nodes[name].reason.startswith(SKIPPED)
     ]
     if cancelled:
         return State.CANCELLED, f"node {cancelled[0]} was cancelled"

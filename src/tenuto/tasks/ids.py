@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import threading
 import time
 
 from tenuto.errors import InvalidInput
@@ -19,7 +20,9 @@ __all__ = ["LONGEST_NAME", "check_id", "check_name", "child_id", "new_id", "node
 LONGEST_NAME = 255
 """Characters in an id, a name, a key or a tag."""
 
-_last: tuple[int, int] = (0, 0)
+_last = [0, 0]
+_lock = threading.Lock()
+os.register_at_fork(after_in_child=lambda: _last.__setitem__(slice(None), [0, 0]))
 
 
 def new_id(prefix: str = "task") -> str:
@@ -27,14 +30,14 @@ def new_id(prefix: str = "task") -> str:
 
     The 74 bits after the time are a counter that starts at random each millisecond (RFC 9562, 6.2, method 2).
     """
-    global _last
-    now = time.time_ns() // 1_000_000
-    then, count = _last
-    if now > then:
-        count = int.from_bytes(os.urandom(9), "big")  # 72 bits: never overflows the 74 in one millisecond
-    else:
-        now, count = then, count + 1
-    _last = (now, count)
+    with _lock:
+        now = time.time_ns() // 1_000_000
+        then, count = _last
+        if now > then:
+            count = int.from_bytes(os.urandom(9), "big")  # 72 bits: never overflows the 74 in one millisecond
+        else:
+            now, count = then, count + 1
+        _last[:] = now, count
     high = (now << 16) | 0x7000 | (count >> 62)
     low = (0b10 << 62) | (count & 0x3FFF_FFFF_FFFF_FFFF)
     text = f"{high:016x}{low:016x}"

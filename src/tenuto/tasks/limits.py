@@ -63,7 +63,7 @@ class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
         if not self.rate or slots == 0:
             return slots
         spare = now - (tat - (self.burst - 1) * self.interval)
-        return min(slots, min(self.burst, math.floor(spare / self.interval) + 1)) if spare >= 0 else 0
+        return min(slots, self.burst, math.floor(spare / self.interval) + 1) if spare >= 0 else 0
 
     def taken(self, tat: float, now: Millis) -> float:
         """The theoretical arrival time after a claim at `now`."""

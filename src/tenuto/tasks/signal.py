@@ -30,7 +30,7 @@ class SignalKind(StrEnum):
     ELEVATE = "elevate"
     """data: the new priority"""
     RETRY = "retry"
-    """a finished task runs again; a failed goal goes on from where it failed. data: {"fresh": true} forgets the journal"""
+    """a finished task runs again, a failed goal from where it failed. data: {"fresh": true} forgets the journal"""
     RESOLVE = "resolve"
     """decides about a step whose outcome is unknown. data: {"key", "how": done|retry|fail, "value"?}"""
     STEER = "steer"
@@ -39,34 +39,6 @@ class SignalKind(StrEnum):
     """the result of deferred work, or of a request for approval"""
     EVENT = "event"
     """a named event"""
-
-
-DIRECTIVES", "Delivery", "Message", "Signal", "SignalKind"]
-
-
-class SignalKind(StrEnum):
-    """What a signal asks for."""
-
-    CANCEL = "cancel"
-    """the task and every descendant end as cancelled"""
-    PAUSE = "pause"
-    """the task and every descendant are not claimed; a running one stops at its next step"""
-    RESUME = "resume"
-    """undoes PAUSE on the task and every descendant"""
-    ELEVATE = "elevate"
-    """data: the new priority"""
-    RETRY = "retry"
-    """a finished task runs again; a failed goal goes on from where it failed. data: {"fresh": true} forgets the journal"""
-    RESOLVE = "resolve"
-    """decides about a step whose outcome is unknown. data: {"key", "how": done|retry|fail, "value"?}"""
-    STEER = "steer"
-    DROP = "drop"
-    ANSWER = "answer"
-    EVENT = "event"
-    CHILD = "child"
-    """sent by the store: a child ended. data: {"task", "state", "result"?, "error"?}"""
-    TASK = "task"
-    """sent by the store: a watched task ended. data: as CHILD"""
 
 
 DIRECTIVES = frozenset(

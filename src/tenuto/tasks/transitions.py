@@ -95,9 +95,7 @@ def _moved(
 
 def _ended(task: Task, now: Millis, state: State, kind: EventKind, data: dict[str, Any], **changes: Any) -> Change:
     changes.setdefault("lease_until", None)
-    return _moved(
-        task, now, state, kind, data, finished_at=now, wait=None, unmet=0, gate="", paused=False, **changes
-    )
+    return _moved(task, now, state, kind, data, finished_at=now, wait=None, unmet=0, gate="", paused=False, **changes)
 
 
 # -- beginning ---------------------------------------------------------------------------------------------
@@ -117,9 +115,7 @@ def admit(
     late = spec.run_at is not None and spec.run_at > now
     state = State.BLOCKED if unmet else State.SCHEDULED if late else State.READY
     fields = asdict(spec) | {"id": task_id}
-    task = Task(
-        **fields, root=root, parent=parent, node=node, state=state, unmet=unmet, created_at=now, since=now
-    )
+    task = Task(**fields, root=root, parent=parent, node=node, state=state, unmet=unmet, created_at=now, since=now)
     return _told(task, now, EventKind.CREATED, {"state": state.value})
 
 
@@ -144,9 +140,7 @@ def meet(task: Task, now: Millis) -> Change:
     """The last open dependency of a BLOCKED task was met."""
     late = task.run_at is not None and task.run_at > now
     if late:
-        return _moved(
-            task, now, State.SCHEDULED, EventKind.SCHEDULED, {"due": task.run_at}, unmet=0
-        )
+        return _moved(task, now, State.SCHEDULED, EventKind.SCHEDULED, {"due": task.run_at}, unmet=0)
     return _moved(task, now, State.READY, EventKind.READY, {"why": "dependencies met"}, unmet=0)
 
 
@@ -242,9 +236,7 @@ def lose(task: Task, now: Millis) -> Change:
     """The lease ended without a word: RUNNING to READY, or to FAILED when it happened `MOST_LOSSES` times."""
     losses = task.losses + 1
     if losses >= MOST_LOSSES:
-        error = ErrorRecord(
-            "LeaseLost", f"its worker vanished {losses} times while it ran; the last was {task.worker}"
-        )
+        error = ErrorRecord("LeaseLost", f"its worker vanished {losses} times while it ran; the last was {task.worker}")
         return fail(replace(task, losses=losses), now, error)
     data = {"worker": task.worker, "losses": losses}
     return _moved(task, now, State.READY, EventKind.LOST, data, losses=losses, lease_until=None)
@@ -261,7 +253,13 @@ def let_go(task: Task) -> Task:
 def cancel(task: Task, now: Millis, reason: str) -> Change:
     """Any state that is not final to CANCELLED, at once. A lease keeps its slots until the worker lets go."""
     return _ended(
-        task, now, State.CANCELLED, EventKind.CANCELLED, {"reason": reason}, reason=reason, lease_until=task.lease_until
+        task,
+        now,
+        State.CANCELLED,
+        EventKind.CANCELLED,
+        {"reason": reason},
+        reason=reason,
+        lease_until=task.lease_until,
     )
 
 
@@ -274,7 +272,14 @@ def expire(task: Task, now: Millis) -> Change:
     told = _dated(error, task, now)
     data = {"error": asdict(told)}
     return _ended(
-        task, now, State.FAILED, EventKind.FAILED, data, error=told, reason=error.message, lease_until=task.lease_until
+        task,
+        now,
+        State.FAILED,
+        EventKind.FAILED,
+        data,
+        error=told,
+        reason=error.message,
+        lease_until=task.lease_until,
     )
 
 
@@ -328,9 +333,7 @@ def revive(task: Task, now: Millis, *, unmet: int = 0, fresh: bool = False) -> C
 def progress(task: Task, now: Millis, fraction: float | None, message: str) -> Change:
     """Sets how far the task is."""
     shown = Progress(fraction, message, now)
-    return _told(
-        replace(task, progress=shown), now, EventKind.PROGRESS, {"fraction": fraction, "message": message}
-    )
+    return _told(replace(task, progress=shown), now, EventKind.PROGRESS, {"fraction": fraction, "message": message})
 
 
 def emit(task: Task, now: Millis, kind: EventKind, data: dict[str, Any]) -> Change:

@@ -58,7 +58,9 @@ def _state(task: Task, facts: Facts, now: Millis) -> list[str]:
         case State.READY:
             return _ready(task, facts)
         case State.RUNNING:
-            return [f"It is running: attempt {task.attempt} on worker {task.worker}, held until {iso(task.due or now)}."]
+            return [
+                f"It is running: attempt {task.attempt} on worker {task.worker}, held until {iso(task.due or now)}."
+            ]
         case State.WAITING if task.kind is Kind.GOAL:
             return [f"It waits for {task.unmet} of its nodes: {_named(facts.needs)}."]
         case State.WAITING:

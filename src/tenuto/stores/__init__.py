@@ -1,0 +1,1 @@
+"""Where the truth lives: one contract (`base`), several engines."""
