@@ -6,9 +6,10 @@ binary, or set aside with the reason.
 
 import os
 import stat
+from collections.abc import Collection
 
-from tenuto.review import languages
 from tenuto.review.filenames import to_path
+from tenuto.review.languages import OTHER_TEXT, Kind, Language, by_first_line, by_name, is_binary_name
 from tenuto.review.tree import LanguageFiles, Package, SkipList, SourceFile
 
 IS_LINK = "Symbolic links are not followed"
@@ -18,13 +19,15 @@ IS_GONE = "Listed by git, but not in the work tree"
 IS_CLOSED = "Could not be opened"
 
 _HEAD = 1024
-_OTHER_TEXT = languages.Language("Other text", "", kind="text")
 
 
 class Census:
-    """What has been counted so far in the tree at `root`, which holds at most `file_limit` files that count."""
+    """What has been counted so far in the tree at `root`, which holds at most `file_limit` files that count.
 
-    def __init__(self, root: str, file_limit: int) -> None:
+    The paths in `apart` are passed over without a word: the report itself, for example.
+    """
+
+    def __init__(self, root: str, file_limit: int, apart: Collection[str] = ()) -> None:
         self.skipped = SkipList()
         self.files = 0
         self.size = 0
@@ -33,11 +36,14 @@ class Census:
         self.directories: set[str] = set()
         self._root = root
         self._limit = file_limit
-        self._languages: dict[str, tuple[languages.Kind, int, int]] = {}
+        self._apart = frozenset(apart)
+        self._languages: dict[str, tuple[Kind, int, int]] = {}
         self._sources: dict[str, list[SourceFile]] = {}
 
     def add(self, path: str) -> bool:
         """Count the file at this path of the tree, and return whether there is room for more."""
+        if path in self._apart:
+            return True
         try:
             status = os.lstat(f"{self._root}/{to_path(path)}")
             if not stat.S_ISREG(status.st_mode):
@@ -68,7 +74,7 @@ class Census:
     def _count(self, path: str, size: int) -> None:
         above, _, name = path.rpartition("/")
         directory = above or "."
-        language = None if languages.is_binary_name(name) else languages.by_name(name) or self._look_into(path)
+        language = None if is_binary_name(name) else by_name(name) or self._look_into(path)
         self.files += 1
         self.size += size
         self.directories.add(directory)
@@ -80,16 +86,16 @@ class Census:
         if language.kind == "code":
             self._sources.setdefault(directory, []).append(SourceFile(name, size))
 
-    def _look_into(self, path: str) -> languages.Language | None:
+    def _look_into(self, path: str) -> Language | None:
         head = read_regular(f"{self._root}/{to_path(path)}", _HEAD)
-        return None if b"\0" in head else languages.by_first_line(head) or _OTHER_TEXT
+        return None if b"\0" in head else by_first_line(head) or OTHER_TEXT
 
 
 def read_regular(path: str, limit: int) -> bytes:
     """Return the first `limit` bytes of a regular file. Raises `OSError`, also for anything but a regular file."""
     # Without O_NONBLOCK, opening a pipe that took the file's place would wait for a writer that never comes.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags), "rb") as file:
+    with os.fdopen(os.open(path, flags), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(0, "Not a regular file any more")
         return file.read(limit)

@@ -97,7 +97,7 @@ def stream(root: Path, *arguments: str, seconds: float) -> Iterator[tuple[GitAns
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     try:
         process = subprocess.Popen(
-            ["git", "--no-pager", "--literal-pathspecs", *settings, *arguments],
+            ["git", "--no-pager", *settings, *arguments],
             cwd=root,
             env=_environment(),
             stdin=subprocess.DEVNULL,

@@ -42,10 +42,7 @@ def parcels(scan: Scan, limit: int = 64) -> list[Parcel]:
     total = sum(_weight(package.files) for package in scan.packages)
     share = max(_SMALLEST_SHARE, 2 * total // limit)
     pieces = [piece for package in scan.packages for piece in _divided(package, share)]
-    if len(pieces) <= limit:
-        groups = [[piece] for piece in pieces]
-    else:
-        groups = list(_joined(pieces, total, limit))
+    groups = [[piece] for piece in pieces] if len(pieces) <= limit else list(_joined(pieces, total, limit))
     return [Parcel(number, group) for number, group in enumerate(groups, start=1)]
 
 

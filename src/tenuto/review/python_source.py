@@ -4,9 +4,9 @@ Nothing is imported or run. A file that does not parse keeps its line counts and
 that of the Python this runs on: a file for a newer Python, or for Python 2, counts as broken here.
 
 What is counted: a function is a `def` or `async def`, at any depth, and a lambda is none; its length runs from the
-`def` line, decorators left out, to its last line. A docstring is asked of a module that holds any statement, of a class,
-and of a function that is not nested in a function, is no overload and no setter. A name is public when neither it nor
-anything around it begins with an underscore.
+`def` line, decorators left out, to its last line. A docstring is asked of a public module that holds any statement, of
+a public class, and of a public function that is not nested in a function and is no overload, override or setter. A name
+is public when neither it nor anything around it begins with an underscore.
 """
 
 import ast
@@ -17,24 +17,11 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tenuto.review.source import (
-    Broken,
-    Documentation,
-    Documented,
-    Function,
-    Import,
-    Lines,
-    Mark,
-    Source,
-    When,
-    mark_in,
-    split_lines,
-)
+from tenuto.review.source import Broken, Documented, Function, Import, Lines, Source, When, split_lines
 
 PARSE_LIMIT = 1024 * 1024
 """Bytes. The tree of a larger file could take some hundred megabytes, so its lines are counted and no more."""
 
-_BOUND_LIMIT = 500
 _FILENAME = "<reviewed>"
 _DOCSTRING_START = re.compile(r"\s*[rRuU]?[\"']")
 
@@ -55,18 +42,16 @@ def read_python(content: bytes, name: str) -> Source:
     """Return what a Python file says, from its bytes and its name. Never raises because of its content."""
     lines = split_lines(_text(content))
     if len(content) > PARSE_LIMIT:
-        reason = f"Larger than {PARSE_LIMIT // 1024} KiB: its lines are counted, but it is not parsed."
+        reason = f"Larger than {PARSE_LIMIT // 1024} KiB: its lines are counted, but it is not parsed"
         return _unparsed(lines, Broken(0, reason))
     try:
-        _expect_no_warnings()
-        module = compile(content, _FILENAME, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        module = _parse(content)
     except SyntaxError as error:
         return _unparsed(lines, Broken(error.lineno or 0, error.msg or "It is not valid Python"))
     except (ValueError, LookupError) as error:
         return _unparsed(lines, Broken(0, str(error) or "It is not valid Python"))
     except (RecursionError, MemoryError):
         return _unparsed(lines, Broken(0, "It is nested too deeply for Python's parser"))
-    assert isinstance(module, ast.Module)
     return _Reader(lines, name).read(module)
 
 
@@ -75,39 +60,31 @@ class _Reader:
 
     def __init__(self, lines: list[str], name: str) -> None:
         self._lines = lines
-        self._is_package = name.startswith("__init__.")
         self._public_name = not name.startswith("_") or name.startswith(("__init__.", "__main__."))
         self._functions: list[Function] = []
         self._classes = 0
         self._imports: list[Import] = []
-        self._bound: set[str] | None = set()
-        self._documented = dict.fromkeys(("modules", "classes", "functions", "public"), Documented())
+        self._documented = Documented()
         self._docstrings: list[ast.Constant] = []
 
     def read(self, module: ast.Module) -> Source:
         place = _Place("", in_function=False, public=self._public_name, when="load")
-        if module.body:
-            self._ask_docstring(module, "modules", public=place.public)
+        self._ask_docstring(module, public=place.public and bool(module.body))
         pending: list[tuple[ast.stmt, _Place]] = [(statement, place) for statement in reversed(module.body)]
         while pending:
             statement, place = pending.pop()
             below = list(self._visit(statement, place))
             pending.extend(reversed(below))
-        lines, marks = self._count_lines(module)
         return Source(
-            lines=lines,
+            lines=self._count_lines(module),
             functions=self._functions,
             classes=self._classes,
-            documentation=Documentation(**self._documented),
+            documentation=self._documented,
             imports=self._imports,
-            bound=None if self._bound is None else sorted(self._bound),
-            marks=marks,
         )
 
     def _visit(self, statement: ast.stmt, place: _Place) -> Iterator[tuple[ast.stmt, _Place]]:
         """Record a statement, and yield the statements inside it with their places."""
-        if self._is_package and not place.prefix:
-            self._bind(statement)
         match statement:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield from self._visit_function(statement, place)
@@ -116,7 +93,7 @@ class _Reader:
             case ast.Import(names=names):
                 self._imports += [Import(alias.name, [], place.when) for alias in names]
             case ast.ImportFrom(module=module, names=names, level=level):
-                taken = [f"{alias.name}={alias.asname}" if alias.asname else alias.name for alias in names]
+                taken = [alias.name for alias in names]
                 self._imports.append(Import("." * level + (module or ""), taken, place.when))
             case ast.If(test=test, body=body, orelse=orelse):
                 when, otherwise = _branches(test, place.when)
@@ -130,8 +107,7 @@ class _Reader:
         length = (function.end_lineno or function.lineno) - function.lineno + 1
         self._functions.append(Function(name, function.lineno, length))
         public = place.public and not function.name.startswith("_") and not place.in_function
-        if not place.in_function and not _shares_docstring(function):
-            self._ask_docstring(function, "functions", public=public)
+        self._ask_docstring(function, public=public and not _shares_docstring(function))
         when: When = "typing" if place.when == "typing" else "later"
         inside = _Place(f"{name}.", in_function=True, public=False, when=when)
         yield from ((inner, inside) for inner in function.body)
@@ -139,42 +115,22 @@ class _Reader:
     def _visit_class(self, definition: ast.ClassDef, place: _Place) -> Iterator[tuple[ast.stmt, _Place]]:
         self._classes += 1
         public = place.public and not definition.name.startswith("_") and not place.in_function
-        self._ask_docstring(definition, "classes", public=public)
+        self._ask_docstring(definition, public=public)
         inside = place._replace(prefix=f"{place.prefix}{definition.name}.", public=public)
         yield from ((inner, inside) for inner in definition.body)
 
-    def _ask_docstring(self, block: _Block, kind: str, *, public: bool) -> None:
+    def _ask_docstring(self, block: _Block, *, public: bool) -> None:
         docstring = _docstring(block)
-        found = Documented(1, 0)
         if docstring is not None:
             self._docstrings.append(docstring)
-            found = Documented(1, 1 if str(docstring.value).strip() else 0)
-        self._documented[kind] += found
         if public:
-            self._documented["public"] += found
+            says_something = docstring is not None and bool(str(docstring.value).strip())
+            self._documented += Documented(1, int(says_something))
 
-    def _bind(self, statement: ast.stmt) -> None:
-        """Keep the names that a statement of an `__init__.py` binds, as far as that can be known without running it."""
-        if self._bound is None:
-            return
-        match statement:
-            case ast.FunctionDef(name="__getattr__") | ast.ImportFrom(names=[ast.alias(name="*")]):
-                self._bound = None
-                return
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                self._bound.add(name)
-            case ast.Import(names=names) | ast.ImportFrom(names=names):
-                self._bound.update(alias.asname or alias.name.partition(".")[0] for alias in names)
-            case _:
-                self._bound.update(_assigned(statement))
-        if len(self._bound) > _BOUND_LIMIT:
-            self._bound = None
-
-    def _count_lines(self, module: ast.Module) -> tuple[Lines, list[Mark]]:
-        documentation = _covered(self._docstrings)
-        # A docstring on the line of its `def` is on a line of code.
-        documentation = {number for number in documentation if number - 1 < len(self._lines)}
+    def _count_lines(self, module: ast.Module) -> Lines:
+        documentation = {number for number in _covered(self._docstrings) if number <= len(self._lines)}
         for docstring in self._docstrings:
+            # A docstring on the line of its `def` is on a line of code.
             if not _DOCSTRING_START.match(self._lines[docstring.lineno - 1]):
                 documentation.discard(docstring.lineno)
         return _count(self._lines, documentation, self._lines_in_strings(module) - documentation)
@@ -189,6 +145,19 @@ class _Reader:
         return _covered(node for node in constants if not isinstance(getattr(node, "value", ""), int | float))
 
 
+def _parse(content: bytes) -> ast.Module:
+    """Parse, without warning the user of a review about the code that is reviewed.
+
+    `warnings.catch_warnings` would change the filters of every thread, so one filter is put in place, once for all. It
+    meets nothing else, because the file name is the parser's word for the module. `filterwarnings` puts a filter that
+    is there already first again, and no second one.
+    """
+    warnings.filterwarnings("ignore", module=re.escape(_FILENAME))
+    module = compile(content, _FILENAME, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    assert isinstance(module, ast.Module)
+    return module
+
+
 def _text(content: bytes) -> str:
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
@@ -197,35 +166,19 @@ def _text(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def _expect_no_warnings() -> None:
-    """Keep the parser from warning the user of a review about the code that is reviewed.
-
-    `warnings.catch_warnings` would change the filters of every thread, so one filter is put in place that meets nothing
-    else, because the file name is the parser's word for the module.
-    """
-    if not any(entry[3] is not None and entry[3].pattern == re.escape(_FILENAME) for entry in _filters()):
-        warnings.filterwarnings("ignore", module=re.escape(_FILENAME))
-
-
 def _unparsed(lines: list[str], broken: Broken) -> Source:
-    counted, marks = _count(lines, set(), set())
-    return Source(lines=counted, marks=marks, broken=broken)
+    return Source(lines=_count(lines, set(), set()), broken=broken)
 
 
-def _count(lines: list[str], documentation: set[int], strings: set[int]) -> tuple[Lines, list[Mark]]:
+def _count(lines: list[str], documentation: set[int], strings: set[int]) -> Lines:
     comment = blank = 0
-    marks: list[Mark] = []
     for number, line in enumerate(lines, start=1):
         stripped = line.strip()
         if not stripped:
             blank += 1
         elif number in documentation or (stripped[0] == "#" and number not in strings):
             comment += 1
-        if "#" in line and number not in strings:
-            mark = mark_in(line, number, ("#",))
-            if mark is not None:
-                marks.append(mark)
-    return Lines(len(lines) - comment - blank, comment, blank), marks
+    return Lines(len(lines) - comment - blank, comment, blank)
 
 
 def _covered(nodes: Iterable[ast.expr]) -> set[int]:
@@ -255,7 +208,8 @@ def _branches(test: ast.expr, when: When) -> tuple[When, When]:
         case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
             return "typing", when
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return tuple(reversed(_branches(operand, when)))
+            body, otherwise = _branches(operand, when)
+            return otherwise, body
         case ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()]):
             return "later", when
     return when, when
@@ -264,16 +218,3 @@ def _branches(test: ast.expr, when: When) -> tuple[When, When]:
 def _shares_docstring(function: _Callable) -> bool:
     names = (getattr(decorator, "attr", getattr(decorator, "id", "")) for decorator in function.decorator_list)
     return not {"overload", "override", "setter", "deleter"}.isdisjoint(names)
-
-
-def _assigned(statement: ast.stmt) -> Iterator[str]:
-    targets: list[ast.expr] = []
-    match statement:
-        case ast.Assign(targets=several):
-            targets = several
-        case ast.AnnAssign(target=target) | ast.AugAssign(target=target) | ast.For(target=target):
-            targets = [target]
-        case ast.With(items=items):
-            targets = [item.optional_vars for item in items if item.optional_vars is not None]
-    for target in targets:
-        yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))

@@ -10,6 +10,7 @@ source files alone, by a name and a size for each, and the number of files has a
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from tenuto.errors import InvalidInput
@@ -19,44 +20,25 @@ from tenuto.review.filenames import join, to_path, to_text
 from tenuto.review.module_names import SUFFIXES, first_names, is_python
 from tenuto.review.tree import Scan
 
-FILE_LIMIT = 200_000
+FILE_LIMIT = 100_000
+"""Files. What a review hands from task to task stays well below the limit of a stored value."""
 
 _IS_TOOLS = "Directories of tools, environments and caches are not entered"
-_TOOL_DIRECTORIES = frozenset(
-    [
-        ".git",
-        ".hg",
-        ".svn",
-        ".jj",
-        ".bzr",
-        ".tenuto",
-        ".venv",
-        "venv",
-        ".tox",
-        ".nox",
-        ".eggs",
-        "node_modules",
-        "bower_components",
-        "__pycache__",
-        ".mypy_cache",
-        ".ruff_cache",
-        ".pytest_cache",
-        ".hypothesis",
-        ".cache",
-        ".gradle",
-        ".idea",
-        ".vs",
-        ".terraform",
-        ".direnv",
-        ".ipynb_checkpoints",
-    ]
+_TOOL_DIRECTORY_NAMES = (
+    ".git .hg .svn .jj .bzr .tenuto",
+    ".venv venv .tox .nox .eggs .direnv node_modules bower_components",
+    "__pycache__ .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache .gradle .ipynb_checkpoints",
+    ".idea .vs .terraform",
 )
+_TOOL_DIRECTORIES = frozenset(name for group in _TOOL_DIRECTORY_NAMES for name in group.split())
 # Both files are signs that a directory is not source, agreed on by tools: bford.info/cachedir, and PEP 405.
 _TOOL_SIGNS = frozenset({"CACHEDIR.TAG", "pyvenv.cfg"})
 
 
-def scan_tree(root: Path, *, file_limit: int = FILE_LIMIT, git_seconds: float = 120.0) -> Scan:
-    """Return what the tree at `root` consists of.
+def scan_tree(
+    root: Path, *, apart: Collection[str] = (), file_limit: int = FILE_LIMIT, git_seconds: float = 120.0
+) -> Scan:
+    """Return what the tree at `root` consists of, without the paths in `apart`.
 
     At most `file_limit` files are counted, and git is given at most `git_seconds` for its list. Raises `InvalidInput`
     when `root` is not a directory that can be listed.
@@ -67,11 +49,11 @@ def scan_tree(root: Path, *, file_limit: int = FILE_LIMIT, git_seconds: float = 
     except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
         reason = getattr(error, "strerror", None) or str(error)
         sentence = f"Cannot review {root}: {reason}. Name a directory that can be listed."
-        raise InvalidInput(sentence, field="path") from None
-    census = Census(str(root), file_limit)
+        raise InvalidInput(sentence) from None
+    census = Census(str(root), file_limit, apart)
     note = _why_not_git(root, git_seconds) or _list_with_git(root, census, git_seconds)
     if note:
-        census = Census(str(root), file_limit)
+        census = Census(str(root), file_limit, apart)
         _walk(str(root), census)
     packages = census.packages()
     prefix = _python_prefix(root)
