@@ -25,11 +25,12 @@ happened; repeating it is safe (ids, idempotency keys, message keys, holds and r
 idempotent).
 
 **Limits.** A running task holds a slot of each of its keys. A claim that meets a key without room (slots or rate)
-parks the task behind the first such key (`task.gate`) and consumes nothing. Every claim begins with putting back, for
-each key that has room again, the best parked tasks of its agents (priority, then age), as many as there is room: so
-room is never kept from those who could use it by a task that nobody claims. A rate that is used up has its next
-instant in `next_due`; freed slots are hinted to the agents of parked tasks. A key without a definition limits nothing. Retries
-and waits give slots back and take them again at the next claim. A gate is no transition and has no event.
+parks the task behind the first such key (`task.gate`) and consumes nothing. When a key has room again (a slot was given
+back, an instant of its rate has come, its definition changed), the next claim or sweep puts back the best parked tasks
+(priority, then age): for each agent as many as there is room, so that room is never kept from those who could use it
+for a task that nobody claims. A rate that is used up has its next instant in `next_due`; slots given back are hinted to
+the agents of parked tasks. A key without a definition limits nothing. Retries and waits give slots back and take them
+again at the next claim. A gate is no transition and has no event.
 
 **Ends.** When a task reaches a final state, in the same transaction: its slots are freed (unless its worker still has
 to let go), tasks that wait for it are woken, its out-edges are decided, and a goal whose last node ended gets its
@@ -131,8 +132,6 @@ class Claim(msgspec.Struct, frozen=True):
     """at most this many tasks"""
     lease: Millis
     """how long each is held"""
-    roots: tuple[str, ...] = ()
-    """only tasks of these trees; empty: of any"""
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -342,7 +341,7 @@ class Store(Limits, Blobs, Protocol):
         Same id, or same (owner, idempotency key): EXISTING when the content is equal, else CONFLICT; a tree earlier in
         the same batch counts as stored, except that a *new* id used twice in one batch is REFUSED for the later one.
         Unique keys: EXISTING names the task that holds the key. A node has its own id when that is free, else
-        `<goal>.<node>`. Refused trees (`goal.check_tree`) change nothing.
+        `<goal>.<node>`. Idempotency and unique keys belong to roots. Refused trees (`goal.check_tree`) change nothing.
 
         `connection`: on SQLite and PostgreSQL, the caller's own connection with an open transaction: the trees exist
         when and only when the caller commits. No hint is sent then.

@@ -58,6 +58,6 @@ def instant(value: float | datetime, field: str) -> Millis:
 
 def iso(at: Millis) -> str:
     """`at` as ISO 8601 in UTC: whole seconds where they are whole, else milliseconds."""
-    moment = datetime.fromtimestamp(at / 1000, UTC)
+    moment = datetime.fromtimestamp(at // 1000, UTC).replace(microsecond=at % 1000 * 1000)
     spec = "seconds" if at % 1000 == 0 else "milliseconds"
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")

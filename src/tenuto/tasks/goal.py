@@ -28,7 +28,7 @@ from graphlib import CycleError, TopologicalSorter
 import msgspec
 
 from tenuto.errors import InvalidInput
-from tenuto.tasks.ids import check_id, check_name
+from tenuto.tasks.ids import check_id
 from tenuto.tasks.limits import Limit
 from tenuto.tasks.states import FINAL, State
 from tenuto.tasks.task import Kind, Task, TaskSpec, same_content
@@ -119,7 +119,7 @@ def edge_fate(when: When, source: State) -> Fate:
 def check_tree(tree: Tree) -> None:
     """Raises `InvalidInput` with one sentence when `tree` cannot be accepted whatever is stored already."""
     root = tree.root
-    check_name(root.id, "id")
+    check_id(root.id)
     root.check()
     for limit in tree.limits:
         limit.check()
@@ -139,6 +139,8 @@ def check_tree(tree: Tree) -> None:
         node.check()
         if not node.agent:
             raise InvalidInput(f"goal {root.id!r}: node {node.id!r} names no agent")
+        if node.idempotency_key is not None or node.unique is not None:
+            raise InvalidInput(f"goal {root.id!r}: node {node.id!r} has a key of its own: only the goal can have one")
         if node.id in names:
             raise InvalidInput(f"goal {root.id!r} has two nodes {node.id!r}")
         names.add(node.id)

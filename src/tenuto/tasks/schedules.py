@@ -52,6 +52,7 @@ class Schedule(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     every: Millis | None = None
     """instead of `cron`: an interval, whole seconds in milliseconds, counted from `anchor`"""
     anchor: Millis = 0
+    """a whole second: it becomes part of ids"""
     catch_up: CatchUp = CatchUp.LATEST
     paused: bool = False
     next_at: Millis | None = None
@@ -68,6 +69,8 @@ class Schedule(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             raise InvalidInput(f"schedule {self.name!r} needs either a cron expression or an interval")
         if self.every is not None and (self.every < 1_000 or self.every % 1_000 or self.every > 3_155_760_000_000):
             raise InvalidInput(f"schedule {self.name!r}: an interval is a whole number of seconds, at least 1")
+        if self.anchor % 1_000 or not 0 <= self.anchor <= LATEST:
+            raise InvalidInput(f"schedule {self.name!r}: anchor must be a whole second between 1970 and 9999")
         if not self.task.agent:
             raise InvalidInput(f"schedule {self.name!r} names no agent")
         self.task.check()

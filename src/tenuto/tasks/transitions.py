@@ -26,7 +26,8 @@ Invariants, which hold before and after every function (the property tests hold 
  1. `seq` rises by exactly one with every event.
  2. RUNNING implies a lease: `lease_until` is set. Otherwise it is set only on a task that was cancelled or expired
     while it ran, until its worker lets go: the limit slots are held exactly while `lease_until` is set.
- 3. `attempt` never falls. A nonce is only compared together with its attempt.
+ 3. `attempt` never falls. A nonce is only compared together with its attempt; 0 means that the lease ended without a
+    report, so that a late one finds no hold to match.
  4. Final states are left only by `revive`, which raises `run`.
  5. `finished_at` is set exactly in final states; `wait` exactly in WAITING of a task; `result` only in DONE.
  6. `failures` counts failed attempts in a row, `losses` leases that ended without a word; neither counts releases.
@@ -51,17 +52,23 @@ __all__ = [
     "admit",
     "cancel",
     "claim",
+    "closer",
     "elevate",
     "emit",
     "expire",
     "fail",
+    "farther",
     "finish",
+    "hold",
     "let_go",
     "lose",
     "meet",
+    "more",
     "open_goal",
+    "park",
     "pause",
     "progress",
+    "recorded",
     "release",
     "resume",
     "retry",
@@ -216,6 +223,21 @@ def suspend(task: Task, now: Millis, wait: Wait, missing: int) -> Change:
     )
 
 
+def closer(task: Task) -> Task:
+    """One thing less that it waits for, and still something left."""
+    return replace(task, unmet=task.unmet - 1)
+
+
+def farther(task: Task) -> Task:
+    """A BLOCKED task's dependency, met before, is open again: its node was asked to run once more."""
+    return replace(task, unmet=task.unmet + 1)
+
+
+def more(goal: Task, nodes: int) -> Task:
+    """A running goal has `nodes` more to wait for: they were asked to run again."""
+    return replace(goal, unmet=goal.unmet + nodes)
+
+
 def wake(task: Task, now: Millis, why: str) -> Change:
     """WAITING to READY. Time spent waiting for people is given back to the total time limit."""
     expires = task.expires_at
@@ -237,14 +259,29 @@ def lose(task: Task, now: Millis) -> Change:
     losses = task.losses + 1
     if losses >= MOST_LOSSES:
         error = ErrorRecord("LeaseLost", f"its worker vanished {losses} times while it ran; the last was {task.worker}")
-        return fail(replace(task, losses=losses), now, error)
+        return fail(replace(task, losses=losses, nonce=0), now, error)
     data = {"worker": task.worker, "losses": losses}
-    return _moved(task, now, State.READY, EventKind.LOST, data, losses=losses, lease_until=None)
+    return _moved(task, now, State.READY, EventKind.LOST, data, losses=losses, lease_until=None, nonce=0)
+
+
+def hold(task: Task, until: Millis) -> Task:
+    """A RUNNING task's lease is extended."""
+    return replace(task, lease_until=until)
+
+
+def recorded(task: Task, steps: int) -> Task:
+    """Its journal has grown by `steps`: it gets ahead, so failures in a row begin anew."""
+    return replace(task, steps=task.steps + steps, failures=0)
+
+
+def park(task: Task, key: str) -> Task:
+    """A READY task goes behind a limit without room; an empty `key` puts it back."""
+    return replace(task, gate=key)
 
 
 def let_go(task: Task) -> Task:
     """The worker of a task that ended under it has acknowledged, or its lease is over: the slots are free."""
-    return replace(task, lease_until=None)
+    return replace(task, lease_until=None, nonce=0)
 
 
 # -- directives --------------------------------------------------------------------------------------------
