@@ -246,7 +246,7 @@ CASES = {
     "pause": Case(transitions.pause(ready(), NOW + 5, "wait"), ready(), {"seq", "paused", "reason"}),
     "elevate": Case(transitions.elevate(ready(), NOW + 5, 9), ready(), {"seq", "priority"}),
     "cancel": Case(transitions.cancel(ready(), NOW + 5, "no"), ready(), moved("finished_at", "reason")),
-    "lose": Case(transitions.lose(running(), NOW + 5), running(), moved("lease_until", "losses")),
+    "lose": Case(transitions.lose(running(), NOW + 5), running(), moved("lease_until", "losses", "nonce")),
 }
 
 

@@ -1,0 +1,182 @@
+"""Values: what can be stored, comes back the same; what cannot is refused by the name of its type."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenuto.errors import TooLarge, Unstorable
+from tenuto.tasks.values import LARGE_VALUE, LARGEST_VALUE, decode, digest, encode, is_blob, to_blob
+
+
+@dataclass
+class Point:
+    x: int
+    y: float = 0.5
+
+
+class Line(msgspec.Struct):
+    start: Point
+    tags: tuple[str, ...] = ()
+
+
+class Order(pydantic.BaseModel):
+    number: int
+    at: datetime
+    lines: list[str] = []
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_whatever_json_can_express_comes_back_the_same(value: Any) -> None:
+    back = decode(encode(value, "the payload"))
+    assert back == value
+    assert encode(back, "the payload") == encode(value, "the payload")
+
+
+def test_text_keeps_every_character_and_a_number_every_digit() -> None:
+    assert decode(encode(2**80, "the payload")) == 2**80
+    for text in ("a\x00b", "\u2028", "名前", "🙂", "\x1b[31m", '"\\'):
+        assert decode(encode({"text": text}, "the payload")) == {"text": text}
+
+
+@pytest.mark.parametrize(
+    ("value", "type"),
+    [
+        (Point(1, 2.5), Point),
+        (Line(Point(1), ("a",)), Line),
+        (Order(number=7, at=datetime(2025, 6, 1, tzinfo=UTC), lines=["a"]), Order),
+        ([Point(1), Point(2)], list[Point]),
+        ({"a": Point(1)}, dict[str, Point]),
+        (datetime(2025, 6, 1, 12, 30, tzinfo=UTC), datetime),
+        (UUID(int=5), UUID),
+        (Colour.RED, Colour),
+        (b"\x00\xff", bytes),
+        ((1, "a"), tuple[int, str]),
+        ({1, 2}, set[int]),
+        (None, None),
+    ],
+)
+def test_typed_values_come_back_as_their_type(value: Any, type: Any) -> None:
+    assert decode(encode(value, "the payload"), type) == value
+
+
+def test_models_inside_other_values_are_stored_too() -> None:
+    order = Order(number=7, at=datetime(2025, 6, 1, tzinfo=UTC))
+    assert decode(encode({"orders": [order]}, "the payload"))["orders"][0]["number"] == 7
+
+
+def test_json_has_no_nan_and_no_infinities() -> None:
+    assert decode(encode([math.nan, math.inf, -math.inf], "the payload")) == [None, None, None]
+
+
+class Opaque:
+    pass
+
+
+def cyclic() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+def deep() -> list[Any]:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (Opaque(), "Opaque"),
+        ({"a": [Opaque()]}, "Opaque"),
+        (Opaque, "type"),
+        (lambda: None, "function"),
+        (cyclic(), "contains itself"),
+        ({Point: 1}, "the payload of task-1"),
+        ("\ud800", "the payload of task-1"),
+        (object(), "object"),
+        (Order, "the payload of task-1"),
+    ],
+)
+def test_what_has_no_json_form_is_refused_with_one_sentence(value: Any, said: str) -> None:
+    with pytest.raises(Unstorable, match=said) as refused:
+        encode(value, "the payload of task-1")
+    assert "the payload of task-1" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_deep_nesting_is_refused_and_not_a_crash() -> None:
+    with pytest.raises(Unstorable, match="nested too deeply"):
+        encode(deep(), "the payload")
+
+
+def test_a_value_above_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
+    at_limit = "x" * (LARGEST_VALUE - 2)
+    assert len(encode(at_limit, "the payload")) == LARGEST_VALUE
+    with pytest.raises(TooLarge, match=r"the payload is 16,777,217 bytes .* object store"):
+        encode(at_limit + "x", "the payload")
+
+
+@pytest.mark.parametrize(("data", "type"), [(b'{"x":"a"}', Point), (b"{}", Order), (b'"a"', int), (b"[1", list[int])])
+def test_a_stored_value_that_does_not_fit_is_named(data: bytes, type: Any) -> None:
+    with pytest.raises(Unstorable, match="does not fit"):
+        decode(data, type)
+
+
+def test_large_values_are_stored_apart_and_small_ones_not() -> None:
+    small, large = b'"' + b"x" * (LARGE_VALUE - 3) + b'"', b'"' + b"x" * (LARGE_VALUE - 2) + b'"'
+    assert to_blob(small) == (small, None)
+    reference, key = to_blob(large)
+    assert key == digest(large)
+    assert is_blob(reference) == key
+    assert msgspec.json.decode(reference) == {"$blob": key}
+
+
+def test_a_value_that_looks_like_a_reference_cannot_be_mistaken_for_one() -> None:
+    forged = encode({"$blob": "0" * 40}, "the payload")
+    assert is_blob(forged) == "0" * 40
+    reference, key = to_blob(forged)
+    assert key == digest(forged)
+    assert is_blob(reference) == key != "0" * 40
+
+
+@given(JSON)
+def test_no_other_value_is_taken_for_a_reference(value: Any) -> None:
+    data = encode(value, "the payload")
+    stored, key = to_blob(data)
+    assert (is_blob(stored) is None) == (key is None)
+    assert stored == data or key is not None
+
+
+def test_equal_content_has_one_hash() -> None:
+    assert digest(b"a") == digest(b"a") != digest(b"b")
+    assert len(digest(b"")) == 40
+    assert dataclasses.is_dataclass(Point)
