@@ -233,6 +233,19 @@ class TaskFilter(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: Kind | None = None
     roots_only: bool = False
 
+    def matches(self, task: Task) -> bool:
+        """Whether the list shows `task`."""
+        return (
+            (not self.states or task.state in self.states)
+            and self.agent in (None, task.agent)
+            and self.owner in (None, task.owner)
+            and self.root in (None, task.root)
+            and self.parent in (None, task.parent)
+            and (self.tag is None or self.tag in task.tags)
+            and self.kind in (None, task.kind)
+            and (not self.roots_only or task.id == task.root)
+        )
+
 
 class TaskPage(msgspec.Struct, frozen=True):
     """A page of a list, newest first."""
