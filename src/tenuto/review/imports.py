@@ -35,6 +35,8 @@ class Resolver:
         loaded: set[tuple[int, int]] = set()
         late: set[tuple[int, int]] = set()
         for path, entries in imports.items():
+            if path.endswith(".pyi"):  # a stub is never loaded
+                continue
             source = self._number[path]
             for entry in entries:
                 kind = loaded if entry.when == "load" else late
