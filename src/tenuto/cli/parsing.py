@@ -38,7 +38,7 @@ def seconds(text: str, option: str) -> float:
 
 
 def instant(text: str, option: str) -> datetime:
-    """A point in time: ISO 8601, in UTC unless it names a zone, or `+5m`, five minutes from now. Raises `InvalidInput`."""
+    """A point in time: ISO 8601 (UTC unless it names a zone), or `+5m` from now. Raises `InvalidInput`."""
     if text.startswith("+"):
         return datetime.now(UTC) + timedelta(seconds=seconds(text[1:], option))
     try:

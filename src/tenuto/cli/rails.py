@@ -9,8 +9,8 @@
     ●        report
 
 Pure: names and edges in, rows of text out. A rail is an edge on its way down to its target. Rails of one target run
-beside each other and meet above it; where that would be too wide, they meet as early as they can; where that is too
-wide as well, there is no drawing, and the caller writes a list.
+beside each other and meet above it, so that a line never suggests an edge that is not there. Where that would be too
+wide there is no drawing, and the caller writes a list.
 """
 
 from __future__ import annotations
@@ -73,16 +73,13 @@ def layers_of(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[li
 
 def draw(layers: Sequence[Sequence[str]], edges: Sequence[tuple[str, str]], widest: int) -> list[Row] | None:
     """The rows of the drawing, or None when it needs more than `widest` rails."""
-    return _Drawing(layers, edges, widest, eager=False).rows() or _Drawing(layers, edges, widest, eager=True).rows()
+    return _Drawing(layers, edges, widest).rows()
 
 
 class _Drawing:
-    def __init__(
-        self, layers: Sequence[Sequence[str]], edges: Sequence[tuple[str, str]], widest: int, *, eager: bool
-    ) -> None:
+    def __init__(self, layers: Sequence[Sequence[str]], edges: Sequence[tuple[str, str]], widest: int) -> None:
         self.layers = layers
         self.widest = widest
-        self.eager = eager
         order = {name: at for at, name in enumerate(name for layer in layers for name in layer)}
         self.targets: dict[str, list[str]] = {name: [] for name in order}
         for source, target in edges:
@@ -131,19 +128,13 @@ class _Drawing:
     def _branch(self, node: str, column: int) -> None:
         """Sends the node's out-edges on their way."""
         self.rails[column] = None
-        joined, fresh = set[int](), list[str]()
-        for target in self.targets[node]:
-            if self.eager and target in self.rails:
-                joined.add(self.rails.index(target))
-            else:
-                fresh.append(target)
         started = set[int]()
-        for target in fresh:
+        for target in self.targets[node]:
             at = column if self.rails[column] is None else self._free(column)
             self.rails[at] = target
             started.add(at)
-        if joined or len(started) > 1:
-            self._connect(column, up={column, *joined}, down={*joined, *started})
+        if len(started) > 1:
+            self._connect(column, up={column}, down=started)
         while self.rails and self.rails[-1] is None:
             self.rails.pop()
 

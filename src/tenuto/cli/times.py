@@ -16,10 +16,10 @@ def span(length: Millis) -> str:
     length = max(length, 0)
     if length < 1_000:
         return f"{length} ms"
-    if length < 9_950:
-        return f"{length / 1_000:.1f} s"
-    if length < 59_500:
-        return f"{round(length / 1_000)} s"
+    if length < 10_000:
+        return f"{length // 100 / 10} s"
+    if length < 60_000:
+        return f"{length // 1_000} s"
     for (unit, size), (lower, part) in pairwise(_UNITS):
         if length >= size:
             whole, rest = divmod(length, size)
