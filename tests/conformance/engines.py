@@ -1,0 +1,35 @@
+"""The engines that the conformance suite runs against. A new engine is added here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenuto.stores.base import Store
+from tenuto.stores.memory import MemoryStore
+from tenuto.tasks.clock import Millis
+
+__all__ = ["ENGINES", "Clock", "Engine"]
+
+Clock = Callable[[], Millis]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How a store of one engine is made, and what it can do."""
+
+    name: str
+    make: Callable[[Path, Clock], Store]
+    """a store in the folder, with this clock; not opened yet. The same folder again is the same content"""
+    durable: bool
+    """content outlives the store object, and several stores may share it"""
+    sql: bool
+    """has `transact` and takes trees inside the caller's own transaction"""
+
+
+def _memory(folder: Path, clock: Clock) -> Store:
+    return MemoryStore(clock=clock)
+
+
+ENGINES = {engine.name: engine for engine in (Engine("memory", _memory, durable=False, sql=False),)}
