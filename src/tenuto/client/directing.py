@@ -1,0 +1,162 @@
+"""Directing tasks: stop, pause, retry, steer, answer, resolve.
+
+A directive takes effect before the verb returns. Each is safe to repeat. Unknown ids raise `NotFound`; acting on a
+task that has ended raises `AlreadyFinished` with its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from tenuto.client.connection import Connection
+from tenuto.client.reading import unknown
+from tenuto.errors import AlreadyFinished, Conflict, InvalidInput
+from tenuto.stores.base import TaskFilter
+from tenuto.tasks.signal import Delivery, Signal, SignalKind
+from tenuto.tasks.states import State
+from tenuto.tasks.task import Task
+from tenuto.tasks.values import decode, encode
+from tenuto.tasks.waits import answer_topic, event_topic
+
+__all__ = ["Directing"]
+
+_PAGE = 500
+
+
+class Directing(Connection):
+    """The verbs that send signals."""
+
+    async def cancel_task(self, task_id: str, reason: str | None = None) -> None:
+        """Ends a task or goal as cancelled, and every descendant with it; a running one is interrupted."""
+        await self._send(Signal(task_id, SignalKind.CANCEL, reason=reason))
+
+    async def cancel_goal(self, goal_id: str, reason: str | None = None) -> None:
+        """Ends a goal and all its unfinished tasks as cancelled."""
+        await self.cancel_task(goal_id, reason)
+
+    async def pause_task(self, task_id: str, reason: str | None = None) -> None:
+        """Holds a task or goal with its descendants: not claimed; a running one stops at its next step."""
+        await self._send(Signal(task_id, SignalKind.PAUSE, reason=reason))
+
+    async def resume_task(self, task_id: str) -> None:
+        """Undoes `pause_task`, or a pause that the engine itself has set."""
+        await self._send(Signal(task_id, SignalKind.RESUME))
+
+    async def elevate_task(self, task_id: str, priority: int) -> None:
+        """Gives a task and its unfinished descendants another priority; larger first."""
+        await self._send(Signal(task_id, SignalKind.ELEVATE, data=priority))
+
+    async def retry_task(self, task_id: str, *, fresh: bool = False) -> None:
+        """Lets a finished task run again, a failed goal from where it failed.
+
+        A task that failed or was cancelled goes on with the steps it has recorded; `fresh` forgets them.
+        Raises `Conflict` when it has not ended, or nothing of it can be retried.
+        """
+        await self._send(Signal(task_id, SignalKind.RETRY, data={"fresh": fresh}))
+
+    async def retry_goal(self, goal_id: str, *, fresh: bool = False) -> None:
+        """Lets a failed goal go on from where it failed; what is done stays done."""
+        await self.retry_task(goal_id, fresh=fresh)
+
+    async def retry_failed(
+        self, *, agent: str | None = None, owner_id: str | None = None, tag: str | None = None, fresh: bool = False
+    ) -> int:
+        """Replays the dead letters: every failed task that fits, or its goal where that has failed with it.
+
+        Returns how many tasks and goals run again.
+        """
+        store = await self._ready()
+        where = TaskFilter(states=(State.FAILED,), agent=agent, owner=owner_id, tag=tag)
+        count, cursor, seen = 0, None, set[str]()
+        while True:
+            page = await store.tasks(where, cursor, _PAGE)
+            targets = [each for each in dict.fromkeys(map(_dead_letter, page.tasks)) if each not in seen]
+            seen.update(targets)
+            again = [Signal(target, SignalKind.RETRY, data={"fresh": fresh}) for target in targets]
+            answers = await store.signal(again) if again else ()
+            count += sum(answer.delivery is Delivery.ACCEPTED for answer in answers)
+            cursor = page.cursor
+            if cursor is None:
+                return count
+
+    async def steer_task(self, task_id: str, messages: str | Mapping[str, Any] | Sequence[Any]) -> None:
+        """Puts messages before a task's next turn, in order. A task that ends first reports them as not applied."""
+        single = isinstance(messages, str | Mapping)
+        several: Sequence[Any] = [messages] if single else messages  # type: ignore[assignment]
+        if not several:
+            raise InvalidInput("messages is empty: there is nothing to steer with")
+        signals = [Signal(task_id, SignalKind.STEER, data=_plain(each, "a steering message")) for each in several]
+        await self._send(*signals)
+
+    async def send_event(self, task_id: str, name: str, data: Any = None, *, key: str | None = None) -> bool:
+        """Sends a named event to a task, which receives it with `ctx.wait_event(name)`, also when it comes early.
+
+        key: sent twice under one key it is stored once. Returns False when it was there already.
+        """
+        plain = _plain(data, f"the data of event {name!r}")
+        return await self._send(Signal(task_id, SignalKind.EVENT, event_topic(name), plain, key))
+
+    async def complete_deferred_tool(self, task_id: str, tool_call_id: str, result: Any = None) -> bool:
+        """Delivers the result of work that a task has deferred and waits for with `ctx.wait_answer(tool_call_id)`.
+
+        An answer may arrive before the task waits for it. The first answer to a call counts: returns False when there
+        was one already.
+        """
+        plain = _plain(result, f"the result of call {tool_call_id!r}")
+        return await self._answer(task_id, tool_call_id, plain)
+
+    async def approve(self, task_id: str, tool_call_id: str, note: str | None = None) -> bool:
+        """Approves what a task asks for: the answer is `{"approved": True, "note": note}`. False: decided before."""
+        return await self._answer(task_id, tool_call_id, {"approved": True, "note": note})
+
+    async def reject(self, task_id: str, tool_call_id: str, note: str | None = None) -> bool:
+        """Rejects what a task asks for: the answer is `{"approved": False, "note": note}`. False: decided before."""
+        return await self._answer(task_id, tool_call_id, {"approved": False, "note": note})
+
+    async def resolve_step(
+        self, task_id: str, key: str, how: Literal["done", "retry", "fail"], value: Any = None
+    ) -> None:
+        """Decides about a step that may run only once and whose outcome is unknown.
+
+        key: as the error and the journal show it. how: `done`, with its result as `value`; `retry`, it did not
+        happen; `fail`, with a message as `value`. The task goes on at once.
+        """
+        if how not in ("done", "retry", "fail"):
+            raise InvalidInput(f"how must be 'done', 'retry' or 'fail', not {how!r}")
+        data = {"key": key, "how": how, "value": _plain(value, f"the value of step {key!r}")}
+        await self._send(Signal(task_id, SignalKind.RESOLVE, data=data))
+
+    async def _answer(self, task_id: str, call_id: str, data: Any) -> bool:
+        topic = answer_topic(call_id)
+        return await self._send(Signal(task_id, SignalKind.ANSWER, topic, data, key=topic))
+
+    async def _send(self, *signals: Signal) -> bool:
+        """Whether it changed anything."""
+        store = await self._ready()
+        changed = False
+        for signal, answer in zip(signals, await store.signal(signals), strict=True):
+            match answer.delivery:
+                case Delivery.UNKNOWN:
+                    raise unknown(signal.task_id)
+                case Delivery.FINISHED:
+                    task = await store.task(signal.task_id)
+                    state = task.state.value if task is not None else "finished"
+                    raise AlreadyFinished(
+                        f"task {signal.task_id!r} is {state}: there is nothing left to {signal.kind.value}", state=state
+                    )
+                case Delivery.REFUSED:
+                    raise Conflict(answer.detail)
+                case delivery:
+                    changed |= delivery is Delivery.ACCEPTED
+        return changed
+
+
+def _dead_letter(task: Task) -> str:
+    """What to retry for a failed task: a node's goal goes on from where it failed."""
+    return task.parent if task.node is not None and task.parent is not None else task.id
+
+
+def _plain(value: Any, what: str) -> Any:
+    """`value` as JSON types, so that every engine stores the same."""
+    return decode(encode(value, what))
