@@ -12,7 +12,7 @@ from typing import Literal
 
 from tenuto.review.facts import Facts, FileFacts
 from tenuto.review.filenames import parent
-from tenuto.review.tested import tested_name
+from tenuto.review.tested import name_under_test
 
 _UNTESTED = frozenset(
     {"Makefile", "Dockerfile", "CMake", "Starlark", "Batch", "Shell", "PowerShell", "HTML", "CSS", "Sass, Less", "SQL"}
@@ -46,7 +46,7 @@ def _imported_by_tests(facts: Facts) -> set[int]:
 
 
 def _named_by_tests(files: list[FileFacts]) -> set[int]:
-    named = {(file.language, tested_name(file.path)) for file in files if file.is_test and file.language != "Python"}
+    named = {(file.language, name_under_test(file.path)) for file in files if file.is_test and file.language != "Python"}
     return {number for number, file in enumerate(files) if (file.language, _stem(file.path)) in named}
 
 

@@ -43,12 +43,11 @@ def _size(metrics: Metrics) -> str:
 
 
 def _broken(metrics: Metrics) -> Iterator[str]:
-    if metrics.broken_count:
-        first = metrics.broken[0]
-        files = (
-            "1 Python file could" if metrics.broken_count == 1 else f"{count(metrics.broken_count)} Python files could"
-        )
-        yield f"{files} not be parsed, among them {code(first.path)}."
+    if metrics.broken_count == 1:
+        yield f"1 Python file could not be parsed: {code(metrics.broken[0].path)}."
+    elif metrics.broken_count:
+        first = metrics.broken[0].path
+        yield f"{count(metrics.broken_count)} Python files could not be parsed, among them {code(first)}."
 
 
 def _cycles(metrics: Metrics) -> Iterator[str]:

@@ -138,8 +138,8 @@ class _Reader:
     def _lines_in_strings(self, module: ast.Module) -> set[int]:
         # Looking at every expression takes longer than all the rest, and few files have a long string that is no
         # docstring: each of these has two triple quotes.
-        quotes = sum(line.count('"""') + line.count("'''") for line in self._lines)
-        if quotes <= 2 * len(self._docstrings):
+        quotes = sum(_triple_quotes(line) for line in self._lines)
+        if quotes <= 2 * sum(_triple_quotes(self._lines[one.lineno - 1]) > 0 for one in self._docstrings):
             return set()
         constants = (node for node in ast.walk(module) if isinstance(node, ast.Constant | ast.JoinedStr))
         return _covered(node for node in constants if not isinstance(getattr(node, "value", ""), int | float))
@@ -179,6 +179,10 @@ def _count(lines: list[str], documentation: set[int], strings: set[int]) -> Line
         elif number in documentation or (stripped[0] == "#" and number not in strings):
             comment += 1
     return Lines(len(lines) - comment - blank, comment, blank)
+
+
+def _triple_quotes(line: str) -> int:
+    return line.count('"""') + line.count("'''")
 
 
 def _covered(nodes: Iterable[ast.expr]) -> set[int]:

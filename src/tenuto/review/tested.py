@@ -18,7 +18,7 @@ def is_test_file(path: str) -> bool:
     )
 
 
-def tested_name(path: str) -> str:
+def name_under_test(path: str) -> str:
     """Return the name, without suffix and in lower case, of what a test file tests; or an empty text."""
     found = _NAME.match(path.rpartition("/")[2].rpartition(".")[0])
     return (found["after"] or found["before"] or found["camel"]).lower() if found else ""
