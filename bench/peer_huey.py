@@ -77,13 +77,20 @@ def drain(directory: Path, size: Size) -> Mapping[str, float]:
             work(1, _TEXT)
         began = time.perf_counter()
         with _Consumer(queue, workers):
-            while queue.storage.result_store_size() < count:
-                time.sleep(0.02)
+            _wait_for_results(queue, count)
             values[metric] = count / (time.perf_counter() - began)
         assert len(started) == count, f"huey ran {len(started)} of {count} tasks"
         queue.storage.close()
     values["drain.2x10"] = _drain_two(directory, count)
     return values
+
+
+def _wait_for_results(queue: Any, count: int) -> None:
+    until = time.monotonic() + 60
+    while queue.storage.result_store_size() < count:
+        if time.monotonic() > until:
+            raise RuntimeError(f"huey has {queue.storage.result_store_size()} results of {count} after 60 s")
+        time.sleep(0.02)
 
 
 def _drain_two(directory: Path, count: int) -> float:
@@ -100,8 +107,7 @@ def _drain_two(directory: Path, count: int) -> float:
         assert child.stdin is not None
         child.stdin.write("go\n")
         child.stdin.flush()
-    while queue.storage.result_store_size() < count:
-        time.sleep(0.02)
+    _wait_for_results(queue, count)
     taken = time.perf_counter() - began
     for child in children:
         child.communicate(timeout=20)
@@ -111,7 +117,7 @@ def _drain_two(directory: Path, count: int) -> float:
 
 def _spawn(path: Path, workers: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "bench.peer_huey", str(path), str(workers)],
+        [sys.executable, "-c", f"from bench.peer_huey import serve; serve({str(path)!r}, {workers})"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -136,9 +142,9 @@ def latency(directory: Path, size: Size) -> Mapping[str, float]:
     return {"start.inside.p50": delays[len(delays) // 2], "start.inside.p95": delays[int(len(delays) * 0.95)]}
 
 
-def serve(path: Path, workers: int) -> None:
+def serve(path: str, workers: int) -> None:
     """A worker process: announces itself, waits for the word to begin, ends when its input does."""
-    queue, _, _ = _queue(path)
+    queue, _, _ = _queue(Path(path))
     print(os.getpid(), flush=True)
     sys.stdin.readline()
     ended = threading.Event()
@@ -154,6 +160,3 @@ SUBJECT = Subject(
     requires=("huey",),
     runs={"submit": submit, "drain": drain, "latency": latency},
 )
-
-if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))
