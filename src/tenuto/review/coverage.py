@@ -46,7 +46,8 @@ def _imported_by_tests(facts: Facts) -> set[int]:
 
 
 def _named_by_tests(files: list[FileFacts]) -> set[int]:
-    named = {(file.language, name_under_test(file.path)) for file in files if file.is_test and file.language != "Python"}
+    tests = [file for file in files if file.is_test and file.language != "Python"]
+    named = {(file.language, name_under_test(file.path)) for file in tests}
     return {number for number, file in enumerate(files) if (file.language, _stem(file.path)) in named}
 
 

@@ -75,6 +75,7 @@ def read_history(root: Path, *, commit_limit: int = COMMIT_LIMIT, seconds: float
     if not answer.complete:
         return History(note=answer.sentence(root))
     log = _Log()
+    limited = False
     arguments = (
         *("log", "-z", "--numstat", "--no-merges", "--relative", "-M", "-l400", "--no-ext-diff", "--no-textconv"),
         *(f"--max-count={commit_limit + 1}", "--format=tformat:%x02%ct%x00%aN", "HEAD", "--", "."),
@@ -82,10 +83,11 @@ def read_history(root: Path, *, commit_limit: int = COMMIT_LIMIT, seconds: float
     with git.stream(root, *arguments, seconds=seconds) as (answer, chunks):
         for header, changes in _commits(_tokens(chunks)):
             if log.commits == commit_limit:
+                limited = True
                 break
             log.add(header, changes)
     notes = []
-    if log.commits == commit_limit:
+    if limited:
         notes.append(f"Only the newest {commit_limit:,} commits were read.")
     elif not answer.complete:
         notes.append(answer.sentence(root))
