@@ -137,6 +137,25 @@ class ErrorRecord(Protocol):
         """The last lines of the traceback; empty where there was none."""
 
 
+class StepFailed(TenutoError):
+    """A step failed in an earlier attempt, and its journal says so.
+
+    Raised in place of the step's own exception when its class cannot be found any more. `error` is the record.
+    """
+
+    def __init__(self, message: str, *, error: ErrorRecord) -> None:
+        super().__init__(message)
+        self.error = error
+
+
+class TimeLimit(TenutoError, TimeoutError):
+    """A task or a step took longer than it was allowed to, and was stopped."""
+
+
+class InvalidPayload(InvalidInput):
+    """The payload does not fit what the agent's function takes. Trying again would not help: the task fails."""
+
+
 class TaskFailed(TenutoError):
     """The task whose result was waited for has failed. `error` is the record of its last failed attempt."""
 

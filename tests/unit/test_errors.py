@@ -32,6 +32,7 @@ SENTENCE = "Task 'task-1' is done: retry it to run it again."
 WITH_ATTRIBUTES: dict[type[TenutoError], TenutoError] = {
     errors.AlreadyFinished: errors.AlreadyFinished(SENTENCE, state="done"),
     errors.StepUnknown: errors.StepUnknown(SENTENCE, step="charge#0"),
+    errors.StepFailed: errors.StepFailed(SENTENCE, error=Record("OSError", "no room", "")),
     errors.TaskFailed: errors.TaskFailed(SENTENCE, error=Record("OSError", "no room", "")),
     errors.TaskCancelled: errors.TaskCancelled(SENTENCE, reason="by a person"),
     errors.TaskPaused: errors.TaskPaused(SENTENCE, reason="by a person"),

@@ -1,0 +1,1 @@
+"""Task agents: what tasks are addressed to."""

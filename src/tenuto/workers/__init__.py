@@ -1,0 +1,1 @@
+"""Claim, run, record, finish: what holds tasks while they are carried out."""

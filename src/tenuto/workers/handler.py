@@ -1,0 +1,32 @@
+"""What a task agent must offer so that a worker can run its tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tenuto.tasks.lease import Lease
+
+if TYPE_CHECKING:
+    from tenuto.workers.context import Context
+
+__all__ = ["Handler"]
+
+
+class Handler(Protocol):
+    """A task agent, as a worker sees it: a name, a version, and one coroutine."""
+
+    @property
+    def name(self) -> str:
+        """The agent name that tasks are addressed to."""
+
+    @property
+    def version(self) -> str:
+        """What the author declared, or "". A journal that another version wrote is refused."""
+
+    async def handle(self, context: Context, lease: Lease) -> Any:
+        """Carries out one attempt and returns the task's result: anything that `tasks.values` can encode.
+
+        An exception is a failed attempt; the task's retry policy says what it means. Cancellation
+        (`asyncio.CancelledError`) means that the attempt is over: stop at once. `lease.payload` is the whole payload,
+        also where it is stored apart.
+        """

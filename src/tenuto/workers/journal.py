@@ -1,0 +1,336 @@
+"""The journal of one running task: what it has been through, and what it adds.
+
+A task that was interrupted runs its function from the start. Each verb of the context first asks the journal whether
+this very call was recorded before; if so, it gets the recorded answer and nothing runs. The first call that is not
+recorded is where the work goes on.
+
+                    function ──► verb ──► Scope.take: which call is this?
+                                   │
+                     recorded ◄────┴────► not recorded
+                        │                     │ run it
+                        │                     ▼
+                        │                  commit: one record request for all tasks of the worker
+                        └──────► value ◄──────┘ only now does the program see it
+
+Invariants, and why:
+
+ 1. A value reaches the program only after it is durable: nothing is ever built on a step that could be run again.
+    (The exception is `effect="pure"`, which gives the same value whenever it runs.)
+ 2. The program sees what the journal holds (a tuple comes back as a list, also the first time): replay cannot differ.
+ 3. A failed step is committed when the program goes on to its next call, with or before it. As long as the failure may
+    still end the attempt it is not recorded, so that the task's retry runs the step again; once the program has caught
+    it and gone on, replay raises it again. (A step that may run only once is recorded at once, however it ends.)
+ 4. A program that asks for another call than the one recorded at the same position, or ends while its journal still
+    holds calls that it did not make, was changed. Nothing runs then: `JournalMismatch`, and the task is paused.
+    A position that was never recorded was in flight when the worker died: it runs.
+ 5. Whatever ended the attempt (`halt`) is raised again by every further verb.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import msgspec
+
+from tenuto.errors import InvalidInput, JournalMismatch, LeaseLost, Unstorable
+from tenuto.tasks.clock import Millis
+from tenuto.tasks.lease import Lease
+from tenuto.tasks.outcome import Answer, Record, Recorded, Step
+from tenuto.tasks.signal import Message, SignalKind
+from tenuto.tasks.task import TaskSpec
+from tenuto.tasks.values import decode, encode, is_blob, to_blob
+from tenuto.tasks.waits import Wait
+from tenuto.workers.interruption import HandedBack, Suspended
+from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope, scope_of
+from tenuto.workers.services import Services
+
+__all__ = ["Journal"]
+
+_VERSION = "@version"
+_GATHER = "a gather"
+_MOST_UNSETTLED = 64
+"""Reports of progress on their way, from which on a task waits for them."""
+
+
+class Journal:
+    """Reads and extends the journal of one attempt."""
+
+    def __init__(self, lease: Lease, services: Services, version: str) -> None:
+        self.lease = lease
+        self.services = services
+        self.root = Scope(self)
+        self.halt: BaseException | None = None
+        """what ended the attempt"""
+        self.grew = False
+        """steps were recorded in this attempt"""
+        self._hold = lease.hold
+        self._began = time.monotonic()
+        self._version = version
+        self._entries: dict[str, Step] = {}
+        self._unread: set[str] = set()
+        self._held: dict[str, dict[int, str]] = {}
+        """for each scope, what was recorded at which position"""
+        self._notes: list[Step] = []
+        """entries to be committed with the next record"""
+        self._patched: dict[str, bool] = {}
+        self._inbox: dict[int, Message] = {message.number: message for message in lease.messages}
+        self._consumed: set[int] = set()
+        self._unsettled: set[asyncio.Future[Recorded]] = set()
+        if version and not lease.steps:
+            self._notes.append(Step(_VERSION, NOTE, value=msgspec.Raw(encode(version, "the version"))))
+
+    async def load(self) -> None:
+        """Reads what was recorded before. Raises `JournalMismatch` when another version wrote it."""
+        store, task_id = self.services.store, self.lease.task_id
+        steps = await self.services.patience.ask(lambda: store.journal(task_id), "journal")
+        for step in steps:
+            self._entries[step.key] = step
+            if step.position != NOTE:
+                self._index(step)
+        written = self._entries.get(_VERSION)
+        version = "" if written is None else str(await self.value(written))
+        if steps and version != self._version:
+            self._refuse(
+                f"the journal of task {task_id!r} was written by version {version!r} of agent {self.lease.agent!r}, and "
+                f"this worker runs version {self._version!r}: run it with the old version, or retry it fresh"
+            )
+
+    def _index(self, step: Step) -> None:
+        path = scope_of(step.key)
+        self._held.setdefault(path, {})[step.position] = step.key
+        self._unread.add(step.key)
+        while path:
+            outer, _, last = path[:-1].rpartition("/")
+            path = f"{outer}/" if outer else ""
+            self._held.setdefault(path, {})[int(last.partition(".")[0])] = _GATHER
+
+    # -- calls ---------------------------------------------------------------------------------------------
+
+    @property
+    def scope(self) -> Scope:
+        """The scope that the running code belongs to."""
+        scope = CURRENT.get()
+        return scope if scope is not None and scope.owner is self else self.root
+
+    def enter(self, name: str) -> tuple[Place, Step | None]:
+        """The place of a call that begins now, and what was recorded for it. Leave the place when the call is over."""
+        scope = self.check()
+        place = scope.take(name)
+        self._expect(scope, place.position, place.key)
+        step = self._entries.get(place.key)
+        if step is not None:
+            self._unread.discard(place.key)
+        return place, step
+
+    def enter_gather(self) -> tuple[Scope, int]:
+        """The scope and position of a gather that begins now."""
+        scope = self.check()
+        position = scope.advance()
+        self._expect(scope, position, _GATHER)
+        return scope, position
+
+    def check(self) -> Scope:
+        """The running code's scope; raises what ended the attempt, if something did."""
+        if self.halt is not None:
+            raise self.halt
+        scope = self.scope
+        if scope.suspended is not None:
+            raise scope.suspended
+        return scope
+
+    def _expect(self, scope: Scope, position: int, key: str) -> None:
+        recorded = self._held.get(scope.path, {}).get(position)
+        if recorded is None and key in self._entries:
+            recorded = "nothing"
+        if recorded is not None and recorded != key:
+            where = f"in branch {scope.path[:-1]!r}, " if scope.path else ""
+            self._refuse(
+                f"task {self.lease.task_id!r} does not follow its journal: {where}call {position} is {key!r} now, and "
+                f"{recorded!r} was recorded there; put the old code back, declare the change with ctx.patched, or "
+                "retry the task fresh"
+            )
+
+    def _refuse(self, message: str) -> NoReturn:
+        self.halt = JournalMismatch(message)
+        raise self.halt
+
+    def leftover(self, path: str = "") -> None:
+        """The scope `path` has come to its end: raises `JournalMismatch` when it holds calls that were not made."""
+        unread = sorted(key for key in self._unread if key.startswith(path)) if path else sorted(self._unread)
+        if unread:
+            self._refuse(
+                f"task {self.lease.task_id!r} does not follow its journal: it ended without the recorded step "
+                f"{unread[0]!r}; put the old code back, or retry the task fresh"
+            )
+
+    def forget(self, path: str) -> None:
+        """The scope `path` was cancelled by its own program: what it did not come to does not count."""
+        self._unread = {key for key in self._unread if not key.startswith(path)}
+
+    def patched(self, name: str) -> bool:
+        """Whether the changed code runs: False only where the old code has already passed."""
+        scope = self.check()
+        key = f"@patched:{name}"
+        if name not in self._patched:
+            old = key not in self._entries and max(self._held.get(scope.path, ()), default=NOTE) >= scope.next
+            if not old and key not in self._entries:
+                self._notes.append(Step(key, NOTE))
+            self._patched[name] = not old
+        return self._patched[name]
+
+    # -- values --------------------------------------------------------------------------------------------
+
+    async def value(self, step: Step, kind: Any = Any) -> Any:
+        """What `step` recorded, as `kind`."""
+        raw = await self.whole(bytes(step.value)) if step.value is not None else b"null"
+        return decode(raw, kind)
+
+    async def whole(self, raw: bytes) -> bytes:
+        """`raw` itself, or the value that it refers to."""
+        key = is_blob(raw)
+        if key is None:
+            return raw
+        store, root = self.services.store, self.lease.root
+        found = await self.services.patience.ask(lambda: store.blob(root, key), "blob")
+        if found is None:
+            raise Unstorable(f"a large value of task {self.lease.task_id!r} is missing from the store: {key}")
+        return found
+
+    def note(self, key: str) -> Step | None:
+        """What was noted under `key`."""
+        return self._entries.get(key)
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    async def settle(
+        self,
+        place: Place,
+        value: Any,
+        *,
+        notes: Mapping[str, Any] | None = None,
+        consumed: tuple[int, ...] = (),
+        spawned: tuple[TaskSpec, ...] = (),
+        blobs: Mapping[str, bytes] | None = None,
+        wait: bool = True,
+    ) -> Step:
+        """Records that the call at `place` ended with `value`. `wait` False: without waiting until it is durable."""
+        data, key = to_blob(encoded := encode(value, f"the value of step {place.key!r}"))
+        kept = dict(blobs or {}) | ({key: encoded} if key else {})
+        step = Step(place.key, place.position, value=msgspec.Raw(data))
+        self._entries[place.key] = step
+        steps = (step, *(Step(name, NOTE, value=msgspec.Raw(encode(it, name))) for name, it in (notes or {}).items()))
+        if not wait:
+            self._report(self._record(place.scope, steps, consumed, spawned, kept))
+            return step
+        try:
+            await self.commit(place.scope, steps, consumed=consumed, spawned=spawned, blobs=kept)
+        except BaseException:
+            self._entries.pop(place.key, None)
+            raise
+        # The value itself is at hand: a reader need not fetch from the store what was just sent there.
+        return msgspec.structs.replace(step, value=msgspec.Raw(encoded))
+
+    async def commit(
+        self,
+        scope: Scope,
+        steps: tuple[Step, ...],
+        *,
+        consumed: tuple[int, ...] = (),
+        spawned: tuple[TaskSpec, ...] = (),
+        blobs: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Makes entries durable, with what must commit together with them."""
+        answer = await self.services.recorder.put(self._record(scope, steps, consumed, spawned, dict(blobs or {})))
+        if answer.answer is Answer.INVALID:
+            raise InvalidInput(answer.detail or f"the store refused a step of task {self.lease.task_id!r}")
+        self.grew = True
+        self.hear(answer)
+        self.check()
+
+    def _record(
+        self,
+        scope: Scope,
+        steps: tuple[Step, ...],
+        consumed: tuple[int, ...],
+        spawned: tuple[TaskSpec, ...],
+        blobs: dict[str, bytes],
+    ) -> Record:
+        before = (*self._notes, *scope.failures)
+        self._notes.clear()
+        scope.failures.clear()
+        self._consumed.update(consumed)
+        for step in (*before, *steps):
+            self._entries.setdefault(step.key, step)
+        return Record(self._hold, (*before, *steps), consumed=consumed, spawned=spawned, blobs=blobs)
+
+    async def outlive(self, scope: Scope) -> None:
+        """The program goes on after failed steps: records them."""
+        if scope.failures:
+            await self.commit(scope, ())
+
+    async def suspend(self, scope: Scope, wait: Wait) -> NoReturn:
+        """Leaves the task waiting in the store."""
+        await self.outlive(scope)
+        scope.suspended = Suspended(wait)
+        raise scope.suspended
+
+    async def tell(self, name: str, data: Any) -> None:
+        """Sends an event of the task's own. It rides along with the next record and is not waited for."""
+        self.check()
+        raw = msgspec.Raw(encode(data, f"the event {name!r}"))
+        self._report(Record(self._hold, events=((name, raw),)))
+        if len(self._unsettled) >= _MOST_UNSETTLED:
+            await self.quiet()
+
+    def _report(self, record: Record) -> None:
+        future = self.services.recorder.put(record)
+        self._unsettled.add(future)
+        future.add_done_callback(self._reported)
+        if record.steps:
+            self.grew = True
+
+    def _reported(self, future: asyncio.Future[Recorded]) -> None:
+        self._unsettled.discard(future)
+        if not future.cancelled() and future.exception() is None:
+            self.hear(future.result())
+
+    async def quiet(self) -> None:
+        """Returns when nothing of this task is on its way to the store any more."""
+        while self._unsettled:
+            await asyncio.wait(set(self._unsettled))
+
+    # -- what the store says -------------------------------------------------------------------------------
+
+    def hear(self, answer: Recorded) -> None:
+        """Takes in what the store answered to a record."""
+        if answer.answer in (Answer.STALE, Answer.ALREADY):
+            self.halt = self.halt or LeaseLost(f"this worker does not hold task {self.lease.task_id!r} any more")
+        elif answer.paused:
+            self.pause()
+
+    def pause(self) -> None:
+        """Somebody paused the task: it stops at its next verb."""
+        self.halt = self.halt or HandedBack()
+
+    def receive(self, messages: tuple[Message, ...]) -> None:
+        """Takes in what lies in the inbox."""
+        self._inbox = {message.number: message for message in messages if message.number not in self._consumed}
+
+    def message(self, topic: str) -> Message | None:
+        """The oldest message about `topic` that was not consumed."""
+        found = (m for m in self._inbox.values() if m.topic == topic and m.number not in self._consumed)
+        return min(found, key=lambda message: message.number, default=None)
+
+    async def steering(self) -> tuple[Message, ...]:
+        """The steering messages that were not consumed, in order, as the store has them now."""
+        store, task_id = self.services.store, self.lease.task_id
+        self.receive(tuple(await self.services.patience.ask(lambda: store.inbox(task_id), "inbox")))
+        return tuple(message for message in self._inbox.values() if message.kind is SignalKind.STEER)
+
+    def now(self) -> Millis:
+        """The engine's clock, as far as this worker knows it."""
+        elapsed = int((time.monotonic() - self._began) * 1000)
+        return self.lease.expires - self.services.lease + elapsed
