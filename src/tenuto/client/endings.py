@@ -78,9 +78,7 @@ class Endings:
     def _hinted(self, hint: Hint) -> None:
         if hint.tasks is not None and not hint.tasks:
             return
-        with self._lock:
-            loops = list(self._loops.values())
-        for waiters in loops:
+        for waiters in list(self._loops.values()):  # no lock here: the engine may hold its own while it hints
             waiters.hinted(hint)
 
 

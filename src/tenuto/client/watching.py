@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Self
 
 from tenuto.client.connection import Connection
@@ -36,7 +36,7 @@ class Watching(Connection):
         task_ids: str | Sequence[str] | None = None,
         event_types: Sequence[EventKind | str] | None = None,
         after: str | None = None,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         """Yields events as they happen, each task's in order, none left out.
 
         owner_id, task_ids, event_types: only these; together they all have to hold. A goal's id brings the goal's own
