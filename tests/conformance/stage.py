@@ -69,6 +69,10 @@ def spec(task_id: str = "task-1", **fields: Any) -> TaskSpec:
     return TaskSpec(**{"id": task_id, "agent": "echo", **fields})
 
 
+def _edge(source: str, target: str) -> Edge:
+    return Edge(source, target)
+
+
 class Worker:
     """One incarnation of a worker: it counts its requests, and reports what it is told to."""
 
@@ -150,7 +154,7 @@ class Stage:
     async def add_goal(self, nodes: str | Sequence[TaskSpec], *edges: Edge | str, **root: Any) -> None:
         """A goal `goal-1` of nodes by name ("a b c"), and edges ("a>b" or `Edge`)."""
         specs = tuple(spec(name) for name in nodes.split()) if isinstance(nodes, str) else tuple(nodes)
-        links = tuple(edge if isinstance(edge, Edge) else Edge(*edge.split(">")) for edge in edges)
+        links = tuple(edge if isinstance(edge, Edge) else _edge(*edge.split(">")) for edge in edges)
         await self.add(Tree(TaskSpec(**{"id": "goal-1", **root}), specs, links))
 
     async def task(self, task_id: str = "task-1") -> Task:
