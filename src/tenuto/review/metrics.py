@@ -22,6 +22,7 @@ from tenuto.review.tree import Scan, SkipList, Skipped
 PACKAGE_ROWS = 30
 FUNCTION_ROWS = 15
 CYCLE_ROWS = 10
+CIRCLE_MODULES = 8
 FILE_ROWS = 60
 WORST_ROWS = 20
 HOT_ROWS = 15
@@ -80,9 +81,10 @@ class FileRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class CycleRow(msgspec.Struct, frozen=True, array_like=True):
-    """A group of `size` modules that all import each other, and a shortest circle in it."""
+    """A group of `size` modules that all import each other, and a shortest circle: its length and first modules."""
 
     size: int
+    length: int
     paths: list[str]
 
 
@@ -181,7 +183,7 @@ def measure(scan: Scan, facts: Facts, history: History) -> Metrics:
         longest_functions=[one for one in facts.longest if not one.is_test][:FUNCTION_ROWS],
         function_median=_quantile(facts.lengths, 0.5),
         function_p95=_quantile(facts.lengths, 0.95),
-        cycles=[CycleRow(size, [facts.files[at].path for at in circle]) for size, circle in circles[:CYCLE_ROWS]],
+        cycles=[_cycle(facts.files, size, circle) for size, circle in circles[:CYCLE_ROWS]],
         cycle_count=len(circles),
         import_count=len(facts.imports) + len(facts.late_imports),
         documentation=_sum_documented(row.documentation for row in own),
@@ -260,6 +262,10 @@ def _packages(files: list[FileFacts], reaches: Sequence[Reach | None]) -> list[P
             )
         )
     return rows
+
+
+def _cycle(files: list[FileFacts], size: int, circle: list[int]) -> CycleRow:
+    return CycleRow(size, len(circle), [files[at].path for at in circle[:CIRCLE_MODULES]])
 
 
 def _hot_spots(rows: list[FileRow]) -> list[HotSpot]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from tenuto.review.findings import findings
 from tenuto.review.markdown import code, count, plain, share, table
-from tenuto.review.metrics import FileRow, Metrics
+from tenuto.review.metrics import CycleRow, FileRow, Metrics
 
 Lines = Iterator[str]
 
@@ -103,7 +103,7 @@ class Sections:
         yield from table(
             (" Modules", "A shortest circle"),
             (
-                (count(row.size), " → ".join(self._path(path) for path in [*row.paths, row.paths[0]]))
+                (count(row.size), " → ".join([*map(self._path, row.paths), *self._back(row)]))
                 for row in self._metrics.cycles
             ),
         )
@@ -266,6 +266,11 @@ class Sections:
 
     def _path(self, path: str) -> str:
         return f"{code(path)}{GONE}" if path in self._gone else code(path)
+
+    def _back(self, cycle: CycleRow) -> Iterator[str]:
+        if cycle.length > len(cycle.paths):
+            yield f"… {count(cycle.length - len(cycle.paths))} more"
+        yield self._path(cycle.paths[0])
 
     def _shown(self, shown: int, whole: int, what: str, order: str) -> Iterable[str]:
         if shown == whole:
