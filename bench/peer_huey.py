@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -147,10 +146,8 @@ def serve(path: str, workers: int) -> None:
     queue, _, _ = _queue(Path(path))
     print(os.getpid(), flush=True)
     sys.stdin.readline()
-    ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     with _Consumer(queue, workers):
-        ended.wait(120)
+        sys.stdin.read()
     queue.storage.close()
 
 

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,7 @@ class _Engine:
         self.nonce = 0
         self.decode = msgspec.json.decode
         self.encode = msgspec.json.encode
-        self.claims: msgspec.json.Decoder[list[tuple[int, str, str]]] = msgspec.json.Decoder(
-            list[tuple[int, str, str]]
-        )
+        self.claims: msgspec.json.Decoder[list[tuple[int, str, str]]] = msgspec.json.Decoder(list[tuple[int, str, str]])
 
     def fill(self, count: int) -> None:
         with self.database:
@@ -113,9 +112,9 @@ class _Engine:
                 number, task_id, payload = claimed.popleft()
                 running += 1
                 task = loop.create_task(self.run_one(task_id, payload))
-                task.add_done_callback(lambda done, number=number, nonce=self.nonce: end(done, number, nonce))
+                task.add_done_callback(partial(end, number, self.nonce))
 
-        def end(done: asyncio.Task[str], number: int, nonce: int) -> None:
+        def end(number: int, nonce: int, done: asyncio.Task[str]) -> None:
             nonlocal running, total
             running -= 1
             total += 1
