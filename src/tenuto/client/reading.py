@@ -7,17 +7,17 @@ from typing import Any, TypeVar, overload
 
 from tenuto.client.connection import Connection
 from tenuto.client.views import Page, TaskView, view
-from tenuto.errors import InvalidInput, NotFound, TaskCancelled, TaskFailed, Unstorable
-from tenuto.stores.base import Store, TaskFilter, Why
+from tenuto.errors import InvalidInput, NotFound, TaskCancelled, TaskFailed
+from tenuto.stores import large
+from tenuto.stores.base import TaskFilter, Why
 from tenuto.tasks.clock import duration
 from tenuto.tasks.goal import Goal
 from tenuto.tasks.outcome import Step
 from tenuto.tasks.signal import Message
 from tenuto.tasks.states import State, Status
-from tenuto.tasks.task import NULL, ErrorRecord, Kind, Task
-from tenuto.tasks.values import decode, is_blob
+from tenuto.tasks.task import ErrorRecord, Kind, Task
 
-__all__ = ["Reading", "state_named", "stored_value", "unknown"]
+__all__ = ["Reading", "state_named", "unknown"]
 
 T = TypeVar("T")
 
@@ -35,17 +35,6 @@ def state_named(name: State | str) -> State:
         raise InvalidInput(f"{name!r} is no state: use one of {', '.join(State)}") from None
 
 
-async def stored_value(store: Store, task: Task, data: bytes, type: Any = Any) -> Any:
-    """The value that `data`, the payload or the result of `task`, stands for."""
-    key = is_blob(data)
-    if key is not None:
-        found = await store.blob(task.root, key)
-        if found is None:
-            raise Unstorable(f"a large value of task {task.id!r} is not in the store any more: was its tree removed?")
-        data = found
-    return decode(data, type)
-
-
 class Reading(Connection):
     """The verbs that change nothing."""
 
@@ -59,8 +48,8 @@ class Reading(Connection):
         task = await store.task(task_id)
         if task is None:
             return None
-        payload = await stored_value(store, task, bytes(task.payload))
-        return view(task, payload, await self._result(task, Any))
+        result = await large.result_of(store, task) if task.state is State.DONE else None
+        return view(task, await large.payload_of(store, task), result)
 
     @overload
     async def get_task_result(self, task_id: str, timeout: float | None = None) -> Any: ...
@@ -88,7 +77,7 @@ class Reading(Connection):
             raise TaskCancelled(f"{task.kind.value} {task_id!r} was cancelled{reason}", reason=task.reason)
         if task.kind is Kind.GOAL:
             return await self.results_of(task_id)
-        return await self._result(task, type)
+        return await large.result_of(self._store, task, type)
 
     async def list_tasks(
         self,
@@ -141,7 +130,8 @@ class Reading(Connection):
     async def results_of(self, goal_id: str) -> dict[str, Any]:
         """The results of a goal's done nodes, by node. Raises `NotFound`."""
         goal = await self.get_goal(goal_id)
-        return {each.node or each.id: await self._result(each, Any) for each in goal.nodes if each.state is State.DONE}
+        done = [each for each in goal.nodes if each.state is State.DONE]
+        return {each.node or each.id: await large.result_of(self._store, each) for each in done}
 
     async def journal(self, task_id: str) -> Sequence[Step]:
         """The steps that a task has recorded, in order. Raises `NotFound`."""
@@ -158,8 +148,3 @@ class Reading(Connection):
         if task is None:
             raise unknown(task_id)
         return task
-
-    async def _result(self, task: Task, type: Any) -> Any:
-        if task.result is None and task.state is not State.DONE:
-            return None
-        return await stored_value(self._store, task, bytes(task.result or NULL), type)
