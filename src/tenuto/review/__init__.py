@@ -6,7 +6,7 @@ The analysis is plain functions from values to values, in the order in which a r
     parcels   the source files divided into parcels of work of about equal size
     reading   one parcel read: lines, functions, documentation, imports; and all parcels joined
     history   what git says about the tree
-    metrics   everything above joined into the numbers of a review
+    measure   everything above joined into the metrics of a review
     report    the numbers as Markdown
     judge     whether a report is acceptable, and if not, why
 

@@ -7,7 +7,7 @@ import pytest
 
 from tenuto.review.history import History
 from tenuto.review.judge import judge
-from tenuto.review.metrics import measure
+from tenuto.review.measure import measure
 from tenuto.review.parcels import parcels
 from tenuto.review.reading import join_readings, read_parcel
 from tenuto.review.report import write_report

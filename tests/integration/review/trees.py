@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tenuto.review.facts import Facts
 from tenuto.review.history import History, read_history
-from tenuto.review.metrics import Metrics, measure
+from tenuto.review.measure import measure
+from tenuto.review.metrics import Metrics
 from tenuto.review.parcels import parcels
 from tenuto.review.reading import join_readings, read_parcel
 from tenuto.review.scan import scan_tree

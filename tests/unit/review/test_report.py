@@ -8,7 +8,8 @@ import pytest
 from tenuto.review.facts import FunctionAt
 from tenuto.review.judge import judge
 from tenuto.review.markdown import read_sections
-from tenuto.review.metrics import Metrics, measure
+from tenuto.review.measure import measure
+from tenuto.review.metrics import Metrics
 from tenuto.review.report import SECTIONS, write_report
 from tenuto.review.source import Broken, Documented
 from tests.unit.review.make import facts, file, history, scan
