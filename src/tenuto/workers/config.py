@@ -141,8 +141,8 @@ class AgentWorkerConfig:
         _seconds(self, "shutdown_grace", 0, 86_400)
         if not 0.1 <= self.lease <= 86_400:
             raise InvalidInput(
-                "heartbeat_interval × missed_heartbeats_threshold + missed_heartbeats_grace_period is the lease and must "
-                f"be between 0.1 seconds and one day, not {self.lease:g} seconds"
+                "heartbeat_interval × missed_heartbeats_threshold + missed_heartbeats_grace_period is the lease and "
+                f"must be between 0.1 seconds and one day, not {self.lease:g} seconds"
             )
 
     @property

@@ -94,8 +94,8 @@ class Journal:
         version = "" if written is None else str(await self.value(written))
         if steps and version != self._version:
             self._refuse(
-                f"the journal of task {task_id!r} was written by version {version!r} of agent {self.lease.agent!r}, and "
-                f"this worker runs version {self._version!r}: run it with the old version, or retry it fresh"
+                f"the journal of task {task_id!r} was written by version {version!r} of agent {self.lease.agent!r}, "
+                f"and this worker runs version {self._version!r}: run it with the old version, or retry it fresh"
             )
 
     def _index(self, step: Step) -> None:

@@ -1,0 +1,201 @@
+"""One attempt at one task: from the lease to the outcome.
+
+What the function does decides the outcome:
+
+    it returns                               DONE, with the result as JSON
+    it raises                                RETRY after a delay, or FAILED: the task's retry policy decides
+    it waits (`Suspended`)                   WAIT
+    the task is paused                       RELEASE
+    its journal does not fit, or a step's
+    effect is unknown                        RELEASE, and paused with the reason
+    its attempt's time limit was reached     as if it had raised `TimeLimit`
+    its own time limit or deadline was       FAILED
+    the lease was lost, or the task
+    cancelled                                RELEASE, which the store refuses as stale: it only frees the task's slots
+    the worker drains                        RELEASE
+
+An attempt always has an outcome: what holds slots must say that it has let go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from enum import StrEnum
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from tenuto.errors import InvalidPayload, JournalMismatch, LeaseLost, StepUnknown, TimeLimit, Unstorable
+from tenuto.tasks.lease import Lease
+from tenuto.tasks.outcome import Ending, Outcome
+from tenuto.tasks.retry import RetryPolicy, Verdict
+from tenuto.tasks.task import ErrorRecord
+from tenuto.tasks.values import encode, is_blob, to_blob
+from tenuto.workers.context import Context
+from tenuto.workers.failures import describe
+from tenuto.workers.handler import Handler
+from tenuto.workers.interruption import HandedBack, Suspended
+from tenuto.workers.services import Services
+
+__all__ = ["Execution", "Stop"]
+
+_DEFAULT_RETRY = RetryPolicy()
+
+
+class Stop(StrEnum):
+    """Why a worker stops an attempt before its own end."""
+
+    LEASE_LOST = "lease lost"
+    """or the task was cancelled, or the lease is about to end without an answer from the store"""
+    ATTEMPT_LIMIT = "attempt limit"
+    TASK_LIMIT = "task limit"
+    """the total time limit, or the deadline"""
+    DRAINING = "draining"
+
+
+class Execution:
+    """One attempt, claimed ahead or running. The worker keeps its times, all by the monotonic clock."""
+
+    __slots__ = ("cause", "context", "fatal", "handler", "lease", "limit", "limit_at", "stopped_at", "task", "until")
+
+    def __init__(self, lease: Lease, handler: Handler, services: Services, sent: float) -> None:
+        self.lease = lease
+        self.handler = handler
+        self.context = Context(lease, services, handler.version)
+        self.task: asyncio.Task[None] | None = None
+        """set while it runs"""
+        self.until = sent + services.lease / 1000
+        """when the lease ends at the earliest"""
+        self.limit_at = math.inf if lease.time_left is None else sent + lease.time_left / 1000
+        """when a time limit ends the attempt"""
+        self.limit = Stop.TASK_LIMIT
+        """which one"""
+        self.cause: Stop | None = None
+        self.stopped_at = math.inf
+        self.fatal: BaseException | None = None
+        """what must end the worker too"""
+
+    def begin(self) -> None:
+        """The attempt starts now: its own time limit counts from here."""
+        limit = self.lease.attempt_timeout
+        if limit is not None and (at := time.monotonic() + limit / 1000) < self.limit_at:
+            self.limit_at = at
+            self.limit = Stop.ATTEMPT_LIMIT
+
+    def stop(self, cause: Stop) -> None:
+        """Interrupts the attempt. The first cause counts, but that a lease is lost always does."""
+        if self.cause is None or cause is Stop.LEASE_LOST:
+            self.cause = cause
+        if self.stopped_at is math.inf:
+            self.stopped_at = time.monotonic()
+        if self.task is not None:
+            self.task.cancel()
+
+    def release(self) -> Outcome:
+        """Hands the task back. When it is not held any more, this only says that its worker has let go."""
+        return Outcome(self.lease.hold, Ending.RELEASE)
+
+    async def run(self) -> Outcome:
+        """Carries out the attempt. Returns its outcome, whatever happens."""
+        outcome = await self._attempt()
+        if self.context.keeps_journal:
+            try:
+                await self.context.journal.quiet()
+            except asyncio.CancelledError:
+                if self.cause is not None:
+                    return self.release()
+        return outcome
+
+    async def _attempt(self) -> Outcome:
+        lease, context = self.lease, self.context
+        try:
+            if lease.steps:
+                await context.journal.load()
+            if is_blob(payload := bytes(lease.payload)) is not None:
+                lease = replace(lease, payload=Raw(await context.journal.whole(payload)))
+            result = await self.handler.handle(context, lease)
+            if context.keeps_journal:
+                journal = context.journal
+                if (halt := journal.halt or journal.root.suspended) is not None:
+                    raise halt
+                journal.leftover()
+            if self.cause is Stop.LEASE_LOST:
+                return self.release()
+            return self._done(result)
+        except BaseException as error:  # noqa: BLE001 - an attempt has an outcome, whatever happens
+            return await self._ended_by(error)
+
+    def _done(self, result: object) -> Outcome:
+        hold = self.lease.hold
+        try:
+            data = encode(result, f"the result of task {hold.task_id!r}")
+        except Unstorable as error:
+            return Outcome(hold, Ending.FAILED, error=describe(error))
+        stored, key = to_blob(data)
+        if key is None:
+            return Outcome(hold, Ending.DONE, Raw(stored))
+        return Outcome(hold, Ending.DONE, Raw(stored), blobs={key: data})
+
+    async def _ended_by(self, error: BaseException) -> Outcome:
+        if self.context.keeps_journal:
+            journal = self.context.journal
+            error = journal.halt or journal.root.suspended or error
+        if isinstance(error, KeyboardInterrupt):
+            self.fatal = error
+            return self.release()
+        if self.cause in (Stop.LEASE_LOST, Stop.DRAINING):
+            return self.release()
+        if self.cause is Stop.TASK_LIMIT:
+            return await self._expired()
+        if self.cause is Stop.ATTEMPT_LIMIT:
+            limit = (self.lease.attempt_timeout or 0) / 1000
+            return self._failure(TimeLimit(f"the attempt took longer than its time limit of {limit:g} s"))
+        return self._judged(error)
+
+    def _judged(self, error: BaseException) -> Outcome:
+        hold = self.lease.hold
+        match error:
+            case Suspended():
+                return Outcome(hold, Ending.WAIT, wait=error.wait)
+            case HandedBack():
+                return Outcome(hold, Ending.RELEASE, pause=error.pause)
+            case JournalMismatch() | StepUnknown():
+                return Outcome(hold, Ending.RELEASE, pause=str(error))
+            case LeaseLost() if self.context.keeps_journal and error is self.context.journal.halt:
+                return self.release()
+            case InvalidPayload():
+                return Outcome(hold, Ending.FAILED, error=describe(error))
+        return self._failure(error)
+
+    def _failure(self, error: BaseException) -> Outcome:
+        lease = self.lease
+        policy = lease.retry
+        most = self.context.services.max_retries
+        if most is not None and policy == _DEFAULT_RETRY:
+            policy = replace(policy, max_retries=most)
+        grew = self.context.keeps_journal and self.context.journal.grew
+        failures = (0 if grew else lease.failures) + 1
+        verdict, record = policy.verdict(error), describe(error)
+        delay = policy.delay(lease.task_id, lease.attempt, failures)
+        if verdict is Verdict.EXCUSED:
+            return Outcome(lease.hold, Ending.RETRY, error=record, delay=delay, excused=True)
+        if verdict is Verdict.FATAL or failures > policy.max_retries:
+            return Outcome(lease.hold, Ending.FAILED, error=record)
+        return Outcome(lease.hold, Ending.RETRY, error=record, delay=delay)
+
+    async def _expired(self) -> Outcome:
+        """The task's total time limit or its deadline has passed; only the store knows which."""
+        store, task_id = self.context.services.store, self.lease.task_id
+        try:
+            task = await self.context.services.patience.ask(lambda: store.task(task_id), "task")
+        except asyncio.CancelledError:
+            return self.release()
+        missed = task is not None and task.deadline is not None and task.deadline <= (task.expires_at or task.deadline)
+        if missed:
+            record = ErrorRecord("Deadline", "its deadline has passed")
+        else:
+            limit = 0 if task is None or task.timeout is None else task.timeout
+            record = ErrorRecord("TimeLimit", f"it used up its total time limit of {limit / 1000:g} s")
+        return Outcome(self.lease.hold, Ending.FAILED, error=record)

@@ -1,0 +1,73 @@
+"""Exceptions as records, and back.
+
+What is kept of an exception is its class, its text and the end of its traceback. When a recorded failure of a step is
+raised again, it is an exception of the same class wherever that class is loaded, so that the program's own
+`except ValueError` catches it the second time as it did the first.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import traceback
+from typing import Any
+
+import msgspec
+
+from tenuto.errors import StepFailed
+from tenuto.tasks.task import ErrorRecord
+
+__all__ = ["class_of", "describe", "restored"]
+
+_LONGEST = 4_000
+"""Characters of a message, and of the end of a traceback, that are kept."""
+
+
+def describe(error: BaseException) -> ErrorRecord:
+    """The record of `error`. The engine adds when it happened and in which attempt."""
+    lines = "".join(traceback.format_exception(error))
+    return ErrorRecord(type(error).__name__, _clean(_text(error)[:_LONGEST]), _clean(lines[-_LONGEST:]))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error) or repr(error)
+    except Exception as second:  # noqa: BLE001 - an exception whose text cannot be had is a failure like any other
+        return f"(its text cannot be had: {type(second).__name__})"
+
+
+def _clean(text: str) -> str:
+    """Without what JSON cannot carry: halves of surrogate pairs."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def class_of(error: BaseException) -> msgspec.Raw:
+    """Where the class of `error` is found: the value of a failed step."""
+    return msgspec.Raw(msgspec.json.encode([type(error).__module__, type(error).__qualname__]))
+
+
+def restored(step: str, record: ErrorRecord | None, where: Any) -> Exception:
+    """The failure that `step` recorded, to be raised again. `where` is what `class_of` gave, decoded."""
+    record = record or ErrorRecord("StepFailed", "it failed")
+    error = _instance(where, record.message)
+    if error is None:
+        error = StepFailed(f"step {step!r} failed: {record.type}: {record.message}", error=record)
+    error.add_note(f"recorded as the outcome of step {step!r}")
+    return error
+
+
+def _instance(where: Any, message: str) -> Exception | None:
+    if not (isinstance(where, list) and len(where) == 2 and all(isinstance(part, str) for part in where)):
+        return None
+    found: Any = builtins if where[0] == "builtins" else sys.modules.get(where[0])
+    for part in where[1].split("."):
+        found = getattr(found, part, None)
+    if not (isinstance(found, type) and issubclass(found, Exception)):
+        return None
+    try:
+        # Past its own `__init__`, whose arguments are not known any more.
+        error = found.__new__(found, message)
+        Exception.__init__(error, message)
+    except TypeError:
+        return None
+    return error
