@@ -1,0 +1,88 @@
+"""A feed reader that is cut off again and again, and goes on behind the cursor that it saved last.
+
+    python -m tests.chaos.reader --store URL --number N [--to-end]
+
+Odd incarnations read pages of the store's feed, even ones follow it through the client, as a program would. Events
+are written down before the cursor is saved: what was read twice is seen twice, and nothing is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tenuto.client import Client
+from tenuto.stores import open_store
+from tenuto.stores.base import Store
+from tenuto.tasks.event import Event
+
+from tests.chaos.ledger import Lines
+
+__all__ = ["Notebook", "main"]
+
+_SAVED_EVERY = 25
+
+
+class Notebook:
+    """The events that one incarnation has read, and the cursor behind the last of them."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._events = Lines(folder / "feed" / f"{number:04}.jsonl")
+        self._cursor = folder / "feed" / "cursor"
+
+    @property
+    def cursor(self) -> str | None:
+        return self._cursor.read_text(encoding="utf-8") if self._cursor.exists() else None
+
+    def keep(self, events: Sequence[Event], cursor: str) -> None:
+        self._events.add(*events)
+        fresh = self._cursor.with_suffix(".new")
+        fresh.write_text(cursor, encoding="utf-8")
+        fresh.replace(self._cursor)
+
+
+async def _pages(store: Store, notebook: Notebook, to_end: bool) -> None:
+    cursor = notebook.cursor
+    while True:
+        page = await store.events(cursor, limit=200)
+        cursor = page.cursor
+        if page.events:
+            notebook.keep(page.events, cursor)
+        elif to_end:
+            return
+        else:
+            await asyncio.sleep(0.02)
+
+
+async def _updates(store: Store, notebook: Notebook) -> None:
+    batch: list[Event] = []
+    async for event in Client(store).subscribe_to_updates(after=notebook.cursor):
+        batch.append(event)
+        if len(batch) == _SAVED_EVERY:
+            notebook.keep(batch, event.cursor)
+            batch = []
+
+
+async def main(url: str, number: int, to_end: bool) -> None:
+    notebook = Notebook(Path(os.environ["TENUTO_CHAOS_FOLDER"]), number)
+    store = open_store(url)
+    await store.open()
+    try:
+        if to_end or number % 2:
+            await _pages(store, notebook, to_end)
+        else:
+            await _updates(store, notebook)
+    finally:
+        await store.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--number", type=int, required=True)
+    parser.add_argument("--to-end", action="store_true")
+    given = parser.parse_args()
+    asyncio.run(main(given.store, given.number, given.to_end))

@@ -1,0 +1,70 @@
+"""A worker that ignores its leases, as a program without a sound clock would.
+
+    python -m tests.chaos.stubborn --store URL --lease SECONDS
+
+It claims a few tasks, says nothing until others hold them or have finished them, and then reports as if nothing had
+happened: a recorded step, a renewal, a result. All of it must be refused; the poison in it must never be seen again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from tenuto.stores import open_store
+from tenuto.stores.base import Claim, Exchange, Store, WorkerInfo
+from tenuto.tasks.ids import new_id
+from tenuto.tasks.lease import Lease
+from tenuto.tasks.outcome import Ending, Outcome, Record, Step
+
+from tests.chaos.agents import AGENTS
+from tests.chaos.ledger import Lines
+from tests.chaos.witness import Witness
+
+__all__ = ["POISON", "main"]
+
+POISON = "poison"
+_TASKS = 3
+_PATIENCE = 60.0
+
+
+async def _lost(store: Store, lease: Lease) -> bool:
+    task = await store.task(lease.task_id)
+    return task is None or (task.attempt, task.nonce) != (lease.attempt, lease.nonce)
+
+
+async def main(url: str, seconds: float) -> None:
+    span = round(seconds * 1000)
+    notes = Lines(Path(os.environ["TENUTO_CHAOS_FOLDER"]) / "stubborn" / f"{os.getpid()}.jsonl")
+    store = open_store(url)
+    await store.open()
+    witness = cast(Store, Witness(store, notes))
+    name = new_id("stubborn")
+    agents = tuple(agent.name for agent in AGENTS)
+    try:
+        claimed = await store.commit_and_claim(Exchange(name, 1, claim=Claim(agents, _TASKS, span)))
+        async with asyncio.timeout(_PATIENCE):
+            for lease in claimed.leases:
+                while not await _lost(store, lease):
+                    await asyncio.sleep(0.05)
+        poison = msgspec.Raw(msgspec.json.encode(POISON))
+        holds = [lease.hold for lease in claimed.leases]
+        await witness.renew(WorkerInfo(name, agents, slots=_TASKS), holds, span)
+        await witness.record([Record(hold, (Step(f"{POISON}#0", 0, value=poison),)) for hold in holds], span)
+        outcomes = tuple(Outcome(hold, Ending.DONE, result=poison) for hold in holds)
+        await witness.commit_and_claim(Exchange(name, 2, outcomes))
+    finally:
+        await store.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--lease", type=float, required=True)
+    given = parser.parse_args()
+    asyncio.run(main(given.store, given.lease))
