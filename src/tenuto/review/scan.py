@@ -43,13 +43,7 @@ def scan_tree(
     At most `file_limit` files are counted, and git is given at most `git_seconds` for its list. Raises `InvalidInput`
     when `root` is not a directory that can be listed.
     """
-    try:
-        root = root.resolve(strict=True)
-        os.scandir(root).close()
-    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
-        reason = getattr(error, "strerror", None) or str(error)
-        sentence = f"Cannot review {root}: {reason}. Name a directory that can be listed."
-        raise InvalidInput(sentence) from None
+    root = tree_at(root)
     census = Census(str(root), file_limit, apart)
     note = _why_not_git(root, git_seconds) or _list_with_git(root, census, git_seconds)
     if note:
@@ -76,6 +70,17 @@ def scan_tree(
         python_prefix=prefix,
         own_names=first_names(modules, regular, prefix),
     )
+
+
+def tree_at(root: Path) -> Path:
+    """Return the path without links. Raises `InvalidInput` when it is not a directory that can be listed."""
+    try:
+        root = root.resolve(strict=True)
+        os.scandir(root).close()
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput(f"Cannot review {root}: {reason}. Name a directory that can be listed.") from None
+    return root
 
 
 def _why_not_git(root: Path, seconds: float) -> str:
