@@ -321,8 +321,8 @@ def expire(task: Task, now: Millis) -> Change:
 
 
 def pause(task: Task, now: Millis, reason: str) -> Change:
-    """Sets the flag."""
-    return _told(replace(task, paused=True, reason=reason), now, EventKind.PAUSED, {"reason": reason})
+    """Sets the flag. It leaves its place behind a limit, if it had one: what is paused does not wait for room."""
+    return _told(replace(task, paused=True, reason=reason, gate=""), now, EventKind.PAUSED, {"reason": reason})
 
 
 def resume(task: Task, now: Millis) -> Change:

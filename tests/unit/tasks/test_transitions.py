@@ -165,6 +165,24 @@ class LifeOfATask(RuleBasedStateMachine):
         self.apply(transitions.elevate(self.task, self.now, priority))
         assert (self.task.state, self.task.priority) == (state, priority)
 
+    @precondition(lambda self: self.task.state is State.READY and not self.task.paused)
+    @rule(key=st.sampled_from(["", "api"]))
+    def park(self, key: str) -> None:
+        self.task = transitions.park(self.task, key)
+
+    @in_state(State.RUNNING)
+    @rule(until=SPANS)
+    def renew(self, until: int) -> None:
+        self.task = transitions.hold(self.task, self.now + until)
+        assert self.task.due == self.now + until
+
+    @in_state(State.RUNNING)
+    @rule(steps=st.integers(0, 3))
+    def record(self, steps: int) -> None:
+        before = self.task.steps
+        self.task = transitions.recorded(self.task, steps)
+        assert (self.task.steps, self.task.failures) == (before + steps, 0)
+
     @in_state(State.RUNNING)
     @rule()
     def tell(self) -> None:
@@ -202,8 +220,10 @@ class LifeOfATask(RuleBasedStateMachine):
         assert task.result is None or task.state is State.DONE
         assert task.error is not None or task.state is not State.FAILED
         assert task.unmet == 0 or task.state in (State.BLOCKED, State.WAITING)
-        assert not (task.is_final and (task.paused or task.gate))
-        assert task.claimable == (task.state is State.READY and not task.paused)
+        assert not (task.is_final and task.paused)
+        assert not task.gate or (task.state is State.READY and not task.paused)
+        assert task.claimable == (task.state is State.READY and not task.paused and not task.gate)
+        assert task.nonce == 0 or task.attempt > 0
         assert min(task.failures, task.losses, task.unmet, task.attempt) >= 0
 
     @invariant()

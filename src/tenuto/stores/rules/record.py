@@ -93,5 +93,10 @@ def _put(work: Work, task: Task, step: Step) -> int:
 def _told(task: Task, now: Millis, name: str, data: msgspec.Raw) -> transitions.Change:
     value = msgspec.json.decode(data)
     if name == "progress" and isinstance(value, dict):
-        return transitions.progress(task, now, value.get("fraction"), str(value.get("message") or ""))
+        return transitions.progress(task, now, _fraction(value.get("fraction")), str(value.get("message") or ""))
     return transitions.emit(task, now, EventKind.EMITTED, {"name": name, "data": value})
+
+
+def _fraction(given: object) -> float | None:
+    """What a task says of its progress, when it is a part of one."""
+    return given if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 1 else None
