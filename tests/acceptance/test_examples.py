@@ -1,0 +1,79 @@
+"""Every program in `examples/` runs as it stands, against a fresh store, and says what its text promises."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(tmp_path: Path, name: str, *arguments: str) -> list[str]:
+    """The lines that an example prints."""
+    environment = {**os.environ, "TENUTO_STORE": f"sqlite:///{tmp_path}/tenuto.db"}
+    ran = subprocess.run(
+        [sys.executable, EXAMPLES / name, *arguments],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
+
+
+def test_there_is_a_test_for_every_example() -> None:
+    here = Path(__file__).read_text(encoding="utf-8")
+    assert [each.name for each in EXAMPLES.glob("*.py") if f'"{each.name}"' not in here] == []
+
+
+def test_order_pipeline(tmp_path: Path) -> None:
+    states = [line.split()[:2] for line in run(tmp_path, "order_pipeline.py")]
+    assert states == [
+        ["check", "done"],
+        ["reserve", "done"],
+        ["charge", "done"],
+        ["ship", "done"],
+        ["refund", "cancelled"],
+    ]
+
+
+def test_order_pipeline_twice_is_the_same_order(tmp_path: Path) -> None:
+    assert run(tmp_path, "order_pipeline.py") == run(tmp_path, "order_pipeline.py")
+
+
+def test_order_pipeline_without_a_van(tmp_path: Path) -> None:
+    lines = run(tmp_path, "order_pipeline.py", "--no-van")
+    assert [line.split()[:2] for line in lines[-2:]] == [["ship", "failed"], ["refund", "done"]]
+    assert lines[-1].endswith("refunded Ada")
+
+
+def test_nightly_schedule(tmp_path: Path) -> None:
+    first, second = run(tmp_path, "nightly_schedule.py")
+    assert first.startswith("next backup: ")
+    assert second.startswith("heartbeat@")
+    assert second.endswith("-> alive")
+
+
+def test_human_approval(tmp_path: Path) -> None:
+    assert run(tmp_path, "human_approval.py")[-2:] == [
+        "sent: Dear Ada, your contract ends in May.",
+        "not sent: he has moved",
+    ]
+
+
+def test_retries_and_dead_letters(tmp_path: Path) -> None:
+    assert run(tmp_path, "retries_and_dead_letters.py") == [
+        "sent to ada@example.org in attempt 3",
+        "ValueError - 'bob' is no address",
+        "ValueError - 'eve' is no address",
+        "2 dead letters",
+        "2 replayed",
+        "sent to ada@example.org in attempt 3",
+        "sent to bob in attempt 4",
+        "sent to eve in attempt 4",
+    ]
