@@ -242,7 +242,8 @@ class Sections:
 
     def method(self) -> Lines:
         listed = "git's list of tracked and not ignored files" if self._metrics.listed_by == "git" else "a walk"
-        note = f" ({self._metrics.listing_note.rstrip('.')})" if self._metrics.listing_note else ""
+        told = self._metrics.listing_note.rstrip(".")
+        note = f" ({told[0].lower()}{told[1:]})" if told else ""
         yield f"- The files are those of {listed}{plain(note)}. Nothing in the tree was imported, run or changed."
         yield "- Lines are code, comment (with docstrings) or blank. Python is parsed, the rest read by line."
         yield "- *Documented* is the share of public modules, classes and functions with a docstring, outside of tests."

@@ -117,7 +117,7 @@ async def test_a_paused_review_goes_on_when_it_is_started_again(tree: Path, tmp_
 async def test_what_cannot_be_reviewed_or_written_is_refused_before_anything_is_stored(
     tree: Path, tmp_path: Path, store: str
 ) -> None:
-    with pytest.raises(InvalidInput, match="Cannot review .*absent: No such file"):
+    with pytest.raises(InvalidInput, match=r"Cannot review .*absent: No such file"):
         await reviewed(tmp_path / "absent", tmp_path / "report.md", store)
     with pytest.raises(InvalidInput, match="it is a directory"):
         await reviewed(tree, tree, store)

@@ -45,7 +45,7 @@ async def half_read(store: str, file: Path) -> list[TaskView]:
     """Waits until some parcels were read and others were not."""
     while True:
         await asyncio.sleep(0.05)
-        tasks = await tasks_of(store) if file.exists() else []
+        tasks = await tasks_of(store) if await asyncio.to_thread(file.exists) else []
         parcels = [task for task in tasks if task.agent == "review.parcel"]
         if 0 < sum(task.status == "completed" for task in parcels) < len(parcels):
             return tasks
