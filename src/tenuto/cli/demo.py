@@ -41,16 +41,16 @@ def demo(
     store: StoreOption = None,
 ) -> ExitCode:
     """Review a source tree: a goal of real agents, from the files to a report that a judge has accepted."""
-    import asyncio
-
+    from tenuto.cli.logs import log_to_stderr
     from tenuto.cli.output import remark
-    from tenuto.cli.session import store_url
+    from tenuto.cli.session import run_interruptibly, store_url
     from tenuto.review.demo import run_demo
 
+    log_to_stderr()
     url = store_url(context, store)
     try:
         with _screen() as show:
-            outcome = asyncio.run(run_demo(path, out, url, show))
+            outcome = run_interruptibly(run_demo(path, out, url, show))
     except KeyboardInterrupt:
         remark("Interrupted. The same command goes on from here.")
         raise

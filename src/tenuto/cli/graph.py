@@ -21,13 +21,14 @@ from tenuto.tasks.clock import Millis
 from tenuto.tasks.goal import SKIPPED, Edge, Goal, When
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task
+from tenuto.tasks.waits import Wait, task_topic
 
 __all__ = ["Bundle", "bundles", "detail", "draw_goal", "headline", "layer_numbers", "mermaid"]
 
 FOLD = 8
 """From this many on, tasks with the same neighbours are drawn as one line."""
 
-_ASCII = str.maketrans("│─├┤╯╰╮╭┴┬┼●✓✗▶○◔◌⊘·…→", "|-++''..+++*+x>o~~-..>")
+_ASCII = str.maketrans("│─├┤╯╰╮╭┴┬┼●✓✗▶○◔◌⊘·…█░", "|-++''..+++*+x>o~~-..#.")
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,22 @@ def _described(bundle: Bundle, names: int, needs: Mapping[str, str], now: Millis
         skipped = task.state is State.CANCELLED and task.reason.startswith(SKIPPED)
         label.append("skipped" if skipped else task.state.value, STYLES[task.state])
         label.append(" (paused)" if task.paused else "", "yellow")
+        bar = _bar(task)
+        label.append(f"  {bar}" if bar else "", "cyan")
         said = detail(task, now)
         label.append(f"  {said}" if said else "", "red" if task.state is State.FAILED else "bright_black")
     if bundle.name in needs:
         label.append(f"  [{needs[bundle.name]}]", "bright_black")
     return label
+
+
+def _bar(task: Task) -> str:
+    """How far a running task is, in eight cells; empty where it does not say."""
+    fraction = task.progress.fraction if task.progress is not None and task.state is State.RUNNING else None
+    if fraction is None:
+        return ""
+    full = round(min(max(fraction, 0.0), 1.0) * 8)
+    return "█" * full + "░" * (8 - full)
 
 
 def detail(task: Task, now: Millis) -> str:
@@ -194,7 +206,7 @@ def detail(task: Task, now: Millis) -> str:
             if task.error is not None:
                 said.append(f"again after {task.error.type}: {task.error.message}")
         case State.WAITING if task.wait is not None:
-            said.append(f"for {', '.join(task.wait.on[:3])}" if task.wait.on else relative(task.wait.until, now))
+            said.append(_awaited(task, task.wait, now))
         case State.READY if task.gate:
             said.append(f"behind the limit {task.gate}")
         case State.CANCELLED | State.FAILED:
@@ -204,6 +216,14 @@ def detail(task: Task, now: Millis) -> str:
     if task.attempt > 1 and not task.is_final:
         said.append(f"attempt {task.attempt}")
     return plain(" ".join(word for word in said if word))
+
+
+def _awaited(task: Task, wait: Wait, now: Millis) -> str:
+    if not wait.on:
+        return relative(wait.until, now)
+    if all(topic.startswith(task_topic("")) for topic in wait.on):
+        return f"{len(wait.on) - task.unmet} of {len(wait.on)} tasks"
+    return f"for {', '.join(wait.on[:3])}{' …' if len(wait.on) > 3 else ''}"
 
 
 def mermaid(goal: Goal) -> str:

@@ -31,7 +31,10 @@ __all__ = [
     "print_json",
     "print_json_line",
     "print_table",
+    "remark",
     "state_text",
+    "width_of",
+    "writes_unicode",
 ]
 
 STYLES = {
@@ -75,6 +78,16 @@ def console() -> Console:
 def errors_console() -> Console:
     """Standard error: progress, confirmations, remarks that are not the command's output."""
     return _Quiet(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def remark(text: str) -> None:
+    """Says something beside the output, on standard error."""
+    errors_console().print(text, style="bright_black", soft_wrap=True)
+
+
+def writes_unicode(out: Console) -> bool:
+    """Whether more than ASCII arrives where `out` writes."""
+    return (out.encoding or "").lower().startswith("utf")
 
 
 def width_of(out: Console) -> int:

@@ -41,7 +41,7 @@ def test_each_task_shows_its_state_and_what_matters_in_it() -> None:
         "Review  WAITING  1 of 4 done, 1 running, 1 failed  20 s",
         "✓    scan     done  1.5 s",
         "├─╮",
-        "▶ │  read     running  43% a.py for 10 s attempt 2",
+        "▶ │  read     running  ███░░░░░  43% a.py for 10 s attempt 2",
         "│ ✗  history  failed  OSError: no\\x1b[2J git",
         "├─╯",
         "·    report   blocked  [however history ends]",
