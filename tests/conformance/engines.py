@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tenuto.stores.base import Store
 from tenuto.stores.memory import MemoryStore
+from tenuto.stores.sqlite import SqliteStore
 from tenuto.tasks.clock import Millis
 
 __all__ = ["ENGINES", "Clock", "Engine"]
@@ -32,4 +33,14 @@ def _memory(folder: Path, clock: Clock) -> Store:
     return MemoryStore(clock=clock)
 
 
-ENGINES = {engine.name: engine for engine in (Engine("memory", _memory, durable=False, sql=False),)}
+def _sqlite(folder: Path, clock: Clock) -> Store:
+    return SqliteStore(folder / "tenuto.db", clock=clock)
+
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine("memory", _memory, durable=False, sql=False),
+        Engine("sqlite", _sqlite, durable=True, sql=True),
+    )
+}

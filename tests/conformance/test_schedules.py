@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tenuto.errors import InvalidInput
-from tenuto.stores.base import Store, TaskFilter
+from tenuto.stores.base import TaskFilter
 from tenuto.tasks.schedules import CatchUp, Schedule
 from tenuto.tasks.states import State
-from tests.conformance.engines import Engine
-from tests.conformance.stage import FOREVER, START, Stage, VirtualClock, raw, spec
+from tests.conformance.stage import FOREVER, START, Stage, raw, spec
 
 MINUTE = 60_000
 FIRST = (START // MINUTE + 1) * MINUTE
@@ -144,27 +140,3 @@ async def test_several_sweepers_fire_each_instant_once(stage: Stage) -> None:
     swept = await asyncio.gather(*(stage.store.sweep(100, FOREVER) for _ in range(5)))
     assert sum(each.fired for each in swept) == 10
     assert len(await fired(stage)) == 10
-
-
-@asynccontextmanager
-async def second_store(engine: Engine, folder: Path, clock: VirtualClock) -> AsyncIterator[Store]:
-    store = engine.make(folder, clock)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-async def test_two_stores_on_one_place_fire_each_instant_once(
-    stage: Stage, engine: Engine, tmp_path: Path, clock: VirtualClock
-) -> None:
-    if not engine.durable:
-        return  # a store in memory is alone
-    await stage.store.put_schedule(every(catch_up=CatchUp.ALL))
-    async with second_store(engine, tmp_path, clock) as other:
-        for _ in range(10):
-            clock.move(MINUTE)
-            swept = await asyncio.gather(*(store.sweep(100, FOREVER) for store in (stage.store, other) for _ in "ab"))
-            assert sum(each.fired for each in swept) == 1
-        assert len(await fired(stage)) == 10

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tenuto.errors import InvalidInput
 from tenuto.stores.base import TaskFilter, Verdict
 from tenuto.tasks.goal import Edge, Tree, When
 from tenuto.tasks.limits import Limit
@@ -16,7 +15,6 @@ from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.signal import SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Kind, TaskSpec, Unique
-from tests.conformance.engines import Engine
 from tests.conformance.stage import START, Stage, raw, spec, value
 
 FULL = spec(
@@ -299,10 +297,3 @@ async def test_a_cancelled_task_is_still_the_same_task(stage: Stage) -> None:
 
 async def test_an_empty_batch_is_answered_with_nothing(stage: Stage) -> None:
     assert await stage.submit() == []
-
-
-async def test_only_an_sql_engine_submits_inside_the_callers_transaction(stage: Stage, engine: Engine) -> None:
-    if engine.sql:
-        return  # `test_transact` shows it
-    with pytest.raises(InvalidInput, match="SQL"):
-        await stage.store.submit([Tree(spec())], connection=object())
