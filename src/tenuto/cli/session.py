@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from tenuto.errors import InvalidInput, NotFound
+from tenuto.errors import NotFound
 
 if TYPE_CHECKING:
     from tenuto.client import Client
+    from tenuto.stores.base import Store
 
-__all__ = ["file_of", "run_interruptibly", "store_url", "with_client"]
+__all__ = ["chosen_store", "run_interruptibly", "store_url", "with_client"]
 
 T = TypeVar("T")
-
-_SQLITE = "sqlite:///"
 
 
 def store_url(context: typer.Context, store: str | None) -> str:
@@ -27,39 +26,34 @@ def store_url(context: typer.Context, store: str | None) -> str:
     from tenuto.orchestrator import default_store
 
     chosen: str = store or context.find_root().obj or default_store()
-    if "://" in chosen:
-        return chosen
-    if ":" in chosen and not Path(chosen).exists():
-        raise InvalidInput(f"--store {chosen!r} is no URL and no file: write sqlite:///path/to/tenuto.db, or a path")
-    return _SQLITE + chosen
+    return chosen
 
 
-def file_of(url: str) -> Path | None:
-    """The file of a SQLite store; None for other engines."""
-    return Path(url.removeprefix(_SQLITE).partition("?")[0]) if url.startswith(_SQLITE) else None
+def chosen_store(context: typer.Context, store: str | None, *, create: bool = False) -> Store:
+    """The store to use, not open. Raises `NotFound` where there is none, unless `create`."""
+    from tenuto.stores import open_store
+
+    opened = open_store(store_url(context, store))
+    path: Path | None = getattr(opened, "path", None)
+    if path is not None and not create and not path.exists():
+        raise NotFound(f"there is no store at {path}: submit or run something first, or name another with --store")
+    return opened
 
 
 def with_client(
     context: typer.Context, store: str | None, work: Callable[[Client], Awaitable[T]], *, create: bool = False
 ) -> T:
-    """Runs `work` with a client of the chosen store.
-
-    Only with `create` a store is made where there is none; else that is `NotFound`.
-    """
-    url = store_url(context, store)
-    file = file_of(url)
-    try:
-        missing = file is not None and not file.exists()
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"--store {url[:80]!r} cannot be a file name: {error}") from None
-    if missing and not create:
-        raise NotFound(f"there is no store at {file}: submit or run something first, or name another with --store")
+    """Runs `work` with a client of the chosen store; only with `create` a store is made where there is none."""
 
     async def session() -> T:
         from tenuto.client import Client
 
-        async with Client(url) as client:
-            return await work(client)
+        opened = chosen_store(context, store, create=create)
+        try:
+            async with Client(opened) as client:
+                return await work(client)
+        finally:
+            await opened.close()
 
     return run_interruptibly(session())
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from tenuto.cli.output import STYLES, Column, console, print_table
-from tenuto.cli.session import file_of
 from tenuto.cli.times import relative
 from tenuto.stores.base import AgentLoad, LimitUse, WorkerInfo
-from tenuto.stores.sqlite.inspection import FileFacts, inspect_file
+from tenuto.stores.sqlite import SqliteStore
 from tenuto.tasks.clock import iso, wall_clock
 from tenuto.tasks.states import State
 
@@ -49,7 +48,8 @@ class StorePage:
     """What `tenuto store info` shows."""
 
     url: str
-    file: FileFacts | None
+    file: Mapping[str, Any] | None
+    """what a SQLite store says of its file"""
     states: Mapping[State, int]
     agents: Sequence[AgentLoad]
     workers: Sequence[WorkerInfo]
@@ -57,12 +57,9 @@ class StorePage:
 
     def document(self) -> dict[str, Any]:
         """The same for programs."""
-        file = self.file
         return {
             "store": self.url,
-            "file": None
-            if file is None
-            else {"path": file.path, "bytes": file.bytes, "schema": file.schema, "sqlite": file.sqlite},
+            "file": self.file,
             "tasks": {state.value: self.states.get(state, 0) for state in State},
             "agents": [
                 {
@@ -104,10 +101,10 @@ class StorePage:
 
 async def read_store_page(client: Client) -> StorePage:
     """Reads what the page shows."""
-    path = file_of(client.store.url)
+    store = client.store
     return StorePage(
-        client.store.url,
-        None if path is None else inspect_file(path),
+        store.url,
+        await store.info() if isinstance(store, SqliteStore) else None,
         await client.stats(),
         await client.agents(),
         await client.workers(),
@@ -120,7 +117,8 @@ def print_store_page(page: StorePage) -> None:
     out, now = console(), wall_clock()
     out.print(Text(page.url, "bold"), soft_wrap=True)
     if page.file is not None:
-        out.print(f"{page.file.bytes / 1_048_576:,.1f} MiB, schema {page.file.schema}, SQLite {page.file.sqlite}")
+        size = (page.file["file_bytes"] + page.file["log_bytes"]) / 1_048_576
+        out.print(f"{size:,.1f} MiB, schema {page.file['schema']}")
     line = Text(f"{sum(page.states.values()):,} tasks")
     for state in State:
         if page.states.get(state):

@@ -11,7 +11,7 @@ from tenuto.cli.options import Format, FormatOption, StoreOption, YesOption
 
 if TYPE_CHECKING:
     from tenuto.client import Client
-    from tenuto.stores.sqlite.inspection import FileFacts
+    from tenuto.stores.sqlite import SqliteStore
 
 __all__ = ["app"]
 
@@ -36,32 +36,22 @@ def info(context: typer.Context, format: FormatOption = Format.TABLE, store: Sto
 def check(context: typer.Context, format: FormatOption = Format.TABLE, store: StoreOption = None) -> ExitCode:
     """Check the file and everything in it; exit code 1 when something is damaged. Changes nothing."""
     from tenuto.cli import output
-    from tenuto.cli.progress import counting
-    from tenuto.cli.session import file_of, store_url, with_client
-    from tenuto.stores.checking import check_store
-    from tenuto.stores.sqlite.inspection import file_damage
+    from tenuto.cli.session import run_interruptibly
+    from tenuto.errors import StoreCorrupt
 
-    file = file_of(store_url(context, store))
-
-    async def look(client: Client) -> tuple[int, list[str]]:
-        total = sum((await client.stats()).values())
-        with counting("Checking", total) as seen:
-            found = await check_store(client.store, seen.add)
-        return seen.count, found
-
-    damage: list[str] = []
-    if file is not None and file.exists():
-        with output.errors_console().status("Reading the file"):
-            damage = file_damage(file)
-    checked, found = (0, []) if damage else with_client(context, store, look)
-    damage += found
+    file = _file(context, store)
+    try:
+        with output.errors_console().status(f"Reading {file.path}"):
+            damage = run_interruptibly(file.check())
+    except StoreCorrupt as error:
+        damage = [str(error)]
     if format is Format.JSON:
-        output.print_json({"sound": not damage, "checked": checked, "damage": damage})
+        output.print_json({"store": file.url, "sound": not damage, "damage": damage})
     else:
         out = output.console()
         for line in damage:
             out.print(output.plain(line), soft_wrap=True)
-        out.print(f"{len(damage)} problems found." if damage else f"Sound: {checked:,} tasks and goals checked.")
+        out.print("Damaged." if damage else "Sound.")
     return ExitCode.FAILED if damage else ExitCode.OK
 
 
@@ -69,27 +59,59 @@ def check(context: typer.Context, format: FormatOption = Format.TABLE, store: St
 def migrate(context: typer.Context, format: FormatOption = Format.TABLE, store: StoreOption = None) -> None:
     """Bring the store's schema up to date. Every other command does the same when it opens the store."""
     from tenuto.cli import output
-    from tenuto.cli.session import file_of, store_url, with_client
-    from tenuto.stores.sqlite.inspection import inspect_file
+    from tenuto.cli.session import run_interruptibly
 
-    file = file_of(store_url(context, store))
-    before = None if file is None or not file.exists() else inspect_file(file)
+    file = _file(context, store)
 
-    async def opened(client: Client) -> str:
-        return client.store.url
+    async def schemas() -> tuple[int, int]:
+        before = await file.info()
+        try:
+            await file.open()
+        finally:
+            await file.close()
+        return before["schema"], (await file.info())["schema"]
 
-    url = with_client(context, store, opened)
-    after = None if file is None else inspect_file(file)
+    before, after = run_interruptibly(schemas())
     if format is Format.JSON:
-        output.print_json({"store": url, "before": _schema(before), "after": _schema(after)})
-    elif before is not None and after is not None and before.schema != after.schema:
-        output.console().print(f"Schema {before.schema} is now {after.schema}.")
+        output.print_json({"store": file.url, "before": before, "after": after})
+    elif before != after:
+        output.console().print(f"Schema {before} is now {after}.")
     else:
-        output.console().print("The schema is up to date.")
+        output.console().print(f"The schema is up to date: {after}.")
 
 
-def _schema(facts: FileFacts | None) -> int | None:
-    return None if facts is None else facts.schema
+@app.command(epilog="Examples:\n\n  tenuto store purge --older-than 7d --yes && tenuto store compact")
+def compact(context: typer.Context, format: FormatOption = Format.TABLE, store: StoreOption = None) -> None:
+    """Give the room that a purge has freed back to the disk. Whoever writes waits meanwhile."""
+    from tenuto.cli import output
+    from tenuto.cli.session import run_interruptibly
+
+    file = _file(context, store)
+
+    async def sizes() -> tuple[int, int]:
+        before = await file.info()
+        await file.compact()
+        after = await file.info()
+        return before["file_bytes"], after["file_bytes"]
+
+    with output.errors_console().status(f"Rewriting {file.path}"):
+        before, after = run_interruptibly(sizes())
+    if format is Format.JSON:
+        output.print_json({"store": file.url, "bytes_before": before, "bytes_after": after})
+    else:
+        output.console().print(f"{before / 1_048_576:,.1f} MiB is now {after / 1_048_576:,.1f} MiB.")
+
+
+def _file(context: typer.Context, store: str | None) -> SqliteStore:
+    """The store as a file, not open. Raises `NotFound`, and `InvalidInput` for an engine without one."""
+    from tenuto.cli.session import chosen_store
+    from tenuto.errors import InvalidInput
+    from tenuto.stores.sqlite import SqliteStore
+
+    chosen = chosen_store(context, store)
+    if not isinstance(chosen, SqliteStore):
+        raise InvalidInput(f"{chosen.url} has no file to look after: name a SQLite store with --store")
+    return chosen
 
 
 @app.command(
