@@ -1,1 +1,84 @@
-"""Where the truth lives: one contract (`base`), several engines."""
+"""Where the truth lives: one contract (`base`), several engines.
+
+`open_store` is the door: it chooses the engine by URL, and imports no other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import unquote, urlsplit
+
+from tenuto.errors import InvalidInput, MissingExtra
+from tenuto.stores.base import Store
+from tenuto.tasks.clock import Millis, wall_clock
+
+__all__ = ["masked", "open_store"]
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
+_SECRET = re.compile(r"//[^/@\s]*@")
+_FORMS = "sqlite:///path/to/file.db, a plain path, or memory://"
+_LATER = {"redis": "redis", "rediss": "redis", "postgresql": "postgres", "postgres": "postgres"}
+
+
+def masked(url: str) -> str:
+    """`url` without its user and password."""
+    return _SECRET.sub("//***@", url)
+
+
+def open_store(url: str, *, clock: Callable[[], Millis] = wall_clock) -> Store:
+    """The store that `url` names; not connected yet: `await store.open()`.
+
+    `sqlite:///relative.db` and `sqlite:////absolute.db`, or a plain path: a SQLite file, made where there is none.
+    `memory://`: a store in this process's memory. `clock` gives milliseconds since 1970.
+    Raises `InvalidInput` for anything else, and `MissingExtra` for an engine that is not installed.
+    """
+    if not url.strip():
+        raise InvalidInput(f"the store URL is empty: use {_FORMS}")
+    if not url.isprintable():
+        raise InvalidInput(f"the store URL {masked(url)!r} has a control or unprintable character: use {_FORMS}")
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        return _sqlite(url, clock)
+    kind = scheme[1].lower()
+    if kind in _LATER:
+        raise MissingExtra(
+            f"{masked(url)} needs an engine that is not part of this installation: install tenuto[{_LATER[kind]}], "
+            f"or use {_FORMS}",
+            extra=_LATER[kind],
+        )
+    if kind == "memory" and url[scheme.end() :] == "" and scheme[2]:
+        from tenuto.stores.memory import MemoryStore
+
+        return MemoryStore(clock=clock)
+    if kind == "sqlite":
+        return _sqlite(_path_of(url), clock)
+    raise InvalidInput(f"{masked(url)!r} is no store URL: use {_FORMS}")
+
+
+def _path_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidInput(f"{masked(url)!r} is no store URL ({error}): use {_FORMS}") from None
+    if not url[len("sqlite:") :].startswith("//"):
+        raise InvalidInput(f"{masked(url)!r} lacks slashes: write sqlite:///relative.db or sqlite:////absolute.db")
+    if parts.netloc:
+        raise InvalidInput(
+            f"{masked(url)!r} names the host {parts.hostname or ''!r}, and a SQLite store is a local file: write "
+            "sqlite:///relative.db or sqlite:////absolute.db"
+        )
+    if parts.query or parts.fragment:
+        raise InvalidInput(
+            f"{masked(url)!r} has parameters, which a SQLite store has not: leave out what follows the path"
+        )
+    path = unquote(parts.path).removeprefix("/")
+    if not path.strip("/"):
+        raise InvalidInput(f"{masked(url)!r} names no file: write sqlite:///relative.db or sqlite:////absolute.db")
+    return path
+
+
+def _sqlite(path: str, clock: Callable[[], Millis]) -> Store:
+    from tenuto.stores.sqlite import SqliteStore
+
+    return SqliteStore(path, clock=clock)

@@ -1,0 +1,147 @@
+"""Opening the file, and beginning transactions on it.
+
+Every connection is set up the same way: write-ahead log, `synchronous=FULL` (a commit that was answered survives a
+power cut), and no busy handler. SQLite's own handler sleeps in growing steps, so that of several processes the one
+that has waited longest is the least likely to be next; `begin` waits in short random steps instead.
+
+A file is only ever used when it is empty or ours: it carries our `application_id`, and the number of its schema in
+`user_version`. Anything else is refused and left as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import stat
+import time
+from pathlib import Path
+
+import apsw
+
+from tenuto.errors import StoreBusy, StoreReadOnly, StoreUnavailable
+from tenuto.stores.sqlite.errors import damaged, translate, translated
+
+__all__ = ["APPLICATION_ID", "BUSY_TIMEOUT", "begin", "connect", "prepare_file", "roll_back"]
+
+APPLICATION_ID = 0x54454E55
+"""`TENU`: bytes 68 to 71 of the file."""
+
+BUSY_TIMEOUT = 30.0
+"""Seconds that a transaction waits for other processes before it gives up with `StoreBusy`."""
+
+_PAGE = 4096
+_CACHE_KIB = 16_384
+_MMAP = 256 * 1024 * 1024
+_SHORT_WAITS = (0.0001, 0.0015)
+_LONG_WAITS = (0.001, 0.008)
+_IMPATIENT = 64
+"""Waits after which the steps get longer, to leave the processor to those who hold the lock."""
+
+
+def prepare_file(path: Path) -> None:
+    """Makes the folder and the file where there are none, for their owner's eyes only.
+
+    Raises a `StoreError` when that cannot be done, or when `path` is no regular file.
+    """
+    try:
+        if path.is_dir():
+            raise StoreUnavailable(f"The store {path} is a folder: name a file in it, such as {path / 'tenuto.db'}.")
+        _make_folder(path.parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(path, flags, stat.S_IRUSR | stat.S_IWUSR)
+        os.close(descriptor)
+    except FileNotFoundError as error:
+        raise StoreUnavailable(f"The store {path} cannot be made: {error.strerror}. Check its path.") from error
+    except NotADirectoryError as error:
+        raise StoreUnavailable(f"The store {path} cannot be made: a part of its path is a file.") from error
+    except PermissionError as error:
+        raise StoreReadOnly(
+            f"The store {path} may not be written by this user: check the permissions of the file and of its folder."
+        ) from error
+    except OSError as error:
+        kind = StoreReadOnly if error.errno == errno.EROFS else StoreUnavailable
+        raise kind(f"The store {path} cannot be opened: {error.strerror}.") from error
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def connect(path: Path) -> apsw.Connection:
+    """A connection to the file at `path`, which exists; empty or ours, else `StoreCorrupt`."""
+    with translated(path):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=400)
+    try:
+        _set_up(connection, path)
+    except BaseException:
+        connection.close(True)
+        raise
+    return connection
+
+
+def _set_up(connection: apsw.Connection, path: Path) -> None:
+    with translated(path):
+        connection.set_busy_timeout(5_000)  # for the changes of mode below only
+        _check_owner(connection, path)
+        connection.pragma("page_size", _PAGE)
+        if connection.pragma("journal_mode", "wal") != "wal":
+            raise StoreUnavailable(
+                f"The store {path} is on a file system without shared memory, which several processes need: "
+                "use a local disk, not a network mount."
+            )
+        connection.pragma("synchronous", 2)
+        connection.pragma("foreign_keys", 0)
+        connection.pragma("cache_size", -_CACHE_KIB)
+        connection.pragma("mmap_size", _MMAP)
+        connection.pragma("temp_store", 2)
+        connection.pragma("trusted_schema", 0)
+        connection.pragma("wal_autocheckpoint", 0)  # the writer thread decides when
+        connection.pragma("journal_size_limit", 64 * 1024 * 1024)
+        connection.set_busy_timeout(0)
+    if connection.readonly("main"):
+        raise StoreReadOnly(f"The store {path} is read-only: check the permissions of the file and of its folder.")
+
+
+def _check_owner(connection: apsw.Connection, path: Path) -> None:
+    identity = connection.pragma("application_id")
+    if identity == APPLICATION_ID:
+        return
+    empty = connection.execute("SELECT count(*) = 0 FROM sqlite_schema").get
+    if identity != 0 or not empty:
+        raise damaged(path, "is a SQLite database of another program")
+
+
+def begin(connection: apsw.Connection, path: Path, timeout: float = BUSY_TIMEOUT) -> bool:
+    """Begins a write transaction, waiting up to `timeout` seconds for others; whether it had to wait.
+
+    Raises `StoreBusy` when others kept the file locked for all of that time.
+    """
+    waits = 0
+    deadline = 0.0
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError as error:
+            now = time.monotonic()
+            deadline = deadline or now + timeout
+            if now >= deadline:
+                raise StoreBusy(
+                    f"Other programs kept the store {path} locked for {timeout:g} seconds. Try again; if it lasts, "
+                    "end the program that keeps a transaction open on it."
+                ) from error
+            waits += 1
+            time.sleep(random.uniform(*(_SHORT_WAITS if waits < _IMPATIENT else _LONG_WAITS)))
+        except apsw.Error as error:
+            raise translate(error, path) from error
+        else:
+            return waits > 0
+
+
+def roll_back(connection: apsw.Connection) -> None:
+    """Ends the open transaction without its changes; SQLite may have done so itself after an error."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")

@@ -1,0 +1,256 @@
+"""Rows of tasks: read in bulk, kept while the transaction lasts, written in bulk when a query could see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from tenuto.stores.base import AgentLoad, TaskFilter
+from tenuto.stores.sqlite.rows.lanes import LaneRows
+from tenuto.stores.sqlite.rows.layout import Row, codes, columns, dump, fixed_text, is_goal, live_text, state_of
+from tenuto.stores.sqlite.rows.session import Clock, Connection
+from tenuto.tasks.event import Event
+from tenuto.tasks.states import FINAL, State
+from tenuto.tasks.task import Task
+
+__all__ = ["TaskRows"]
+
+_FAR = 2**62
+_PAGE = 256
+
+_Found = list[tuple[int, int | None, int, int, int, list[msgspec.Raw], Task]]
+_found = msgspec.json.Decoder(_Found)
+_numbers = msgspec.json.Decoder(list[int])
+_counts = msgspec.json.Decoder(list[tuple[int, int]])
+_loads = msgspec.json.Decoder(list[tuple[str, int, int]])
+_parked = msgspec.json.Decoder(list[tuple[str, int]])
+
+
+class TaskRows(LaneRows):
+    """Tasks, their events on the way to the feed, and large values."""
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        super().__init__(connection, clock)
+        self.rows: dict[str, Row] = {}
+        self._ids: dict[int, str] = {}
+        self._absent: set[str] = set()
+        self._changed: dict[str, Row] = {}
+        self._ready_changed = False
+        self._events: list[tuple[Any, ...]] = []
+        self._number = 0
+        self._cursor = 0
+        self._together: dict[int, Sequence[int]] = {}
+
+    # -- reading
+
+    def task(self, task_id: str) -> Task | None:
+        row = self.row(task_id)
+        return None if row is None else row.task
+
+    def tasks(self, task_ids: Iterable[str]) -> dict[str, Task]:
+        wanted = list(task_ids)
+        self.load(wanted)
+        return {task_id: self.rows[task_id].task for task_id in wanted if task_id in self.rows}
+
+    def numbered(self, number: int) -> Task:
+        if number not in self._ids:
+            self.load_numbers([*self._together.get(number, ()), number])
+        return self.rows[self._ids[number]].task
+
+    def row(self, task_id: str) -> Row | None:
+        """The row of a task, read when it is not at hand."""
+        row = self.rows.get(task_id)
+        if row is None and task_id not in self._absent:
+            self.load([task_id])
+            row = self.rows.get(task_id)
+        return row
+
+    def number_of(self, task_id: str) -> int:
+        """The number of a task, 0 when there is none."""
+        row = self.row(task_id)
+        return 0 if row is None else row.number
+
+    def load(self, task_ids: Iterable[str]) -> None:
+        """Has these tasks at hand, and knows of the others that they are not there."""
+        missing = [each for each in dict.fromkeys(task_ids) if each not in self.rows and each not in self._absent]
+        if missing:
+            self._take(self.value("tasks_by_id", dump(missing)))
+            self._absent.update(task_id for task_id in missing if task_id not in self.rows)
+
+    def load_numbers(self, numbers: Iterable[int]) -> None:
+        """Has these tasks at hand."""
+        missing = [number for number in dict.fromkeys(numbers) if number not in self._ids]
+        if missing:
+            self._take(self.value("tasks_by_number", dump(missing)))
+
+    def _take(self, text: str | None) -> None:
+        for number, root, mail, awaited, waits, result, task in _found.decode(text) if text else ():
+            if result:
+                task = msgspec.structs.replace(task, result=result[0])
+            self.rows[task.id] = Row(number, root, bool(mail), bool(awaited), bool(waits), task)
+            self._ids[number] = task.id
+
+    def listed(self, numbers: Sequence[int]) -> list[Task]:
+        """The tasks with these numbers, in this order."""
+        self.load_numbers(numbers)
+        return [self.rows[self._ids[number]].task for number in numbers]
+
+    def children(self, parent: str) -> list[Task]:
+        return self._children("children", parent)
+
+    def active_children(self, parent: str) -> list[Task]:
+        return self._children("active_children", parent)
+
+    def _children(self, name: str, parent: str) -> list[Task]:
+        self.write_tasks()
+        number = self.number_of(parent)
+        return self.listed(sorted(_numbers.decode(self.value(name, number)))) if number else []
+
+    # -- writing
+
+    def insert(self, task: Task) -> None:
+        number = max(self._number, self.stands[0]) + 1
+        self._number = number
+        root = None if task.root == task.id else self.number_of(task.root)
+        row = Row(number, root, False, False, False, task)
+        row.new, row.written = True, False
+        self._absent.discard(task.id)
+        self.rows[task.id] = row
+        self._ids[number] = task.id
+        self._changed[task.id] = row
+        self._ready_changed = True
+
+    def update(self, task: Task) -> None:
+        row = self.row(task.id)
+        if row is None:
+            raise KeyError(task.id)
+        if row.task.claimable is not task.claimable or task.gate:
+            self._ready_changed = True
+        row.task = task
+        row.written = False
+        self._changed[task.id] = row
+
+    def add_event(self, event: Event) -> None:
+        row = self.row(event.task_id)
+        if row is None:
+            raise KeyError(event.task_id)
+        self._cursor = max(self._cursor, self.stands[1]) + 1
+        data = dump(event.data) if event.data else None
+        self._events.append(
+            (self._cursor, row.number, row.root, event.seq, event.kind.value, event.at, event.attempt, data)
+        )
+
+    def write_ready(self) -> None:
+        """Writes tasks when that changes which ones can be claimed."""
+        if self._ready_changed:
+            self.write_tasks()
+
+    def write_tasks(self) -> None:
+        """Writes what was changed, so that queries see it."""
+        if not self._changed:
+            return
+        changed, self._changed, self._ready_changed = self._changed, {}, False
+        new = [row for row in changed.values() if row.new]
+        if new:
+            self._write_new(new)
+        updates = []
+        for row in changed.values():
+            if not row.written:
+                updates.append((row.number, *columns(row.task), live_text(row.task)))
+                row.written = True
+        self.run_rows("update_tasks", updates)
+
+    def _write_new(self, rows: Sequence[Row]) -> None:
+        tasks: list[tuple[Any, ...]] = []
+        specs: list[tuple[Any, ...]] = []
+        tags: list[tuple[Any, ...]] = []
+        for row in rows:
+            task, number = row.task, row.number
+            state, rank, due, parked, finished, result = columns(task)
+            parent = self.number_of(task.parent) if task.parent is not None else None
+            unique = task.unique.key if task.unique is not None else None
+            lane = self.lane(task.agent, task.band, task.owner).number
+            tasks.append(
+                (
+                    *(number, task.id, lane, state, rank, due, is_goal(task)),
+                    *(row.root, parent, parked, unique, finished, result, live_text(task)),
+                )
+            )
+            specs.append((number, fixed_text(task)))
+            tags += [(tag, number) for tag in task.tags]
+            row.new, row.written = False, True
+        self.run_rows("insert_tasks", tasks)
+        self.run_rows("insert_specs", specs)
+        self.run_rows("insert_tags", tags)
+
+    def write_events(self) -> None:
+        """Writes events, so that queries see them."""
+        if self._events:
+            events, self._events = self._events, []
+            self.run_rows("insert_events", events)
+
+    # -- lists and counts
+
+    def find(self, where: TaskFilter, before: int | None, limit: int) -> list[tuple[int, Task]]:
+        self.write_tasks()
+        name, arguments = _plan(where)
+        found: list[tuple[int, Task]] = []
+        before = _FAR if before is None else before
+        page = max(limit, _PAGE) if name != "newest" or where != TaskFilter() else limit
+        while len(found) < limit:
+            numbers = _numbers.decode(self.value(name, before, page, *arguments))
+            tasks = zip(numbers, self.listed(numbers), strict=True)
+            found += [(number, task) for number, task in tasks if where.matches(task)]
+            if len(numbers) < page:
+                break
+            before = numbers[-1]
+        return found[:limit]
+
+    def count_states(self) -> dict[State, int]:
+        self.write_tasks()
+        counts = dict.fromkeys(State, 0)
+        for code, count in _counts.decode(self.value("count_states")):
+            counts[state_of(code)] += count
+        return counts
+
+    def loads(self) -> list[AgentLoad]:
+        self.write_tasks()
+        ready: dict[str, int] = dict(_parked.decode(self.value("parked_unpaused")))
+        running: dict[str, int] = {}
+        other: dict[str, int] = {agent: -count for agent, count in ready.items()}
+        for agent, code, count in _loads.decode(self.value("loads")):
+            state = state_of(code)
+            which = running if state is State.RUNNING else ready if code == 0 else other
+            which[agent] = which.get(agent, 0) + count
+        agents = sorted({*ready, *running, *other} - {""})
+        return [
+            AgentLoad(agent, ready.get(agent, 0), running.get(agent, 0), other.get(agent, 0), 0) for agent in agents
+        ]
+
+    # -- large values
+
+    def blob(self, root: str, key: str) -> bytes | None:
+        found = self.value("blob", root, key)
+        return None if found is None else bytes(found)
+
+    def put_blob(self, root: str, key: str, data: bytes) -> None:
+        self.run("insert_blob", root, key, data)
+
+
+def _plan(where: TaskFilter) -> tuple[str, tuple[Any, ...]]:
+    """The query that leaves the fewest to look at, and its arguments after `before` and the size of a page."""
+    if where.tag is not None:
+        return "newest_of_tag", (where.tag,)
+    if where.parent is not None:
+        return "newest_of_parent", (where.parent,)
+    if where.root is not None:
+        return "newest_of_tree", (where.root,)
+    if where.states and not FINAL.intersection(where.states):
+        return "newest_active", (dump(codes(where.states)),)
+    if where.states and State.DONE not in where.states and FINAL.issuperset(where.states):
+        return "newest_ended", (dump(codes(where.states)),)
+    if where.agent is not None or where.owner is not None:
+        return "newest_of_lanes", (where.agent, where.owner)
+    return "newest", ()

@@ -1,0 +1,139 @@
+"""What time brings: due tasks, schedules, workers seen; and the feed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from tenuto.stores.base import WorkerInfo
+from tenuto.stores.sqlite.rows.inboxes import InboxRows
+from tenuto.stores.sqlite.rows.layout import codes, dump
+from tenuto.tasks.clock import Millis
+from tenuto.tasks.event import Event, EventKind
+from tenuto.tasks.schedules import Schedule
+from tenuto.tasks.states import State
+from tenuto.tasks.task import Task
+
+__all__ = ["TimerRows"]
+
+_numbers = msgspec.json.Decoder(list[int])
+_schedule = msgspec.json.Decoder(Schedule)
+_schedules = msgspec.json.Decoder(list[Schedule])
+_workers = msgspec.json.Decoder(list[WorkerInfo])
+_events = msgspec.json.Decoder(list[Event])
+_ended = msgspec.json.Decoder(list[tuple[int, int, str]])
+_members = msgspec.json.Decoder(list[tuple[int, str]])
+
+_PURGED = ("events", "steps", "messages", "waits", "tags", "specs", "tasks")
+
+
+class TimerRows(InboxRows):
+    """Timers, schedules, workers, the feed, and purging."""
+
+    def due(self, limit: int) -> list[Task]:
+        self.write_tasks()
+        return self.listed(_numbers.decode(self.value("due", self.now, limit)))
+
+    def next_due(self) -> Millis | None:
+        self.write_tasks()
+        self.write_usages()
+        at: Millis | None = self.value("next_due")
+        return at
+
+    # -- schedules
+
+    def schedule(self, name: str) -> Schedule | None:
+        text = self.value("schedule", name)
+        return None if text is None else _schedule.decode(text)
+
+    def schedules(self) -> list[Schedule]:
+        text = self.value("schedules")
+        return _schedules.decode(text) if text else []
+
+    def due_schedules(self, limit: int) -> list[Schedule]:
+        text = self.value("due_schedules", self.now, limit)
+        return _schedules.decode(text) if text else []
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        at = None if schedule.paused else schedule.next_at
+        self.run("put_schedule", schedule.name, at, dump(schedule))
+
+    def drop_schedule(self, name: str) -> bool:
+        return self.value("delete_schedule", name) is not None
+
+    # -- workers
+
+    def put_worker(self, worker: WorkerInfo) -> None:
+        self.run("put_worker", worker.id, worker.seen_at, dump(worker))
+
+    def workers(self, since: Millis) -> list[WorkerInfo]:
+        text = self.value("workers", since)
+        return _workers.decode(text) if text else []
+
+    def drop_workers(self, before: Millis) -> None:
+        self.run("delete_workers", before)
+
+    # -- feed
+
+    def last_cursor(self) -> int:
+        return max(self._cursor, self.stands[1])
+
+    def events(
+        self,
+        after: int,
+        *,
+        task_id: str | None,
+        root: str | None,
+        owner: str | None,
+        kinds: Sequence[EventKind],
+        limit: int,
+    ) -> tuple[list[Event], int]:
+        self.write_tasks()
+        self.write_events()
+        chosen = dump([kind.value for kind in kinds]) if kinds else None
+        if task_id is not None:
+            text = self.value("events_of_task", after, owner, chosen, limit, task_id)
+        elif root is not None:
+            text = self.value("events_of_tree", after, owner, chosen, limit, root)
+        else:
+            text = self.value("events", after, owner, chosen, limit)
+        found = _events.decode(text) if text else []
+        if task_id is not None and root is not None and found and self.tasks([task_id])[task_id].root != root:
+            found = []
+        if len(found) == limit:
+            return found, int(found[-1].cursor)
+        return found, max(after, self.last_cursor())
+
+    # -- purge
+
+    def ended_roots(self, before: Mapping[State, Millis], limit: int) -> list[str]:
+        self.write_tasks()
+        found: list[tuple[int, int, str]] = []
+        for state, instant in before.items():
+            for code in codes([state]):
+                found += _ended.decode(self.value("ended_roots", code, instant, limit))
+        return [task_id for _, _, task_id in sorted(found)[:limit]]
+
+    def purge_tree(self, root: str) -> None:
+        self.write()
+        members = _members.decode(self.value("tree", dump([root])))
+        self.run("raise_floor", max(self._number, self.stands[0]), self.last_cursor(), self.now)
+        numbers = dump([number for number, _ in members])
+        for what in _PURGED:
+            self.run(f"purge_{what}", numbers)
+        self.run("purge_links", dump([root]))
+        self.run("purge_blobs", dump([root]))
+        for number, task_id in members:
+            self.rows.pop(task_id, None)
+            self._ids.pop(number, None)
+
+    def write(self) -> None:
+        """Writes all that is still to be written."""
+        self.write_tasks()
+        self.write_events()
+        self.write_lanes()
+        self.write_virtuals()
+        self.write_usages()
+        self.write_keys()
+        self.write_steps()

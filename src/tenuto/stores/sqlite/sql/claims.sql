@@ -1,0 +1,136 @@
+-- Lanes, limits, timers, schedules and workers: what claims and sweeps look at.
+
+-- name: lane
+-- A lane: number, tag, open.
+SELECT json_array(lane, tag, open) FROM tenuto_lane WHERE agent = ?1 AND band = ?2 AND owner = ?3;
+
+-- name: insert_lane
+-- A new lane.
+INSERT INTO tenuto_lane (agent, band, owner) VALUES (?1, ?2, ?3);
+
+-- name: bands
+-- The bands in which agents have open lanes.
+SELECT json_group_array(band) FROM (
+    SELECT DISTINCT band FROM tenuto_lane
+    WHERE open = 1 AND agent IN (SELECT value FROM json_each(?1)) ORDER BY band
+);
+
+-- name: lanes
+-- Open lanes of an agent's band, lowest tag first, each with its weight and its best tasks: ?5 of them.
+SELECT json_group_array(json_array(lane, owner, tag, weight, json(heads))) FROM (
+    SELECT
+        lane, owner, tag, ifnull((SELECT weight FROM tenuto_weight WHERE tenuto_weight.owner = open.owner), 1.0) AS weight,
+        (
+            SELECT json_group_array(json_array(rank, number)) FROM (
+                SELECT rank, number FROM tenuto_task INDEXED BY tenuto_task_active
+                WHERE state = 0 AND state < 6 AND tenuto_task.lane = open.lane ORDER BY rank, number LIMIT ?5
+            )
+        ) AS heads
+    FROM (
+        SELECT lane, owner, tag FROM tenuto_lane
+        WHERE open = 1 AND agent = ?1 AND band = ?2 ORDER BY tag, owner LIMIT ?3 OFFSET ?4
+    ) AS open
+);
+
+-- name: update_lanes
+-- Tags, and whether a lane may have claimable tasks.
+WITH changed (lane, tag, open) AS (VALUES (?, ?, ?), ...)
+UPDATE tenuto_lane SET tag = changed.tag, open = changed.open FROM changed WHERE tenuto_lane.lane = changed.lane;
+
+-- name: virtual
+-- The virtual time of an agent's band.
+SELECT virtual FROM tenuto_queue WHERE agent = ?1 AND band = ?2;
+
+-- name: put_virtuals
+-- Virtual times.
+INSERT OR REPLACE INTO tenuto_queue (agent, band, virtual) VALUES (?, ?, ?), ...;
+
+-- name: put_weight
+-- An owner's weight.
+INSERT OR REPLACE INTO tenuto_weight (owner, weight) VALUES (?1, ?2);
+
+-- name: limit
+-- A limit's row.
+SELECT json_object('key', key, 'limit', json(definition), 'used', used, 'tat', tat, 'opens', opens)
+FROM tenuto_limit WHERE key = ?1;
+
+-- name: limits
+-- All that are defined.
+SELECT json_group_array(
+    json_object('key', key, 'limit', json(definition), 'used', used, 'tat', tat, 'opens', opens)
+) FROM (SELECT * FROM tenuto_limit WHERE definition IS NOT NULL ORDER BY key);
+
+-- name: opened_limits
+-- Those behind which parked tasks may find room.
+SELECT json_group_array(
+    json_object('key', key, 'limit', json(definition), 'used', used, 'tat', tat, 'opens', opens)
+) FROM (
+    SELECT * FROM tenuto_limit
+    WHERE opens IS NOT NULL AND definition IS NOT NULL AND opens <= ?1 ORDER BY opens, key LIMIT ?2
+);
+
+-- name: put_limits
+-- Rows of limits.
+INSERT OR REPLACE INTO tenuto_limit (key, definition, used, tat, opens) VALUES (?, ?, ?, ?, ?), ...;
+
+-- name: parked
+-- Numbers of the best tasks parked behind a limit.
+SELECT json_group_array(number) FROM (
+    SELECT number FROM tenuto_task WHERE parked = ?1 ORDER BY rank, number LIMIT ?2
+);
+
+-- name: parked_agents
+-- Agents with tasks parked behind a limit, and how many: ?1 to ?2 is the range of the limit's key.
+SELECT json_group_array(json_array(substr(parked, instr(parked, char(31)) + 1), tasks)) FROM (
+    SELECT parked, count(*) AS tasks FROM tenuto_task WHERE parked >= ?1 AND parked < ?2 GROUP BY parked ORDER BY parked
+);
+
+-- name: due
+-- Numbers of tasks whose time has come.
+SELECT json_group_array(number) FROM (
+    SELECT number FROM tenuto_task WHERE due IS NOT NULL AND due <= ?1 ORDER BY due, number LIMIT ?2
+);
+
+-- name: next_due
+-- The earliest instant at which time alone changes something.
+SELECT min(at) FROM (
+    SELECT min(due) AS at FROM tenuto_task WHERE due IS NOT NULL
+    UNION ALL
+    SELECT min(opens) FROM tenuto_limit WHERE opens IS NOT NULL AND definition IS NOT NULL AND opens > 0
+    UNION ALL
+    SELECT min(next_at) FROM tenuto_schedule WHERE next_at IS NOT NULL
+);
+
+-- name: schedule
+-- One schedule.
+SELECT schedule FROM tenuto_schedule WHERE name = ?1;
+
+-- name: schedules
+-- All schedules.
+SELECT '[' || group_concat(schedule) || ']' FROM (SELECT schedule FROM tenuto_schedule ORDER BY name);
+
+-- name: due_schedules
+-- Schedules whose time has come.
+SELECT '[' || group_concat(schedule) || ']' FROM (
+    SELECT schedule FROM tenuto_schedule WHERE next_at IS NOT NULL AND next_at <= ?1 ORDER BY next_at, name LIMIT ?2
+);
+
+-- name: put_schedule
+-- Creates or replaces one.
+INSERT OR REPLACE INTO tenuto_schedule (name, next_at, schedule) VALUES (?1, ?2, ?3);
+
+-- name: delete_schedule
+-- Removes one.
+DELETE FROM tenuto_schedule WHERE name = ?1 RETURNING 1;
+
+-- name: put_worker
+-- A worker's presence.
+INSERT OR REPLACE INTO tenuto_worker (id, seen_at, worker) VALUES (?1, ?2, ?3);
+
+-- name: workers
+-- Workers seen since.
+SELECT '[' || group_concat(worker) || ']' FROM (SELECT worker FROM tenuto_worker WHERE seen_at >= ?1 ORDER BY id);
+
+-- name: delete_workers
+-- Forgets those not seen since.
+DELETE FROM tenuto_worker WHERE seen_at < ?1;

@@ -1,0 +1,248 @@
+"""`SqliteStore`: the store contract on one file.
+
+The rules answer every verb (`stores.rules`), over rows in SQL (`rows`). Writes go to the writer's thread, where those
+that wait at the same time share a transaction and its flush to the disk; reads go to a thread with a connection of its
+own. What a verb is about to look at is read in bulk beforehand: the rules then find it at hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from tenuto.errors import StoreClosed
+from tenuto.stores.base import Delivered, Exchange, Exchanged, Hint, Renewal, Submission, Submitted, WorkerInfo
+from tenuto.stores.rules import record as records
+from tenuto.stores.rules.signals import signal as deliver
+from tenuto.stores.rules.store import RuledStore, answer
+from tenuto.stores.rules.submit import submit
+from tenuto.stores.rules.work import Work
+from tenuto.stores.sqlite import maintenance
+from tenuto.stores.sqlite.callers import CallersError, recorded_with, submit_inside
+from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, connect, prepare_file
+from tenuto.stores.sqlite.hints import Hints
+from tenuto.stores.sqlite.reader import Reader
+from tenuto.stores.sqlite.requests import Request
+from tenuto.stores.sqlite.rows import Clock, Rows
+from tenuto.stores.sqlite.schema import migrate
+from tenuto.stores.sqlite.writer import MOST_WEIGHT, Writer
+from tenuto.stores.tables import Tables
+from tenuto.tasks.clock import Millis, wall_clock
+from tenuto.tasks.goal import Tree
+from tenuto.tasks.lease import Hold
+from tenuto.tasks.outcome import Record, Recorded, Step
+from tenuto.tasks.signal import Signal
+
+__all__ = ["SqliteStore"]
+
+T = TypeVar("T")
+
+_inherited: list[object] = []
+"""What a process got by a fork. It is never touched again: to close it would disturb the parent's."""
+
+
+class SqliteStore(RuledStore):
+    """A store in the file at `path`."""
+
+    def __init__(
+        self, path: str | Path, *, clock: Callable[[], Millis] = wall_clock, busy_timeout: float = BUSY_TIMEOUT
+    ) -> None:
+        """`busy_timeout`: seconds to wait for other programs that keep the file locked."""
+        super().__init__()
+        self.path = Path(path).expanduser().absolute()
+        self.url = f"sqlite:///{self.path}"
+        self._clock = Clock(clock)
+        self._busy_timeout = busy_timeout
+        self._hints = Hints(self.path)
+        self._writer: Writer | None = None
+        self._reader: Reader | None = None
+        self._process = os.getpid()
+        self._opening = threading.Lock()
+
+    # -- opening and closing
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._open)
+
+    def _open(self) -> None:
+        if self._process != os.getpid():
+            _inherited.extend([self._writer, self._reader, self._hints, self._opening])
+            self._writer = self._reader = None
+            self._hints = Hints(self.path)
+            self._opening = threading.Lock()
+            self._process = os.getpid()
+        with self._opening:
+            if self._writer is not None:
+                return
+            prepare_file(self.path)
+            connection = connect(self.path)
+            try:
+                migrate(connection, self.path)
+            finally:
+                connection.close()
+            self._reader = Reader(self.path, self._clock)
+            self._writer = Writer(self.path, self._clock, self._hints, self._busy_timeout)
+
+    async def close(self) -> None:
+        if self._process == os.getpid():
+            await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._opening:
+            writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
+            if writer is not None:
+                writer.close()
+            if reader is not None:
+                reader.close()
+            self._hints.close()
+
+    def _check_process(self) -> None:
+        if self._process != os.getpid():
+            raise StoreClosed(
+                f"the store {self.path} was opened in process {self._process}, and a connection does not survive a "
+                "fork: open the store in this process"
+            )
+
+    def _closed(self) -> StoreClosed:
+        return StoreClosed(f"the store {self.path} is not open: open it first, or keep it open")
+
+    async def _write(self, verb: Callable[[Work], T], weight: int = 1, *, alone: bool = False) -> T:
+        self._check_process()
+        writer = self._writer
+        if writer is None:
+            raise self._closed()
+        request = Request(verb, weight, alone)
+        if not writer.put(request):
+            raise self._closed()
+        return cast(T, await request.future)
+
+    async def _read(self, verb: Callable[[Tables], T]) -> T:
+        self._check_process()
+        reader = self._reader
+        if reader is None:
+            raise self._closed()
+        request = Request(verb)
+        if not reader.put(request):
+            raise self._closed()
+        return cast(T, await request.future)
+
+    # -- writing
+
+    async def submit(self, trees: Sequence[Tree], *, connection: Any = None) -> Submitted:
+        if connection is not None:
+            self._check_process()
+            return submit_inside(connection, self.path, self._clock, trees)
+        parts = _parts(trees)
+        if len(parts) == 1:
+            return await self._write(lambda work: _submit(work, trees), _weight(trees))
+        answers = await asyncio.gather(
+            *(self._write(partial(_submit, trees=part), _weight(part)) for part in parts),
+            return_exceptions=True,
+        )
+        found: list[Submission] = []
+        for each in answers:
+            if isinstance(each, BaseException):
+                raise each
+            found.extend(each)
+        return found
+
+    async def commit_and_claim(self, exchange: Exchange) -> Exchanged:
+        def verb(work: Work) -> Exchanged:
+            _rows(work).load(outcome.hold.task_id for outcome in exchange.outcomes)
+            return answer(work, exchange, self._replies)
+
+        return await self._write(verb, len(exchange.outcomes) + 1)
+
+    async def renew(self, worker: WorkerInfo, holds: Sequence[Hold], lease: Millis) -> Sequence[Renewal]:
+        def verb(work: Work) -> Sequence[Renewal]:
+            _rows(work).load(hold.task_id for hold in holds)
+            return records.renew(work, worker, holds, lease)
+
+        return await self._write(verb, len(holds) + 1)
+
+    async def record(self, records_: Sequence[Record], lease: Millis) -> Sequence[Recorded]:
+        def verb(work: Work) -> Sequence[Recorded]:
+            rows = _rows(work)
+            rows.load([each.hold.task_id for each in records_] + [new.id for each in records_ for new in each.spawned])
+            rows.load_steps((each.hold.task_id, step.key) for each in records_ for step in each.steps)
+            return records.record(work, records_, lease)
+
+        return await self._write(verb, sum(1 + len(each.steps) + len(each.spawned) for each in records_))
+
+    async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:
+        def verb(inside: Work) -> Recorded:
+            return recorded_with(inside, hold, step, work, lease)
+
+        try:
+            return await self._write(verb, alone=True)
+        except CallersError as error:
+            raise error.error from None
+
+    async def signal(self, signals: Sequence[Signal]) -> Sequence[Delivered]:
+        def verb(work: Work) -> Sequence[Delivered]:
+            _rows(work).load(signal.task_id for signal in signals)
+            return deliver(work, signals)
+
+        return await self._write(verb, len(signals))
+
+    # -- hints
+
+    def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
+        return self._hints.listen(listener)
+
+    # -- maintenance
+
+    async def info(self) -> dict[str, Any]:
+        """What there is to know about the file: path, schema, sizes in bytes, counts."""
+        return await asyncio.to_thread(maintenance.info, self.path)
+
+    async def check(self) -> list[str]:
+        """What is wrong with the file, in sentences: SQLite's own check, then what must hold between the rows.
+
+        It reads all of the file: about a second for each gigabyte.
+        """
+        return await asyncio.to_thread(maintenance.check, self.path)
+
+    async def compact(self) -> None:
+        """Gives the room that a purge has freed back to the disk. Writers wait meanwhile."""
+        await asyncio.to_thread(maintenance.compact, self.path, self._busy_timeout)
+
+
+def _rows(work: Work) -> Rows:
+    assert isinstance(work.tables, Rows)
+    return work.tables
+
+
+def _submit(work: Work, trees: Sequence[Tree]) -> list[Submission]:
+    _prepare(_rows(work), trees)
+    return submit(work, trees)
+
+
+def _prepare(rows: Rows, trees: Sequence[Tree]) -> None:
+    """Has at hand what submitting `trees` will ask for."""
+    rows.load([tree.root.id for tree in trees] + [node.id for tree in trees for node in tree.nodes])
+
+
+def _weight(trees: Sequence[Tree]) -> int:
+    return sum(1 + len(tree.nodes) for tree in trees)
+
+
+def _parts(trees: Sequence[Tree]) -> list[Sequence[Tree]]:
+    """`trees` in transactions of a few milliseconds; in one where an id is used twice, which its rules must see."""
+    if len({tree.root.id for tree in trees}) < len(trees):
+        return [trees]
+    parts: list[Sequence[Tree]] = []
+    begin = weight = 0
+    for index, tree in enumerate(trees):
+        weight += 1 + len(tree.nodes)
+        if weight >= MOST_WEIGHT:
+            parts.append(trees[begin : index + 1])
+            begin, weight = index + 1, 0
+    if begin < len(trees) or not parts:
+        parts.append(trees[begin:])
+    return parts

@@ -1,0 +1,183 @@
+"""The writer: one thread that commits for everyone in this process.
+
+Requests queue up while a transaction is at work; the next one takes all that waits, up to a bound, and commits it with
+one flush to the disk. There is no timer: on an idle store a request is taken at once, so that batching costs no
+latency. A request that fails must not harm those it happened to share a transaction with: all is rolled back, and each
+is tried again by itself.
+
+Several processes take turns: the file has one lock, which whoever asks first after a commit gets. A writer that met
+others lately pauses for a moment between two transactions, so that they get theirs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from tenuto.errors import TenutoError
+from tenuto.stores.base import Hint
+from tenuto.stores.rules.work import Work
+from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, begin, connect, roll_back
+from tenuto.stores.sqlite.errors import translate
+from tenuto.stores.sqlite.hints import Hints
+from tenuto.stores.sqlite.queries import query
+from tenuto.stores.sqlite.requests import Mailbox, Request, answer
+from tenuto.stores.sqlite.rows import Clock, Rows
+
+__all__ = ["Writer"]
+
+MOST_WEIGHT = 512
+"""Rows in one transaction, about: some milliseconds of work."""
+
+_CHECKPOINT_PAGES = 4_000
+_MOST_LOG_PAGES = 16 * _CHECKPOINT_PAGES
+_POLITE = 0.1
+"""Seconds for which a writer that had to wait for another process leaves pauses."""
+_PAUSE = 0.0005
+
+
+class Writer:
+    """The thread, its connection, and the requests on their way to it."""
+
+    def __init__(self, path: Path, clock: Clock, hints: Hints, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self._path = path
+        self._clock = clock
+        self._hints = hints
+        self._busy_timeout = busy_timeout
+        self._mailbox: Mailbox[Work] = Mailbox()
+        self._connection = connect(path)
+        self._rows = Rows(self._connection, clock)
+        self._version: Any = None
+        self._polite_until = 0.0
+        self._moved = 0
+        self._thread = threading.Thread(target=self._run, name="tenuto-sqlite-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """The writer's connection, for work that runs inside one of its requests."""
+        return self._connection
+
+    def put(self, request: Request[Work]) -> bool:
+        """Adds a request; False when the thread is about to end."""
+        return self._mailbox.put(request)
+
+    def close(self) -> None:
+        """Does all that was asked for, then ends. Blocks until then."""
+        self._mailbox.close()
+        self._thread.join()
+
+    # -- the thread
+
+    def _run(self) -> None:
+        wait: float | None = None
+        while True:
+            requests = self._mailbox.take(MOST_WEIGHT, wait)
+            if requests is None:
+                break
+            if requests:
+                hint = self._commit(requests)
+                answer(requests)
+                wait = self._hints.tell(hint) if hint is not None else wait
+                self._checkpoint(_CHECKPOINT_PAGES)
+            else:
+                self._hints.flush()
+                wait = None
+        self._checkpoint(1)
+        self._connection.close()
+
+    def _commit(self, requests: Sequence[Request[Work]]) -> Hint | None:
+        """One transaction for all; where that fails, one for each."""
+        error = self._transaction(requests)
+        if error is None:
+            return _joined(requests)
+        if len(requests) == 1:
+            requests[0].error = error
+            return None
+        for request in requests:
+            request.error = self._transaction([request])
+        return _joined([request for request in requests if request.error is None])
+
+    def _transaction(self, requests: Sequence[Request[Work]]) -> BaseException | None:
+        """Runs and commits `requests`; what went wrong, in which case nothing is stored."""
+        works: list[Work] = []
+        try:
+            self._begin()
+            for request in requests:
+                work = Work(self._rows)
+                works.append(work)
+                request.answer = request.verb(work)
+                request.hint = work.hint
+            self._rows.write()
+            self._connection.execute("COMMIT")
+        except BaseException as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
+            self._undo(works)
+            return translate(error, self._path) if isinstance(error, apsw.Error) else error
+        return None
+
+    def _begin(self) -> None:
+        now = time.monotonic()
+        if now < self._polite_until:
+            time.sleep(_PAUSE)
+        if begin(self._connection, self._path, self._busy_timeout):
+            self._polite_until = time.monotonic() + _POLITE
+        version = self._connection.execute(query("data_version")).get
+        if version == self._version:
+            self._rows.begin_again()
+        else:
+            self._rows = Rows(self._connection, self._clock)
+            self._version = version
+
+    def _undo(self, works: Sequence[Work]) -> None:
+        self._version = None
+        for work in works:
+            for step in reversed(work.undo):
+                step()
+        try:
+            roll_back(self._connection)
+        except apsw.Error:
+            self._reopen()
+
+    def _reopen(self) -> None:
+        """The connection is of no use any more."""
+        try:
+            self._connection.close(True)
+            self._connection = connect(self._path)
+        except (apsw.Error, TenutoError):
+            return  # the next request meets the same error, and says so
+
+    def _checkpoint(self, pages: int) -> None:
+        """Moves the log into the file once `pages` were written since the last time."""
+        try:
+            written = self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0]
+            if written - self._moved < pages:
+                return
+            self._moved = written
+            log, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            if log > _MOST_LOG_PAGES:
+                self._restart_log()
+        except apsw.Error:
+            return  # a full disk, or a reader in the way: it is tried again later
+
+    def _restart_log(self) -> None:
+        """Readers that come without a pause keep the log from being used anew: waits for a gap between them."""
+        self._connection.set_busy_timeout(100)
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+        finally:
+            self._connection.set_busy_timeout(0)
+
+
+def _joined(requests: Sequence[Request[Work]]) -> Hint | None:
+    """One hint for all."""
+    hints = [request.hint for request in requests if request.hint is not None]
+    if len(hints) <= 1:
+        return hints[0] if hints else None
+    ready = frozenset[str]().union(*(hint.ready for hint in hints))
+    tasks = frozenset[str]().union(*(hint.tasks for hint in hints if hint.tasks is not None))
+    return Hint(ready, tasks)
