@@ -42,6 +42,8 @@ from tenuto.workers.services import Services
 __all__ = ["Execution", "Stop"]
 
 _DEFAULT_RETRY = RetryPolicy()
+_STUBBORN = 5.0
+"""Seconds that a stopped attempt gets to end before its worker gives it up."""
 
 
 class Stop(StrEnum):
@@ -58,7 +60,19 @@ class Stop(StrEnum):
 class Execution:
     """One attempt, claimed ahead or running. The worker keeps its times, all by the monotonic clock."""
 
-    __slots__ = ("cause", "context", "fatal", "handler", "lease", "limit", "limit_at", "stopped_at", "task", "until")
+    __slots__ = (
+        "cause",
+        "claimed",
+        "context",
+        "fatal",
+        "handler",
+        "lease",
+        "limit",
+        "limit_at",
+        "stubborn_at",
+        "task",
+        "until",
+    )
 
     def __init__(self, lease: Lease, handler: Handler, services: Services, sent: float) -> None:
         self.lease = lease
@@ -66,6 +80,8 @@ class Execution:
         self.context = Context(lease, services, handler.version)
         self.task: asyncio.Task[None] | None = None
         """set while it runs"""
+        self.claimed = sent
+        """when its claim was sent"""
         self.until = sent + services.lease / 1000
         """when the lease ends at the earliest"""
         self.limit_at = math.inf if lease.time_left is None else sent + lease.time_left / 1000
@@ -73,7 +89,8 @@ class Execution:
         self.limit = Stop.TASK_LIMIT
         """which one"""
         self.cause: Stop | None = None
-        self.stopped_at = math.inf
+        self.stubborn_at = math.inf
+        """when an attempt that was stopped is given up"""
         self.fatal: BaseException | None = None
         """what must end the worker too"""
 
@@ -84,14 +101,16 @@ class Execution:
             self.limit_at = at
             self.limit = Stop.ATTEMPT_LIMIT
 
-    def stop(self, cause: Stop) -> None:
-        """Interrupts the attempt. The first cause counts, but that a lease is lost always does."""
+    def stop(self, cause: Stop) -> float:
+        """Interrupts the attempt, and returns by when it must have ended. The first cause counts, except that a lost
+        lease always does."""
         if self.cause is None or cause is Stop.LEASE_LOST:
             self.cause = cause
-        if self.stopped_at is math.inf:
-            self.stopped_at = time.monotonic()
+        if self.stubborn_at == math.inf:
+            self.stubborn_at = time.monotonic() + _STUBBORN
         if self.task is not None:
             self.task.cancel()
+        return self.stubborn_at
 
     def release(self) -> Outcome:
         """Hands the task back. When it is not held any more, this only says that its worker has let go."""
@@ -145,7 +164,7 @@ class Execution:
         if isinstance(error, KeyboardInterrupt):
             self.fatal = error
             return self.release()
-        if self.cause in (Stop.LEASE_LOST, Stop.DRAINING):
+        if self.cause in (Stop.LEASE_LOST, Stop.DRAINING) or (self.cause is None and _cancelled_from_outside(error)):
             return self.release()
         if self.cause is Stop.TASK_LIMIT:
             return await self._expired()
@@ -199,3 +218,9 @@ class Execution:
             limit = 0 if task is None or task.timeout is None else task.timeout
             record = ErrorRecord("TimeLimit", f"it used up its total time limit of {limit / 1000:g} s")
         return Outcome(self.lease.hold, Ending.FAILED, error=record)
+
+
+def _cancelled_from_outside(error: BaseException) -> bool:
+    """Whether the event loop is being shut down; a function may also raise `CancelledError` of its own accord."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tenuto.tasks.lease import Lease
+from tenuto.tasks.limits import Limit
 
 if TYPE_CHECKING:
     from tenuto.workers.context import Context
 
-__all__ = ["Handler"]
+__all__ = ["Handler", "limits_of"]
 
 
 class Handler(Protocol):
@@ -30,3 +31,8 @@ class Handler(Protocol):
         (`asyncio.CancelledError`) means that the attempt is over: stop at once. `lease.payload` is the whole payload,
         also where it is stored apart.
         """
+
+
+def limits_of(handler: Handler) -> tuple[Limit, ...]:
+    """The limits that an agent brings along (its attribute `limits`): its workers put them into the store."""
+    return tuple(getattr(handler, "limits", ()))
