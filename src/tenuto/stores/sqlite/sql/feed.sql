@@ -33,20 +33,23 @@ SELECT '[' || group_concat(event) || ']' FROM (
 -- name: events_of_tree
 -- The same of a tree, given the id of its root (?5).
 SELECT '[' || group_concat(event) || ']' FROM (
-    SELECT '{"task_id":' || json_quote(id) || ',"seq":' || seq || ',"kind":' || json_quote(kind) || ',"at":' || at
+    SELECT cursor, '{"task_id":' || json_quote(id) || ',"seq":' || seq || ',"kind":' || json_quote(kind) || ',"at":' || at
         || ',"attempt":' || attempt || ',"data":' || ifnull(data, '{}') || ',"owner":' || json_quote(owner)
         || ',"cursor":"' || cursor || '"}' AS event
-    FROM (
-        SELECT * FROM tenuto_event
-        WHERE task = (SELECT number FROM tenuto_task WHERE id = ?5 AND root IS NULL) AND cursor > ?1
-        UNION ALL
-        SELECT * FROM tenuto_event
-        WHERE tree = (SELECT number FROM tenuto_task WHERE id = ?5) AND cursor > ?1
-        ORDER BY cursor
-    )
+    FROM tenuto_event INDEXED BY tenuto_event_task
     CROSS JOIN tenuto_task ON tenuto_task.number = task
     CROSS JOIN tenuto_lane USING (lane)
-    WHERE (?2 IS NULL OR owner = ?2) AND (?3 IS NULL OR kind IN (SELECT value FROM json_each(?3)))
+    WHERE task = (SELECT number FROM tenuto_task WHERE id = ?5 AND root IS NULL) AND cursor > ?1
+        AND (?2 IS NULL OR owner = ?2) AND (?3 IS NULL OR kind IN (SELECT value FROM json_each(?3)))
+    UNION ALL
+    SELECT cursor, '{"task_id":' || json_quote(id) || ',"seq":' || seq || ',"kind":' || json_quote(kind) || ',"at":' || at
+        || ',"attempt":' || attempt || ',"data":' || ifnull(data, '{}') || ',"owner":' || json_quote(owner)
+        || ',"cursor":"' || cursor || '"}' AS event
+    FROM tenuto_event INDEXED BY tenuto_event_tree
+    CROSS JOIN tenuto_task ON tenuto_task.number = task
+    CROSS JOIN tenuto_lane USING (lane)
+    WHERE tree = (SELECT number FROM tenuto_task WHERE id = ?5) AND cursor > ?1
+        AND (?2 IS NULL OR owner = ?2) AND (?3 IS NULL OR kind IN (SELECT value FROM json_each(?3)))
     ORDER BY cursor LIMIT ?4
 );
 

@@ -86,10 +86,6 @@ INSERT INTO tenuto_message (task, number, kind, topic, data, at, key) VALUES (?1
 UPDATE tenuto_message SET taken = 1, data = 'null'
 WHERE task = ?1 AND taken = 0 AND number IN (SELECT value FROM json_each(?2));
 
--- name: any_messages
--- Whether a task has messages left.
-SELECT EXISTS (SELECT 1 FROM tenuto_message WHERE task = ?1 AND taken = 0);
-
 -- name: steps
 -- A journal: [[task, [value], step], ...].
 SELECT '[' || group_concat('[' || task || ',[' || ifnull(value, '') || '],' || step || ']') || ']'

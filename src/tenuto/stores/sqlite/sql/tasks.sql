@@ -27,10 +27,6 @@ FROM json_each(?1) AS wanted
 CROSS JOIN tenuto_task AS task ON task.number = wanted.value
 CROSS JOIN tenuto_spec AS spec ON spec.number = task.number;
 
--- name: known_ids
--- Those of some ids that exist already.
-SELECT json_group_array(id) FROM json_each(?1) AS wanted CROSS JOIN tenuto_task AS task ON task.id = wanted.value;
-
 -- name: insert_tasks
 -- New rows.
 INSERT INTO tenuto_task
