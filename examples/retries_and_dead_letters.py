@@ -19,11 +19,11 @@ PATIENT = tenuto.RetryPolicy(max_retries=3, base=50, fatal=("ValueError",))
 
 
 @tenuto.task_agent(retry=PATIENT)
-def send(ctx: tenuto.Context, payload: dict) -> str:
+async def send(ctx: tenuto.Context, payload: dict) -> str:
     """Sends a message: the line is bad twice, and bad addresses are refused until there is an address book."""
     if ctx.attempt <= 2:
         raise ConnectionError("the line is bad")
-    if "@" not in payload["to"] and not Path(payload["book"]).exists():
+    if "@" not in payload["to"] and not await asyncio.to_thread(Path(payload["book"]).exists):
         raise ValueError(f"{payload['to']!r} is no address")
     return f"sent to {payload['to']} in attempt {ctx.attempt}"
 

@@ -1,0 +1,183 @@
+"""The orchestrator: which store it chooses, what it refuses, and the life of its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenuto.errors import Conflict, InvalidInput, MissingExtra
+from tenuto.orchestrator import DEFAULT_STORE, Orchestrator, default_store
+from tenuto.stores.memory import MemoryStore
+from tenuto.tasks.lease import Lease
+from tenuto.workers.config import AgentWorkerConfig
+from tenuto.workers.context import Context
+from tests.integration.client.conftest import spec
+
+
+class Agent:
+    """The least that a worker can run."""
+
+    version = ""
+
+    def __init__(self, name: str = "agent") -> None:
+        self.name = name
+
+    async def handle(self, context: Context, lease: Lease) -> Any:
+        return f"{self.name} ran {lease.task_id}"
+
+
+def test_the_store_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_store() == DEFAULT_STORE
+    monkeypatch.setenv("REDIS_HOST", "redis.example.com")
+    assert default_store() == "redis://redis.example.com:6379/0"
+    monkeypatch.setenv("REDIS_PORT", "7000")
+    assert default_store() == "redis://redis.example.com:7000/0"
+    with pytest.raises(MissingExtra, match="the address is that of REDIS_HOST in the environment"):
+        Orchestrator()
+    monkeypatch.setenv("TENUTO_STORE", "memory://")
+    assert default_store() == "memory://"
+    assert Orchestrator().store.url == "memory://"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"max_worker": 3}, "Orchestrator has no setting 'max_worker': it has check_interval, executor"),
+        ({"executor": "cloud"}, "executor must be 'process' or 'thread', not 'cloud'"),
+        ({"check_interval": 0}, "check_interval must be between 0.005 and 3600 seconds, not 0"),
+        ({"check_interval": True}, "check_interval must be between"),
+        ({"config": {"executor": "thread"}}, "config must be an Orchestrator.Config, not dict"),
+        ({"store": 7}, "store must be a URL or a Store, not int"),
+        ({"store": "memory://", "redis_host": "localhost"}, "store and redis_host exclude each other"),
+        ({"name": "a\0b"}, "name 'a\\x00b' has a control or unprintable character"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Orchestrator(**{"store": MemoryStore(), **arguments})
+    assert sentence in str(caught.value)
+
+
+def test_a_store_that_this_version_cannot_open_is_one_clear_error() -> None:
+    with pytest.raises(MissingExtra, match="redis"):
+        Orchestrator(redis_host="localhost")
+
+
+def test_settings_are_a_config_single_fields_or_both() -> None:
+    config = Orchestrator.Config(executor="thread", check_interval=0.5)
+    chosen = Orchestrator(config, store=MemoryStore(), check_interval=2.0).config
+    assert (chosen.executor, chosen.check_interval) == ("thread", 2.0)
+
+
+def test_what_is_no_runner() -> None:
+    orchestrator = Orchestrator(store=MemoryStore())
+    with pytest.raises(InvalidInput, match="agent must be a task agent"):
+        orchestrator.register_runner(print)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="agent is empty"):
+        orchestrator.register_runner([])
+    with pytest.raises(InvalidInput, match="agent_worker_config must be of type AgentWorkerConfig, not dict"):
+        orchestrator.register_runner(Agent(), {"workers": 2})  # type: ignore[arg-type]
+    orchestrator.register_runner(Agent())
+    with pytest.raises(Conflict, match="a runner for an agent 'agent' already"):
+        orchestrator.register_runner(Agent())
+    with pytest.raises(Conflict, match="a runner for an agent 'twin' already"):
+        orchestrator.register_runner([Agent("twin"), Agent("twin")])
+    with pytest.raises(InvalidInput, match="there is nothing to run"):
+        Orchestrator(store=MemoryStore()).run()
+
+
+async def test_workers_of_agents_registered_before_and_after_the_start() -> None:
+    orchestrator = Orchestrator(store=MemoryStore(), name="house")
+    orchestrator.register_runner(Agent("before"))
+    async with orchestrator:
+        orchestrator.register_runner([Agent("after"), Agent("too")], AgentWorkerConfig(workers=2))
+        for name in ("before", "after", "too"):
+            await orchestrator.enqueue_task(name, spec(f"for-{name}", agent=""))
+            assert await orchestrator.get_task_result(f"for-{name}", timeout=20) == f"{name} ran for-{name}"
+        assert all(worker.id.startswith("house-") for worker in await orchestrator.workers())
+    assert threading.active_count() < 20
+
+
+async def test_what_is_enqueued_while_nothing_runs_is_run_after_the_start() -> None:
+    orchestrator = Orchestrator(store=MemoryStore())
+    orchestrator.register_runner(Agent())
+    ids = await orchestrator.enqueue_batch(None, [spec() for _ in range(50)])
+    orchestrator.start()
+    orchestrator.start()
+    await asyncio.gather(*(orchestrator.get_task_result(each, timeout=20) for each in ids))
+    orchestrator.stop()
+    orchestrator.stop()
+    late = await orchestrator.enqueue_task(None, spec())
+    orchestrator.start()
+    await orchestrator.get_task_result(late, timeout=20)
+    await orchestrator.close()
+
+
+def test_run_ends_when_another_thread_stops_it() -> None:
+    orchestrator = Orchestrator(store=MemoryStore())
+    orchestrator.register_runner(Agent())
+    running = threading.Thread(target=orchestrator.run)
+    running.start()
+    task_id = asyncio.run(orchestrator.enqueue_task(None, spec()))
+    asyncio.run(orchestrator.get_task_result(task_id, timeout=20))
+    orchestrator.stop()
+    running.join(20)
+    assert not running.is_alive()
+
+
+PROGRAM = """
+    import asyncio, sys, time, tenuto
+
+    @tenuto.task_agent
+    async def slow(payload):
+        print("started", flush=True)
+        await asyncio.sleep(payload)
+
+    orchestrator = tenuto.Orchestrator(executor=sys.argv[1])
+    asyncio.run(orchestrator.enqueue_task(slow, slow.create_task(payload=float(sys.argv[2]))))
+    orchestrator.register_runner(slow, tenuto.AgentWorkerConfig(shutdown_grace=60))
+    orchestrator.run()
+    print("over", flush=True)
+"""
+
+
+def program(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    path = tmp_path / "program.py"
+    path.write_text(textwrap.dedent(PROGRAM))
+    environment = {**os.environ, "TENUTO_STORE": f"sqlite:///{tmp_path}/tenuto.db"}
+    return subprocess.Popen([sys.executable, path, *arguments], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_running_tasks_finish(tmp_path: Path, executor: str, number: signal.Signals) -> None:
+    with program(tmp_path, executor, "0.5") as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "started\n"
+        running.send_signal(number)
+        assert running.stdout.readline() == "over\n"
+        assert running.wait(20) == 0
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_a_second_signal_stops_at_once(tmp_path: Path, executor: str) -> None:
+    with program(tmp_path, executor, "50") as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "started\n"
+        while running.poll() is None:
+            running.send_signal(signal.SIGINT)
+            try:
+                running.wait(0.5)
+            except subprocess.TimeoutExpired:
+                continue
+        assert running.returncode != 0
+        assert running.stdout.read() == ""
