@@ -37,7 +37,7 @@ app = typer.Typer(
 )
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("run", epilog=runs.RUN_EXAMPLES)(runs.run_plan)
-app.command("worker", epilog=runs.WORKER_EXAMPLES)(runs.run_worker)
+app.command("worker", epilog=runs.WORKER_EXAMPLES)(runs.worker)
 app.add_typer(tasks.app, name="task")
 app.add_typer(goals.app, name="goal")
 app.add_typer(schedules.app, name="schedule")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tenuto.cli.errors import ExitCode
-from tenuto.cli.options import Format, FormatOption, StoreOption
+from tenuto.cli.options import CursorOption, Format, FormatOption, LimitOption, OwnerFilter, StatesOption, StoreOption
 from tenuto.cli.task_verbs import each_id
 
 if TYPE_CHECKING:
@@ -36,12 +36,10 @@ class Picture(StrEnum):
 @app.command("list", epilog="Examples:\n\n  tenuto goal list\n  tenuto goal list --state failed --format json")
 def list_goals(
     context: typer.Context,
-    state: Annotated[
-        list[str] | None, typer.Option("--state", "-s", help="Only goals in this state. May be given several times.")
-    ] = None,
-    owner: Annotated[str | None, typer.Option("--owner", help="Only goals of this owner.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option("--cursor", help="Read on where the last list ended.")] = None,
+    state: StatesOption = None,
+    owner: OwnerFilter = None,
+    limit: LimitOption = 50,
+    cursor: CursorOption = None,
     format: FormatOption = Format.TABLE,
     store: StoreOption = None,
 ) -> None:
@@ -122,7 +120,7 @@ def graph(
 def cancel(
     context: typer.Context,
     ids: WholeIds,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why, for people.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why, for people.")] = None,
     format: FormatOption = Format.TABLE,
     store: StoreOption = None,
 ) -> ExitCode:

@@ -103,7 +103,8 @@ class PlanRun:
             advice = f"going on from there, {done} of {len(goal.nodes)} tasks are done"
         else:
             advice = "add --retry to go on from there"
-        remark(f"Goal {goal.task.id} was {goal.task.state.value} {when}: {advice}.")
+        how = "failed" if goal.task.state is State.FAILED else f"was {goal.task.state.value}"
+        remark(f"Goal {goal.task.id} {how} already, {when}: {advice}.")
 
     async def _outcome(self, client: Client, goal: Goal) -> ExitCode:
         if self.format is Format.JSON:

@@ -9,7 +9,7 @@ import typer
 from tenuto.cli.errors import ExitCode
 from tenuto.cli.options import AgentsOption, Format, FormatOption, StoreOption
 
-__all__ = ["RUN_EXAMPLES", "WORKER_EXAMPLES", "run_plan", "run_worker"]
+__all__ = ["RUN_EXAMPLES", "WORKER_EXAMPLES", "run_plan", "worker"]
 
 RUN_EXAMPLES = (
     "Examples:\n\n"
@@ -68,7 +68,7 @@ def run_plan(
     return with_client(context, store, work.run, create=True)
 
 
-def run_worker(
+def worker(
     context: typer.Context,
     agents: AgentsOption,
     processes: Annotated[int, typer.Option("--processes", min=1, max=1_024, help="Worker processes.")] = 1,
@@ -82,9 +82,9 @@ def run_worker(
     """Work on whatever tasks come for these agents, until told to end."""
     from tenuto.cli.loading import load_agents
     from tenuto.cli.session import store_url
-    from tenuto.cli.worker_run import run_workers
+    from tenuto.cli.worker_run import run_worker
     from tenuto.workers.config import WorkerConfig
 
     handlers = load_agents(agents)
     config = WorkerConfig(concurrency=concurrency, lease=lease, grace=grace)
-    run_workers(store_url(context, store), handlers, config, processes)
+    run_worker(store_url(context, store), handlers, config)

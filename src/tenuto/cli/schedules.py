@@ -56,13 +56,13 @@ def list_schedules(context: typer.Context, format: FormatOption = Format.TABLE, 
 def put(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Its name; an existing schedule of this name is replaced.")],
-    agent: Annotated[str, typer.Option("--agent", help="Who shall run its tasks.")],
-    cron: Annotated[str | None, typer.Option("--cron", help="Minute hour day month weekday.")] = None,
+    agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="Who shall run its tasks.")],
+    cron: Annotated[str | None, typer.Option("--cron", metavar="RULE", help="Minute hour day month weekday.")] = None,
     every: Annotated[str | None, typer.Option("--every", metavar="TIME", help="Instead: 30s, 5m, 2h.")] = None,
-    zone: Annotated[str, typer.Option("--zone", help="The time zone of --cron, an IANA name.")] = "UTC",
+    zone: Annotated[str, typer.Option("--zone", metavar="ZONE", help="The time zone of --cron, an IANA name.")] = "UTC",
     payload: Annotated[str, typer.Option("--payload", "-p", metavar="JSON", help="JSON, @file, or -.")] = "null",
-    owner: Annotated[str, typer.Option("--owner", help="Whose tasks they are.")] = "",
-    title: Annotated[str, typer.Option("--title", help="For people.")] = "",
+    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose tasks they are.")] = "",
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="For people.")] = "",
     catch_up: Annotated[
         str, typer.Option("--catch-up", metavar="latest|all|none", help="What to do about missed times.")
     ] = "latest",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tenuto.cli.errors import ExitCode
-from tenuto.cli.options import Format, FormatOption, StoreOption, YesOption
+from tenuto.cli.options import Format, FormatOption, StatesOption, StoreOption, YesOption
 
 if TYPE_CHECKING:
     from tenuto.client import Client
@@ -122,9 +122,7 @@ def purge(
     older_than: Annotated[
         str, typer.Option("--older-than", metavar="TIME", help="Only what ended longer ago: 30m, 12h, 7d.")
     ],
-    state: Annotated[
-        list[str] | None, typer.Option("--state", "-s", help="Only what ended so: done, failed, cancelled.")
-    ] = None,
+    state: StatesOption = None,
     yes: YesOption = False,
     format: FormatOption = Format.TABLE,
     store: StoreOption = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tenuto.cli.errors import ExitCode
-from tenuto.cli.options import Format, FormatOption, StoreOption, YesOption
+from tenuto.cli.options import AgentFilter, Format, FormatOption, OwnerFilter, StoreOption, TagFilter, YesOption
 
 if TYPE_CHECKING:
     from tenuto.client import Client
@@ -27,7 +27,7 @@ class Resolution(StrEnum):
     FAIL = "fail"
 
 
-ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why, for people.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why, for people.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -127,9 +127,9 @@ def retry(
     context: typer.Context,
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Whole ids of tasks or goals.")] = None,
     all_failed: Annotated[bool, typer.Option("--all-failed", help="All failed tasks: the dead letters.")] = False,
-    agent: Annotated[str | None, typer.Option("--agent", help="With --all-failed: only of this agent.")] = None,
-    owner: Annotated[str | None, typer.Option("--owner", help="With --all-failed: only of this owner.")] = None,
-    tag: Annotated[str | None, typer.Option("--tag", help="With --all-failed: only with this tag.")] = None,
+    agent: AgentFilter = None,
+    owner: OwnerFilter = None,
+    tag: TagFilter = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget recorded steps: begin from the start.")] = False,
     yes: YesOption = False,
     format: FormatOption = Format.TABLE,
@@ -223,9 +223,9 @@ def submit(
     payload: Annotated[
         str, typer.Option("--payload", "-p", metavar="JSON", help="JSON, @file, or - for standard input.")
     ] = "null",
-    id: Annotated[str | None, typer.Option("--id", help="Its id; the same id twice is one task.")] = None,
-    title: Annotated[str, typer.Option("--title", help="For people.")] = "",
-    owner: Annotated[str, typer.Option("--owner", help="Whose task it is.")] = "",
+    id: Annotated[str | None, typer.Option("--id", metavar="ID", help="Its id; the same id twice is one task.")] = None,
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="For people.")] = "",
+    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose task it is.")] = "",
     priority: Annotated[int, typer.Option("--priority", help="Larger first, inside an owner.")] = 0,
     delay: Annotated[
         str | None, typer.Option("--delay", metavar="TIME", help="Not before 30s, 5m, 2h from now.")
@@ -238,11 +238,11 @@ def submit(
         str | None, typer.Option("--timeout", metavar="TIME", help="At most so long from its first start to its end.")
     ] = None,
     max_retries: Annotated[
-        int | None, typer.Option("--max-retries", help="Retries after the first attempt. Default: the worker's, 5.")
+        int | None, typer.Option("--max-retries", help="Retries after the first attempt. Default: 5.")
     ] = None,
-    key: Annotated[str | None, typer.Option("--key", help="Idempotency key: the same key twice is one task.")] = None,
-    tag: Annotated[list[str] | None, typer.Option("--tag", help="May be given several times.")] = None,
-    limit: Annotated[list[str] | None, typer.Option("--limit", help="Key of a limit it is subject to.")] = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Idempotency key: twice is one task.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="May be given several times.")] = None,
+    limit: Annotated[list[str] | None, typer.Option("--limit", metavar="KEY", help="A limit it is subject to.")] = None,
     metadata: Annotated[list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="For people.")] = None,
     format: FormatOption = Format.TABLE,
     store: StoreOption = None,

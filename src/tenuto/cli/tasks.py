@@ -8,7 +8,17 @@ import typer
 
 from tenuto.cli import task_verbs
 from tenuto.cli.errors import ExitCode
-from tenuto.cli.options import Format, FormatOption, StoreOption
+from tenuto.cli.options import (
+    AgentFilter,
+    CursorOption,
+    Format,
+    FormatOption,
+    LimitOption,
+    OwnerFilter,
+    StatesOption,
+    StoreOption,
+    TagFilter,
+)
 
 if TYPE_CHECKING:
     from tenuto.client import Client
@@ -29,17 +39,16 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The task's id, or
 )
 def list_tasks(
     context: typer.Context,
-    state: Annotated[
-        list[str] | None,
-        typer.Option("--state", "-s", help="Only tasks in this state, such as failed. May be given several times."),
+    state: StatesOption = None,
+    agent: AgentFilter = None,
+    owner: OwnerFilter = None,
+    tag: TagFilter = None,
+    root: Annotated[
+        str | None, typer.Option("--root", metavar="ID", help="Only of this tree: a goal or root task.")
     ] = None,
-    agent: Annotated[str | None, typer.Option("--agent", help="Only tasks of this agent.")] = None,
-    owner: Annotated[str | None, typer.Option("--owner", help="Only tasks of this owner.")] = None,
-    tag: Annotated[str | None, typer.Option("--tag", help="Only tasks with this tag.")] = None,
-    root: Annotated[str | None, typer.Option("--root", help="Only this tree: a goal's id, or a root task's.")] = None,
     roots_only: Annotated[bool, typer.Option("--roots-only", help="Leave out nodes and children.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option("--cursor", help="Read on where the last list ended.")] = None,
+    limit: LimitOption = 50,
+    cursor: CursorOption = None,
     format: FormatOption = Format.TABLE,
     store: StoreOption = None,
 ) -> None:
@@ -155,9 +164,10 @@ def events(
         bool, typer.Option("--follow", "-f", help="Go on with new events until the task has ended, or Ctrl-C.")
     ] = False,
     tree: Annotated[bool, typer.Option("--tree", help="Also those of all tasks of the same tree.")] = False,
-    owner: Annotated[str | None, typer.Option("--owner", help="Only of this owner's tasks.")] = None,
+    owner: OwnerFilter = None,
     kind: Annotated[
-        list[str] | None, typer.Option("--kind", help="Only this kind, such as failed. May be given several times.")
+        list[str] | None,
+        typer.Option("--kind", metavar="KIND", help="Only this kind, such as failed. Repeatable."),
     ] = None,
     after: Annotated[
         str | None, typer.Option("--after", metavar="CURSOR", help="Only later ones; `now`: only new ones.")
