@@ -10,7 +10,6 @@ from typing import Any
 
 from tenuto.agents.function import task_agent
 from tenuto.workers.context import Context
-
 from tests.chaos.ledger import Ledger
 
 __all__ = ["AGENTS", "node_agent", "steps_agent", "tree_agent", "wait_agent"]

@@ -13,7 +13,6 @@ import os
 from pathlib import Path
 
 from tenuto.client import Client
-
 from tests.chaos.variants import VARIANTS
 from tests.chaos.variants.base import Desk, Size
 

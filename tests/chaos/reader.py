@@ -18,7 +18,6 @@ from tenuto.client import Client
 from tenuto.stores import open_store
 from tenuto.stores.base import Store
 from tenuto.tasks.event import Event
-
 from tests.chaos.ledger import Lines
 
 __all__ = ["Notebook", "main"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import time
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +22,6 @@ from tenuto.stores.base import Claim, Exchange, Store, WorkerInfo
 from tenuto.tasks.ids import new_id
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Ending, Outcome, Record, Step
-
 from tests.chaos.agents import AGENTS
 from tests.chaos.ledger import Lines
 from tests.chaos.witness import Witness
@@ -48,10 +48,11 @@ async def main(url: str, seconds: float) -> None:
     agents = tuple(agent.name for agent in AGENTS)
     try:
         claimed = await store.commit_and_claim(Exchange(name, 1, claim=Claim(agents, _TASKS, span)))
-        async with asyncio.timeout(_PATIENCE):
-            for lease in claimed.leases:
-                while not await _lost(store, lease):
-                    await asyncio.sleep(0.05)
+        deadline = time.monotonic() + _PATIENCE
+        while not all([await _lost(store, lease) for lease in claimed.leases]):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} still holds what it has ignored for {_PATIENCE:g} seconds")
+            await asyncio.sleep(0.05)
         poison = msgspec.Raw(msgspec.json.encode(POISON))
         holds = [lease.hold for lease in claimed.leases]
         await witness.renew(WorkerInfo(name, agents, slots=_TASKS), holds, span)

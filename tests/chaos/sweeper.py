@@ -1,6 +1,6 @@
 """A process that does nothing but sweep, as often as it can: several of them must be harmless.
 
-    python -m tests.chaos.sweeper --store URL
+python -m tests.chaos.sweeper --store URL
 """
 
 from __future__ import annotations

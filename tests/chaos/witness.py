@@ -11,7 +11,6 @@ from tenuto.stores.base import Exchange, Exchanged, Renewal, Store, WorkerInfo
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.lease import Hold
 from tenuto.tasks.outcome import Record, Recorded
-
 from tests.chaos.ledger import Lines
 
 __all__ = ["Saw", "Witness"]

@@ -1,6 +1,6 @@
 """A worker process of the storm: the product's `Worker` with the chaos agents, over a store that takes notes.
 
-    python -m tests.chaos.worker --store URL --lease SECONDS
+python -m tests.chaos.worker --store URL --lease SECONDS
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from tenuto.stores import open_store
 from tenuto.stores.base import Store
 from tenuto.workers.config import MaintenanceWorkerConfig, WorkerConfig
 from tenuto.workers.worker import Worker
-
 from tests.chaos.agents import AGENTS
 from tests.chaos.ledger import Lines
 from tests.chaos.witness import Witness

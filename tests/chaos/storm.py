@@ -1,0 +1,260 @@
+"""The storm: workers and clients run, the plan's blows fall on them, until all work is done; then the checks.
+
+Blows are due by progress (`plan`). A frozen process goes on after its leases have ended. What was killed is started
+again at once, so there are always as many processes as before. The storm itself only looks: at the ledgers to count
+progress, and at the store to see whether all is done and whether a limit was ever used above its size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tenuto.client import Client
+from tenuto.stores.base import TaskFilter
+from tenuto.tasks.states import ACTIVE
+from tests.chaos.checks import check_all
+from tests.chaos.evidence import Evidence, gather
+from tests.chaos.ledger import count_lines
+from tests.chaos.plan import Action, Blow, StormPlan, plan_storm
+from tests.chaos.processes import Child, Children
+from tests.chaos.variants.base import Size, Variant
+
+__all__ = ["Report", "Settings", "run_storm"]
+
+_TICK = 0.02
+_LOOK = 0.25
+"""Seconds between two looks at the store."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a storm is run."""
+
+    size: Size
+    workers: int
+    seconds: float
+    """it is a violation when not everything is done after so long"""
+    lease: float
+    """seconds"""
+    blows: int
+    stubborn: int = 2
+
+
+@dataclass
+class Report:
+    """What came of it."""
+
+    variant: str
+    plan: StormPlan
+    seconds: float = 0.0
+    blows: Counter[Blow] = field(default_factory=Counter)
+    submitter_kills: int = 0
+    processes: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+
+
+Progress = Callable[[int, int, str], None]
+"""Called with executions, the expected number of them, and a few words."""
+
+
+async def run_storm(variant: Variant, settings: Settings, path: Path, progress: Progress) -> Report:
+    """Runs one variant on the store file `path`, which must not exist yet."""
+    folder = path.with_name(f"{path.name}.{variant.name}")
+    folder.mkdir(parents=True)
+    plan = plan_storm(
+        settings.size.seed,
+        executions=variant.executions(settings.size),
+        submissions=variant.submissions(settings.size),
+        slots=settings.workers + variant.sweepers,
+        blows=settings.blows,
+        stubborn=settings.stubborn,
+        driver=max(1, settings.blows // 6),
+    )
+    report = Report(variant.name, plan)
+    began = time.monotonic()
+    with Children(folder) as children:
+        storm = _Storm(variant, settings, f"sqlite:///{path}", folder, children, report)
+        await storm.rage(progress)
+        report.processes = children.started
+    report.seconds = time.monotonic() - began
+    return report
+
+
+class _Storm:
+    def __init__(
+        self, variant: Variant, settings: Settings, url: str, folder: Path, children: Children, report: Report
+    ) -> None:
+        self.variant, self.settings, self.url, self.folder = variant, settings, url, folder
+        self.children, self.report = children, report
+        self.executions = count_lines(folder / "ledger")
+        self.submitted = count_lines(folder / "submit")
+        self.waiting = list(report.plan.actions)
+        self.submitter_kills = list(report.plan.submitter_kills)
+        self.slots = [self._worker(slot) for slot in range(settings.workers + variant.sweepers)]
+        self.stubborn: list[Child] = []
+        self.submitter = self._client("submit")
+        self.driver = self._client("drive")
+        self.readers = 0
+        self.reader = self._reader()
+        self.client = Client(self.url)
+
+    # -- processes
+
+    def _worker(self, slot: int) -> Child:
+        if slot >= self.settings.workers:
+            return self.children.start(f"sweeper-{slot}", "tests.chaos.sweeper", "--store", self.url)
+        lease = f"{self.settings.lease:g}"
+        return self.children.start(f"worker-{slot}", "tests.chaos.worker", "--store", self.url, "--lease", lease)
+
+    def _client(self, role: str) -> Child:
+        size = self.settings.size
+        given = ("--variant", self.variant.name, "--store", self.url, "--seed", f"{size.seed}")
+        counts = ("--tasks", f"{size.tasks}", "--steps", f"{size.steps}")
+        return self.children.start(role, "tests.chaos.client", role, *given, *counts)
+
+    def _reader(self, *more: str) -> Child:
+        self.readers += 1
+        return self.children.start(
+            "reader", "tests.chaos.reader", "--store", self.url, "--number", f"{self.readers}", *more
+        )
+
+    # -- the course of it
+
+    async def rage(self, progress: Progress) -> None:
+        expected = self.variant.executions(self.settings.size)
+        deadline = time.monotonic() + self.settings.seconds
+        look_at = 0.0
+        async with self.client:
+            while True:
+                executions = self.executions()
+                self._blow(executions)
+                self._mind_the_living()
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + _LOOK
+                    progress(executions, expected, self._words())
+                    if await self._look():
+                        break
+                    if time.monotonic() >= deadline:
+                        await self._explain()
+                        break
+                await asyncio.sleep(_TICK)
+            progress(executions, expected, "checking")
+            await self._calm()
+            evidence = await gather(self.client, self.folder)
+            self.report.counts = check_all(evidence)
+            self.variant.check(evidence, self.settings.size)
+            self.report.violations += evidence.violations
+            self._count(evidence)
+
+    def _blow(self, executions: int) -> None:
+        while self.waiting and self.waiting[0].after <= executions:
+            action = self.waiting.pop(0)
+            self._strike(action)
+            self.report.blows[action.blow] += 1
+        if self.submitter_kills and self.submitter.exit_code is None and self.submitted() >= self.submitter_kills[0]:
+            self.submitter_kills.pop(0)
+            self.submitter.kill()
+            self.submitter = self._client("submit")
+            self.report.submitter_kills += 1
+
+    def _strike(self, action: Action) -> None:
+        match action.blow:
+            case Blow.KILL:
+                self.slots[action.slot].kill()
+                self.slots[action.slot] = self._worker(action.slot)
+            case Blow.FREEZE:
+                self.slots[action.slot].freeze(action.leases * self.settings.lease)
+            case Blow.CUT_READER:
+                self.reader.kill()
+                self.reader = self._reader()
+            case Blow.KILL_DRIVER if self.driver.exit_code is None:
+                self.driver.kill()
+                self.driver = self._client("drive")
+            case Blow.STUBBORN:
+                given = ("--store", self.url, "--lease", f"{self.settings.lease:g}")
+                self.stubborn.append(self.children.start("stubborn", "tests.chaos.stubborn", *given))
+
+    def _mind_the_living(self) -> None:
+        """Frozen ones go on when their time is over. One that ended by itself is a violation, and is replaced."""
+        now = time.monotonic()
+        for slot, child in enumerate(self.slots):
+            if child.thaw_at is not None and now >= child.thaw_at:
+                child.thaw()
+            if child.exit_code is not None:
+                self._died(child)
+                self.slots[slot] = self._worker(slot)
+        if self.reader.exit_code is not None:
+            self._died(self.reader)
+            self.reader = self._reader()
+
+    def _died(self, child: Child) -> None:
+        tail = child.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+        self.report.violations.append(f"{child.name} ended by itself with {child.exit_code}: {' | '.join(tail)}")
+
+    async def _look(self) -> bool:
+        """Whether all is done. Notes limits that are used above their size."""
+        for use in await self.client.limits():
+            if use.limit.concurrency is not None and use.used > use.limit.concurrency:
+                self.report.violations.append(f"{use.limit.key!r} was used {use.used} times, above {use.limit}")
+        if self.submitter.exit_code is None or self.driver.exit_code is None or self.submitter_kills:
+            return False
+        page = await self.client.store.tasks(TaskFilter(states=tuple(ACTIVE)), limit=1)
+        # A cancelled task keeps its slots until its worker lets go: that is awaited, too.
+        return not page.tasks and not self.waiting_for_slots(await self.client.limits())
+
+    @staticmethod
+    def waiting_for_slots(limits: object) -> bool:
+        assert isinstance(limits, list | tuple)
+        return any(use.used for use in limits)
+
+    async def _explain(self) -> None:
+        """The time is over: says what hangs."""
+        self.report.violations.append(f"not everything was done after {self.settings.seconds:g} seconds")
+        page = await self.client.store.tasks(TaskFilter(states=tuple(ACTIVE)), limit=5)
+        for task in page.tasks:
+            why = await self.client.why(task.id)
+            self.report.violations.append(f"{task.id} is {task.state}: {'; '.join(why.because)}")
+
+    async def _calm(self) -> None:
+        """Ends everything in good order; a last reader reads to the end."""
+        for child in (self.submitter, self.driver):
+            if child.exit_code not in (0, None):
+                self._died(child)
+        for child in self.slots:
+            child.thaw()
+        drained = [await asyncio.to_thread(child.end, 15.0) for child in self.slots]
+        workers = drained[: self.settings.workers]
+        if any(code != 0 for code in workers):
+            self.report.violations.append(f"not every worker ended in good order at SIGTERM: exit codes {workers}")
+        self.reader.kill()
+        last = self._reader("--to-end")
+        await _until(lambda: last.exit_code is not None, 60.0)
+        if last.exit_code != 0:
+            self._died(last)
+        await _until(lambda: all(child.exit_code is not None for child in self.stubborn), 60.0)
+        for child in self.stubborn:
+            if child.exit_code != 0:
+                self._died(child)
+
+    def _count(self, evidence: Evidence) -> None:
+        if self.report.plan.actions and self.waiting:
+            self.report.counts["blows that came too late"] = len(self.waiting)
+        self.report.counts["tasks"] = len(evidence.tasks)
+
+    def _words(self) -> str:
+        frozen = sum(child.thaw_at is not None for child in self.slots)
+        kills = self.report.blows[Blow.KILL] + self.report.submitter_kills
+        return f"{kills} kills, {self.report.blows[Blow.FREEZE]} freezes, {frozen} frozen now"
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    """Waits for `condition`, at most so long; whoever calls looks what came of it."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        await asyncio.sleep(_TICK)
