@@ -1,0 +1,252 @@
+"""Running one step: `ctx.step` and `ctx.transaction`.
+
+What becomes of a step that was in flight when its worker died depends on its effect:
+
+    "idempotent"   it runs again (the default)
+    "pure"         it has no effect outside and gives the same value for the same arguments, so it may run again, and
+                   its value is used before it is durable: it is recorded with whatever is recorded next
+    "once"         its intent is recorded before it starts, so that there is only one start. After a crash nobody knows
+                   whether it happened: `reconcile` is asked, else the task pauses until a person says so
+
+Each step has an idempotency key, the same in every attempt; a function with a parameter `idempotency_key` gets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn, TypeAlias
+
+import msgspec
+
+from tenuto.errors import InvalidInput, StepUnknown, TimeLimit, Unstorable
+from tenuto.tasks.outcome import Answer, Step, StepState
+from tenuto.tasks.retry import RetryPolicy, Verdict
+from tenuto.tasks.task import ErrorRecord
+from tenuto.tasks.values import encode
+from tenuto.workers.failures import class_of, describe, restored
+from tenuto.workers.journal import Journal
+from tenuto.workers.scopes import Place
+
+__all__ = ["Effect", "StepCall", "run_step", "run_transaction"]
+
+Effect: TypeAlias = Literal["idempotent", "pure", "once"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepCall:
+    """A step as the program asks for it: see `Context.step`."""
+
+    name: str
+    fn: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] | None = None
+    effect: Effect = "idempotent"
+    reconcile: Callable[[str], Any] | None = None
+    type: Any = None
+    retry: RetryPolicy | None = None
+    timeout: float | None = None
+
+    def check(self) -> None:
+        """Raises `InvalidInput` when the parts do not go together."""
+        if not callable(self.fn):
+            raise InvalidInput(f"step {self.name!r} needs a function to call, not {type(self.fn).__name__}")
+        if self.effect not in ("idempotent", "pure", "once"):
+            raise InvalidInput(f"step {self.name!r}: effect must be idempotent, pure or once, not {self.effect!r}")
+        if self.effect == "once" and self.retry is not None:
+            raise InvalidInput(f"step {self.name!r} may run only once: it cannot have a retry policy")
+        if self.reconcile is not None and self.effect != "once":
+            raise InvalidInput(f"step {self.name!r}: reconcile is only asked about steps with effect='once'")
+        if self.timeout is not None and not self.timeout > 0:
+            raise InvalidInput(f"step {self.name!r}: timeout must be more than 0 seconds, not {self.timeout!r}")
+
+
+async def run_step(journal: Journal, call: StepCall) -> Any:
+    """The recorded value of the step; runs it when there is none."""
+    call.check()
+    place, recorded = journal.enter(call.name)
+    try:
+        if recorded is not None and recorded.state is StepState.STARTED and call.effect == "once":
+            return await _reconciled(journal, place, call)
+        if recorded is None or recorded.state is StepState.STARTED:
+            return await _run(journal, place, call)
+        return await _replay(journal, recorded, call)
+    finally:
+        place.leave()
+
+
+async def _replay(journal: Journal, recorded: Step, call: StepCall) -> Any:
+    if recorded.state is StepState.FAILED:
+        where = None if recorded.value is None else msgspec.json.decode(recorded.value)
+        raise restored(recorded.key, recorded.error, where)
+    return await _value(journal, recorded, call)
+
+
+async def _value(journal: Journal, step: Step, call: StepCall) -> Any:
+    if call.type is not None:
+        return await journal.value(step, call.type)
+    note = _returns(call.fn)
+    if note is not Any:
+        try:
+            return await journal.value(step, note)
+        except (Unstorable, TypeError):  # it does not return what it says, or nothing that can be read back
+            return await journal.value(step)
+    return await journal.value(step)
+
+
+def _returns(fn: Callable[..., Any]) -> Any:
+    """The annotated return type, `Any` where there is none."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    note = getattr(fn, "__annotations__", {}).get("return", Any)
+    if not isinstance(note, str):
+        return Any if note is None else note
+    try:
+        return typing.get_type_hints(fn).get("return", Any)
+    except (NameError, TypeError, AttributeError):  # names that only a type checker knows
+        return Any
+
+
+async def _run(journal: Journal, place: Place, call: StepCall) -> Any:
+    if call.effect == "once":
+        await journal.commit(place.scope, (Step(place.key, place.position, StepState.STARTED),))
+    try:
+        result = await _attempts(journal, place, call)
+    except Exception as error:
+        await _failed(journal, place, call, error)
+        raise
+    step = await journal.settle(place, result, wait=call.effect != "pure")
+    return await _value(journal, step, call)
+
+
+async def _failed(journal: Journal, place: Place, call: StepCall, error: Exception) -> None:
+    """Keeps the failure until the program goes on; of a step that runs only once, at once."""
+    step = Step(place.key, place.position, StepState.FAILED, value=class_of(error), error=describe(error))
+    if journal.halt is None:
+        place.scope.failures.append(step)
+        if call.effect == "once":
+            await journal.outlive(place.scope)
+
+
+async def _attempts(journal: Journal, place: Place, call: StepCall) -> Any:
+    failures = 0
+    while True:
+        try:
+            return await _limited(journal, place, call)
+        except Exception as error:
+            failures += 1
+            policy = call.retry
+            if policy is None or failures > policy.max_retries or policy.verdict(error) is Verdict.FATAL:
+                raise
+            delay = policy.delay(f"{journal.lease.task_id}:{place.key}", journal.lease.attempt, failures)
+        await asyncio.sleep(delay / 1000)
+        journal.check()
+
+
+async def _limited(journal: Journal, place: Place, call: StepCall) -> Any:
+    if call.timeout is None:
+        return await _called(journal, place, call)
+    limit = asyncio.timeout(call.timeout)
+    try:
+        async with limit:
+            return await _called(journal, place, call)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise TimeLimit(f"step {place.key!r} took longer than its time limit of {call.timeout:g} s") from None
+
+
+async def _called(journal: Journal, place: Place, call: StepCall) -> Any:
+    kwargs = dict(call.kwargs or {})
+    if "idempotency_key" not in kwargs and _wants_key(call.fn):
+        kwargs["idempotency_key"] = idempotency_key(journal, place)
+    if inspect.iscoroutinefunction(call.fn):
+        return await call.fn(*call.args, **kwargs)
+    result = await journal.services.threads.run(functools.partial(call.fn, *call.args, **kwargs))
+    return await result if inspect.isawaitable(result) else result
+
+
+def idempotency_key(journal: Journal, place: Place) -> str:
+    """The same in every attempt, another one when the task was started over with an empty journal."""
+    epoch = journal.lease.epoch
+    return f"{journal.lease.task_id}:{place.key}" + (f":{epoch}" if epoch else "")
+
+
+def _wants_key(fn: Callable[..., Any]) -> bool:
+    try:
+        return "idempotency_key" in inspect.signature(fn).parameters
+    except (TypeError, ValueError):  # a built-in without a readable signature
+        return False
+
+
+async def _reconciled(journal: Journal, place: Place, call: StepCall) -> Any:
+    """Decides about a step that was started by an attempt which did not live to see its end."""
+    verdict = None
+    if call.reconcile is not None:
+        verdict = call.reconcile(idempotency_key(journal, place))
+        verdict = await verdict if inspect.isawaitable(verdict) else verdict
+    match verdict:
+        case None:
+            _unknown(journal, place)
+        case "retry":
+            return await _run(journal, place, call)
+        case ("done", value):
+            return await _value(journal, await journal.settle(place, value), call)
+        case ("fail", reason):
+            error = ErrorRecord("StepFailed", str(reason))
+            await journal.commit(place.scope, (Step(place.key, place.position, StepState.FAILED, error=error),))
+            raise restored(place.key, error, None)
+    raise InvalidInput(
+        f"reconcile of step {place.key!r} must return ('done', value), 'retry', ('fail', reason) or None, "
+        f"not {verdict!r}"
+    )
+
+
+def _unknown(journal: Journal, place: Place) -> NoReturn:
+    journal.halt = StepUnknown(
+        f"step {place.key!r} of task {journal.lease.task_id!r} was started and its end is not known: find out whether "
+        f"it happened, then resolve_step({journal.lease.task_id!r}, {place.key!r}, 'done', 'retry' or 'fail')",
+        step=place.key,
+    )
+    raise journal.halt
+
+
+async def run_transaction(journal: Journal, call: StepCall) -> Any:
+    """Runs `call.fn(connection, *args)` in a transaction of the engine, which records the step too."""
+    call.check()
+    place, recorded = journal.enter(call.name)
+    try:
+        if recorded is not None:
+            return await _replay(journal, recorded, call)
+        return await _transact(journal, place, call)
+    finally:
+        place.leave()
+
+
+async def _transact(journal: Journal, place: Place, call: StepCall) -> Any:
+    await journal.outlive(place.scope)
+    stored = b""
+
+    def work(connection: Any) -> bytes:
+        nonlocal stored
+        result = call.fn(connection, *call.args, **(call.kwargs or {}))
+        stored = encode(result, f"the value of step {place.key!r}")
+        return stored
+
+    step = Step(place.key, place.position)
+    store, hold, lease = journal.services.store, journal.lease.hold, journal.services.lease
+    try:
+        answer = await store.transact(hold, step, work, lease)
+    except Exception as error:
+        await _failed(journal, place, call, error)
+        raise
+    if answer.answer is Answer.INVALID:
+        raise InvalidInput(answer.detail or f"the store refused step {place.key!r}")
+    journal.grew = True
+    journal.hear(answer)
+    journal.check()
+    return await _value(journal, msgspec.structs.replace(step, value=msgspec.Raw(stored)), call)
