@@ -17,7 +17,6 @@ import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -35,7 +34,7 @@ from tenuto.review.reading import join_readings, read_parcel
 from tenuto.review.report import write_report
 from tenuto.review.scan import scan_tree
 from tenuto.review.tree import Scan, Skipped
-from tenuto.workers.context import Context
+from tenuto.workers.context import ChildResult, Context
 
 
 class ReportRefused(TenutoError):
@@ -143,7 +142,7 @@ async def write(ctx: Context, order: WriteOrder) -> str:
 async def judge_report(ctx: Context, order: Order) -> Judgement:
     """Hold the report against its acceptance criteria; send it back once. Raises `ReportRefused` the second time."""
     numbers: Metrics = await ctx.result_of("metrics", type=Metrics)
-    findings = await ctx.step("judge", _judge, order, numbers, type=list[Finding])
+    findings = await ctx.step("judge", _judge, order, numbers)
     if not findings:
         return Judgement(1, [])
     await ctx.progress(0.5, f"sent back with {len(findings)} findings")
@@ -151,7 +150,7 @@ async def judge_report(ctx: Context, order: Order) -> Judgement:
         write.create_task(payload=WriteOrder(order, numbers, findings[:100]), title="Write the report again")
     )
     await ctx.wait_for(child)
-    remaining = await ctx.step("judge again", _judge, order, numbers, type=list[Finding])
+    remaining = await ctx.step("judge again", _judge, order, numbers)
     if remaining:
         more = f" ({len(remaining) - 1} more findings)" if len(remaining) > 1 else ""
         raise ReportRefused(
@@ -180,10 +179,10 @@ def review_goal(order: Order, *, id: str, tag: str) -> GoalBuilder:
     return builder
 
 
-def _reading(result: Any, parcel: Parcel) -> Reading:
+def _reading(result: ChildResult, parcel: Parcel) -> Reading:
     """Return what a reader found; of one that failed, the files it should have read, set aside with the reason."""
     if result.done:
-        return msgspec.convert(result.result, Reading)
+        return msgspec.convert(result.result, Reading, str_keys=True)
     reason = f"Could not be read: {result.error.message if result.error else result.state.value}"
     names = [f"{package.directory}/{file.name}" for package in parcel.packages for file in package.files]
     return Reading([], {}, [], {}, [Skipped(reason[:300], len(names), names[:5])])

@@ -133,7 +133,7 @@ async def part_of_a_review(tree: Path, out: Path, store: str, until: str) -> str
     agents = [agent for agent in AGENTS if agent.name not in later]
     async with asyncio.timeout(60), Client(store) as client:
         goal_id, _ = await begin(client, order_for(tree, out))
-        worker = Worker(client.store, agents, WorkerConfig(lease=5), roots=(goal_id,))
+        worker = Worker(client.store, agents, WorkerConfig(lease=5))
         working = asyncio.create_task(worker.run())
         goal = await client.get_goal(goal_id)
         await client.get_task_result(next(node.id for node in goal.nodes if node.node == until))
