@@ -256,5 +256,5 @@ class _Storm:
 async def _until(condition: Callable[[], bool], seconds: float) -> None:
     """Waits for `condition`, at most so long; whoever calls looks what came of it."""
     deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:  # noqa: ASYNC110  # processes set no event
         await asyncio.sleep(_TICK)

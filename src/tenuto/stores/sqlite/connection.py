@@ -84,7 +84,7 @@ def connect(path: Path) -> apsw.Connection:
 
 
 def _set_up(connection: apsw.Connection, path: Path) -> None:
-    with translated(path):
+    with translated(path, connection):
         connection.set_busy_timeout(5_000)  # for the changes of mode below only
         _check_owner(connection, path)
         connection.pragma("page_size", _PAGE)

@@ -5,6 +5,7 @@ Every sentence names the file and what to do about it.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from tenuto.errors import (
 
 __all__ = ["damaged", "translate", "translated"]
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _BACKUP = "It was left as it is: put back a copy from a backup, or move it away to start with an empty store"
 
 
@@ -31,8 +33,13 @@ def damaged(path: Path, what: str) -> StoreCorrupt:
     return StoreCorrupt(f"The store {path} {what}. {_BACKUP}.")
 
 
-def translate(error: apsw.Error, path: Path) -> StoreError | InvalidInput:
-    """`error`, raised while working on the store at `path`, as one of ours."""
+def translate(error: apsw.Error, path: Path, connection: apsw.Connection | None = None) -> StoreError | InvalidInput:
+    """`error`, raised while working on the store at `path`, as one of ours.
+
+    `connection`: where it happened. It knows what the system said, and so a quota from a broken disk.
+    """
+    if isinstance(error, apsw.IOError) and connection is not None and connection.system_errno in _NO_ROOM:
+        return _full(path)
     match error:
         case apsw.BusyError() | apsw.LockedError():
             return StoreBusy(
@@ -40,7 +47,7 @@ def translate(error: apsw.Error, path: Path) -> StoreError | InvalidInput:
                 "that keeps a transaction open on it."
             )
         case apsw.FullError():
-            return StoreFull(f"There is no room for the store {path}: the disk or its quota is full. Free some space.")
+            return _full(path)
         case apsw.ReadOnlyError() | apsw.PermissionsError():
             return StoreReadOnly(
                 f"The store {path} cannot be written: check the permissions of the file and of its folder, "
@@ -64,10 +71,14 @@ def translate(error: apsw.Error, path: Path) -> StoreError | InvalidInput:
             return StoreError(f"The store {path} could not do what was asked: {error}.")
 
 
+def _full(path: Path) -> StoreFull:
+    return StoreFull(f"There is no room for the store {path}: the disk or its quota is full. Free some space.")
+
+
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Path, connection: apsw.Connection | None = None) -> Iterator[None]:
     """Raises what SQLite says inside the block as one of our errors."""
     try:
         yield
     except apsw.Error as error:
-        raise translate(error, path) from error
+        raise translate(error, path, connection) from error

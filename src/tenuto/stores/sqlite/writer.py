@@ -116,8 +116,9 @@ class Writer:
             self._rows.write()
             self._connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
+            told = translate(error, self._path, self._connection) if isinstance(error, apsw.Error) else error
             self._undo(works)
-            return translate(error, self._path) if isinstance(error, apsw.Error) else error
+            return told
         return None
 
     def _begin(self) -> None:
