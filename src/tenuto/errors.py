@@ -92,6 +92,13 @@ class StoreUnavailable(StoreError):
     """
 
 
+class StoreGone(StoreError):
+    """The store's file was removed, or another put in its place, while it was in use. What is done goes nowhere.
+
+    Nothing is written to either file any more, and no new one is made; opening the store again uses what is there.
+    """
+
+
 class StoreClosed(StoreError):
     """This program had closed the store before it made the request."""
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import structlog
 
-from tenuto.errors import StoreClosed, StoreCorrupt, StoreError, StoreTooNew
+from tenuto.errors import StoreClosed, StoreCorrupt, StoreError, StoreGone, StoreTooNew
 
 __all__ = ["Patience", "passes"]
 
@@ -27,7 +27,7 @@ _LONGEST = 2.0
 
 def passes(error: BaseException) -> bool:
     """Whether the same request may succeed later."""
-    if isinstance(error, StoreClosed | StoreCorrupt | StoreTooNew):
+    if isinstance(error, StoreClosed | StoreCorrupt | StoreGone | StoreTooNew):
         return False
     return isinstance(error, StoreError | OSError)
 

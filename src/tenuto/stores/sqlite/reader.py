@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 from tenuto.errors import StoreError
-from tenuto.stores.sqlite.connection import connect
+from tenuto.stores.sqlite.connection import Identity, connect
 from tenuto.stores.sqlite.errors import translate
 from tenuto.stores.sqlite.requests import Mailbox, Request, answer
 from tenuto.stores.sqlite.rows import Clock, Rows
@@ -30,6 +30,7 @@ class Reader:
         self._path = path
         self._clock = clock
         self._mailbox: Mailbox[Tables] = Mailbox()
+        self._identity = Identity(path)
         self._connection = connect(path)
         self._thread = threading.Thread(target=self._run, name="tenuto-sqlite-reader", daemon=True)
         self._thread.start()
@@ -56,10 +57,11 @@ class Reader:
         rows = Rows(self._connection, self._clock)
         self._clock.now()
         try:
+            self._identity.check()
             self._connection.execute("BEGIN")
-        except apsw.Error as error:
+        except (apsw.Error, StoreError) as error:
             for request in requests:
-                request.error = translate(error, self._path)
+                request.error = translate(error, self._path) if isinstance(error, apsw.Error) else error
             return
         for request in requests:
             try:

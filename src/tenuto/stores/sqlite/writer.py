@@ -22,7 +22,7 @@ import apsw
 from tenuto.errors import TenutoError
 from tenuto.stores.base import Hint
 from tenuto.stores.rules.work import Work
-from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, begin, connect, roll_back
+from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, Identity, begin, connect, roll_back
 from tenuto.stores.sqlite.errors import translate
 from tenuto.stores.sqlite.hints import Hints
 from tenuto.stores.sqlite.queries import query
@@ -50,6 +50,7 @@ class Writer:
         self._hints = hints
         self._busy_timeout = busy_timeout
         self._mailbox: Mailbox[Work] = Mailbox()
+        self._identity = Identity(path)
         self._connection = connect(path)
         self._rows = Rows(self._connection, clock)
         self._version: Any = None
@@ -122,6 +123,7 @@ class Writer:
         return None
 
     def _begin(self) -> None:
+        self._identity.check()
         now = time.monotonic()
         if now < self._polite_until:
             time.sleep(_PAUSE)
