@@ -68,6 +68,9 @@ def pick(
 
     def turn(owner: str) -> tuple[float, float, str]:
         mine = owners[owner]
+        if len(mine) == 1:  # by far the most frequent
+            lane = mine[0]
+            return max(lane.tag - began.get(lane.agent, 0.0), 0.0), lane.tag, owner
         lag = sum(max(lane.tag - began.get(lane.agent, 0.0), 0.0) for lane in mine)
         return lag, min(lane.tag for lane in mine), owner
 
@@ -76,10 +79,12 @@ def pick(
     picks: list[Head] = []
     while queue and len(picks) < want:
         owner = queue[0][2]
-        ready = [lane for lane in owners[owner] if lane.taken < len(lane.heads)]
-        if not ready:
-            heapq.heappop(queue)
-            continue
+        ready = owners[owner]
+        if len(ready) > 1 or ready[0].taken == len(ready[0].heads):
+            ready = [lane for lane in ready if lane.taken < len(lane.heads)]
+            if not ready:
+                heapq.heappop(queue)
+                continue
         lane = ready[0] if len(ready) == 1 else min(ready, key=lambda each: each.heads[each.taken])
         head = lane.heads[lane.taken]
         lane.taken += 1

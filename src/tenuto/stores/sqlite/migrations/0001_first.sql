@@ -17,7 +17,7 @@ CREATE TABLE tenuto_task (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
     lane INTEGER NOT NULL,      -- tenuto_lane: agent, band, owner
-    state INTEGER NOT NULL,     -- see rows/layout.py: 0 claimable, 1 ready but held back, 2 to 5 active, 6 to 8 final
+    state INTEGER NOT NULL,     -- see rows/layout.py: 0 claimable, 1 ready but held back, 5 running, from 6 on final
     rank INTEGER NOT NULL,      -- minus the priority
     due INTEGER,                -- when time alone changes it
     goal INTEGER NOT NULL,      -- 1: it is a goal
@@ -30,7 +30,8 @@ CREATE TABLE tenuto_task (
     live TEXT NOT NULL          -- JSON: whatever else transitions change
 ) STRICT;
 CREATE UNIQUE INDEX tenuto_task_id ON tenuto_task (id);
-CREATE INDEX tenuto_task_active ON tenuto_task (state, lane, rank, number) WHERE state < 6;
+-- Running tasks are not in the first one: they are found by their leases, and come and go with every claim.
+CREATE INDEX tenuto_task_idle ON tenuto_task (state, lane, rank, number) WHERE state < 5;
 CREATE INDEX tenuto_task_due ON tenuto_task (due) WHERE due IS NOT NULL;
 CREATE INDEX tenuto_task_root_ended ON tenuto_task (state, finished) WHERE state >= 6 AND root IS NULL;
 CREATE INDEX tenuto_task_ended ON tenuto_task (state) WHERE state >= 6 AND root IS NOT NULL;

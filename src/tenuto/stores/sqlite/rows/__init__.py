@@ -13,6 +13,7 @@ from tenuto.tasks.states import State
 
 __all__ = ["Clock", "Connection", "Rows"]
 
+_RUNNING = State.RUNNING
 _MOST_KEPT = 4_096
 """Running tasks that are remembered from one transaction to the next."""
 
@@ -26,11 +27,12 @@ class Rows(TimerRows, Tables):
         What is running is remembered: it was claimed here, and will be reported here.
         """
         self._now = None
+        self._nonce = 0
         self._absent.clear()
         self._together.clear()
         self._keys.clear()
         self._steps.clear()
-        kept = {task_id: row for task_id, row in self.rows.items() if row.task.state is State.RUNNING}
+        kept = {task_id: row for task_id, row in self.rows.items() if row.task.state is _RUNNING}
         if len(kept) > _MOST_KEPT:
             kept = {}
         self.rows = kept

@@ -47,6 +47,7 @@ class Session:
         self.connection = connection
         self._clock = clock
         self._now: Millis | None = None
+        self._nonce = 0
         self._stands: tuple[int, int, Millis] | None = None
 
     def value(self, name: str, *parameters: Any) -> Any:
@@ -83,5 +84,8 @@ class Session:
         return self._stands
 
     def nonce(self) -> int:
-        """A fresh random number from 1 to 2**53 - 1."""
-        return 1 + secrets.randbelow(2**53 - 1)
+        """A fresh random number from 1 to 2**53 - 1: drawn once for a transaction, then counted on."""
+        if not self._nonce:
+            self._nonce = secrets.randbelow(2**52)
+        self._nonce += 1
+        return self._nonce

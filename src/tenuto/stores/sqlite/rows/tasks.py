@@ -111,8 +111,7 @@ class TaskRows(LaneRows):
     # -- writing
 
     def insert(self, task: Task) -> None:
-        number = max(self._number, self.stands[0]) + 1
-        self._number = number
+        self._number = number = (self._number or self.stands[0]) + 1
         root = None if task.root == task.id else self.number_of(task.root)
         row = Row(number, root, False, False, False, task)
         row.new, row.written = True, False
@@ -123,7 +122,7 @@ class TaskRows(LaneRows):
         self._ready_changed = True
 
     def update(self, task: Task) -> None:
-        row = self.row(task.id)
+        row = self.rows.get(task.id) or self.row(task.id)
         if row is None:
             raise KeyError(task.id)
         if row.task.claimable is not task.claimable or task.gate:
@@ -133,10 +132,10 @@ class TaskRows(LaneRows):
         self._changed[task.id] = row
 
     def add_event(self, event: Event) -> None:
-        row = self.row(event.task_id)
+        row = self.rows.get(event.task_id) or self.row(event.task_id)
         if row is None:
             raise KeyError(event.task_id)
-        self._cursor = max(self._cursor, self.stands[1]) + 1
+        self._cursor = (self._cursor or self.stands[1]) + 1
         data = dump(event.data) if event.data else None
         self._events.append(
             (self._cursor, row.number, row.root, event.seq, event.kind.value, event.at, event.attempt, data)

@@ -77,7 +77,7 @@ class TimerRows(InboxRows):
     # -- feed
 
     def last_cursor(self) -> int:
-        return max(self._cursor, self.stands[1])
+        return self._cursor or self.stands[1]
 
     def events(
         self,
@@ -118,7 +118,7 @@ class TimerRows(InboxRows):
     def purge_tree(self, root: str) -> None:
         self.write()
         members = _members.decode(self.value("tree", dump([root])))
-        self.run("raise_floor", max(self._number, self.stands[0]), self.last_cursor(), self.now)
+        self.run("raise_floor", self._number or self.stands[0], self.last_cursor(), self.now)
         numbers = dump([number for number, _ in members])
         for what in _PURGED:
             self.run(f"purge_{what}", numbers)

@@ -22,8 +22,8 @@ SELECT json_group_array(json_array(lane, owner, tag, weight, json(heads))) FROM 
         lane, owner, tag, ifnull((SELECT weight FROM tenuto_weight WHERE tenuto_weight.owner = open.owner), 1.0) AS weight,
         (
             SELECT json_group_array(json_array(rank, number)) FROM (
-                SELECT rank, number FROM tenuto_task INDEXED BY tenuto_task_active
-                WHERE state = 0 AND state < 6 AND tenuto_task.lane = open.lane ORDER BY rank, number LIMIT ?5
+                SELECT rank, number FROM tenuto_task INDEXED BY tenuto_task_idle
+                WHERE state = 0 AND state < 5 AND tenuto_task.lane = open.lane ORDER BY rank, number LIMIT ?5
             )
         ) AS heads
     FROM (

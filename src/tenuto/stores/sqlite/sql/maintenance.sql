@@ -54,7 +54,7 @@ SELECT count(*) FROM tenuto_task JOIN tenuto_lane USING (lane) WHERE state = 0 A
 
 -- name: check_running_without_lease
 -- Tasks that would run for ever.
-SELECT count(*) FROM tenuto_task WHERE state = 4 AND live ->> 'lease_until' IS NULL;
+SELECT count(*) FROM tenuto_task WHERE state = 5 AND live ->> 'lease_until' IS NULL;
 
 -- name: check_missing_events
 -- Transitions and events are written together.
@@ -63,7 +63,7 @@ WHERE ifnull(live ->> 'seq', 0) <> (SELECT count(*) FROM tenuto_event WHERE task
 
 -- name: check_wait_without_waiting
 -- Waits are over when their task goes on.
-SELECT count(*) FROM tenuto_wait LEFT JOIN tenuto_task ON number = task WHERE state IS NULL OR state <> 5;
+SELECT count(*) FROM tenuto_wait LEFT JOIN tenuto_task ON number = task WHERE state IS NULL OR state <> 4;
 
 -- name: check_slots_miscounted
 -- A slot is held exactly while a lease is.

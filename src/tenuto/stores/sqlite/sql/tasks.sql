@@ -71,8 +71,13 @@ SELECT json_group_array(number) FROM (
 -- name: newest_active
 -- Numbers of tasks that are not final, in some states, newest first.
 SELECT json_group_array(number) FROM (
-    SELECT number FROM tenuto_task INDEXED BY tenuto_task_active
-    WHERE state < 6 AND state IN (SELECT value FROM json_each(?3)) AND number < ?1 ORDER BY number DESC LIMIT ?2
+    SELECT number FROM (
+        SELECT number FROM tenuto_task
+        WHERE state < 5 AND state IN (SELECT value FROM json_each(?3)) AND number < ?1
+        UNION ALL
+        SELECT number FROM tenuto_task INDEXED BY tenuto_task_due
+        WHERE due IS NOT NULL AND state = 5 AND 5 IN (SELECT value FROM json_each(?3)) AND number < ?1
+    ) ORDER BY number DESC LIMIT ?2
 );
 
 -- name: newest_ended
@@ -124,7 +129,8 @@ SELECT json_group_array(number) FROM (
 -- How many tasks are in each state, goals not counted.
 SELECT json_group_array(json_array(state, tasks)) FROM (
     SELECT state, count(*) AS tasks FROM (
-        SELECT state FROM tenuto_task WHERE state < 6
+        SELECT state FROM tenuto_task WHERE state < 5
+        UNION ALL SELECT state FROM tenuto_task WHERE due IS NOT NULL AND state = 5
         UNION ALL SELECT state FROM tenuto_task WHERE state >= 6 AND root IS NULL
         UNION ALL SELECT state FROM tenuto_task WHERE state >= 6 AND root IS NOT NULL
     ) GROUP BY state
@@ -136,7 +142,9 @@ SELECT json_group_array(json_array(state, tasks)) FROM (
 -- Unfinished tasks by agent and state; goals have no agent.
 SELECT json_group_array(json_array(agent, state, tasks)) FROM (
     SELECT agent, state, sum(tasks) AS tasks FROM (
-        SELECT state, lane, count(*) AS tasks FROM tenuto_task WHERE state < 6 GROUP BY state, lane
+        SELECT state, lane, count(*) AS tasks FROM tenuto_task WHERE state < 5 GROUP BY state, lane
+        UNION ALL
+        SELECT state, lane, count(*) AS tasks FROM tenuto_task WHERE due IS NOT NULL AND state = 5 GROUP BY lane
     ) AS counted JOIN tenuto_lane USING (lane) GROUP BY agent, state
 );
 
