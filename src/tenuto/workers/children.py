@@ -18,7 +18,7 @@ from tenuto.tasks.ids import child_id
 from tenuto.tasks.outcome import StepState
 from tenuto.tasks.states import State
 from tenuto.tasks.task import ErrorRecord, Task, TaskSpec
-from tenuto.tasks.values import decode, to_blob
+from tenuto.tasks.values import decode, encode, to_blob
 from tenuto.tasks.waits import Wait, task_topic
 from tenuto.workers.failures import restored
 from tenuto.workers.journal import Journal
@@ -58,7 +58,7 @@ class _Ended(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: str
     state: State
-    result: msgspec.Raw | None = None
+    result: Any = None
     error: ErrorRecord | None = None
     reason: str = ""
 
@@ -144,14 +144,16 @@ def _ended(task_id: str, task: Task | None) -> _Ended:
         error = ErrorRecord("NotFound", f"there is no task {task_id!r}, or it was removed some time after it ended")
         return _Ended(task_id, State.FAILED, error=error)
     failed = task.state is State.FAILED
-    return _Ended(task.id, task.state, task.result, task.error if failed else None, task.reason)
+    result = None if task.result is None else decode(bytes(task.result))
+    return _Ended(task.id, task.state, result, task.error if failed else None, task.reason)
 
 
 async def _results(journal: Journal, ended: Sequence[_Ended]) -> list[ChildResult]:
     results: list[ChildResult] = []
     for each in ended:
-        result = None
-        if each.result is not None:
-            result = decode(await journal.whole(bytes(each.result)))
-        results.append(ChildResult(each.id, each.state, result, each.error, each.reason))
+        result = encode(each.result, f"the result of task {each.id!r}")
+        whole = await journal.whole(result)
+        results.append(
+            ChildResult(each.id, each.state, each.result if whole is result else decode(whole), each.error, each.reason)
+        )
     return results

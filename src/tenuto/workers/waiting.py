@@ -1,8 +1,8 @@
 """Waiting for a time, an event or an answer, and running branches side by side.
 
 A wait that is not over suspends the task in the store: `Suspended` leaves the function, the worker reports the wait,
-and the task holds nothing until it is claimed again. Whatever has already come ends a wait at once: the store checks under
-the lock under which it stores the wait.
+and the task holds nothing until it is claimed again. Whatever has already come ends a wait at once: the store checks
+under the lock under which it stores the wait.
 
 A gather suspends when none of its branches can go on: each has finished or waits. The task then waits for whichever
 topic comes first, or the earliest time; the branches that still wait suspend again.
