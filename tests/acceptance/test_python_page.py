@@ -119,7 +119,7 @@ def said(tmp_path: Path, name: str, *parts: str) -> str:
         timeout=60,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
+    assert (ran.returncode, ran.stderr) == (0, "")
     return ran.stdout
 
 

@@ -15,13 +15,13 @@ from tenuto.errors import AlreadyFinished, Conflict, InvalidInput
 from tenuto.stores.base import TaskFilter
 from tenuto.tasks.signal import Delivery, Signal, SignalKind
 from tenuto.tasks.states import State
-from tenuto.tasks.task import Task
 from tenuto.tasks.values import decode, encode
 from tenuto.tasks.waits import answer_topic, event_topic
 
 __all__ = ["Directing"]
 
 _PAGE = 500
+_ACTS = {SignalKind.EVENT: "send an event to"}
 
 
 class Directing(Connection):
@@ -62,23 +62,30 @@ class Directing(Connection):
     async def retry_failed(
         self, *, agent: str | None = None, owner_id: str | None = None, tag: str | None = None, fresh: bool = False
     ) -> int:
-        """Replays the dead letters: every failed task that fits, or its goal where that has failed with it.
+        """Replays the dead letters: every failed task that fits. A node of a goal that has ended takes its goal with
+        it, from where it failed.
 
         Returns how many tasks and goals run again.
         """
         store = await self._ready()
         where = TaskFilter(states=(State.FAILED,), agent=agent, owner=owner_id, tag=tag)
-        count, cursor, seen = 0, None, set[str]()
+        count, cursor = 0, None
         while True:
             page = await store.tasks(where, cursor, _PAGE)
-            targets = [each for each in dict.fromkeys(map(_dead_letter, page.tasks)) if each not in seen]
-            seen.update(targets)
-            again = [Signal(target, SignalKind.RETRY, data={"fresh": fresh}) for target in targets]
-            answers = await store.signal(again) if again else ()
-            count += sum(answer.delivery is Delivery.ACCEPTED for answer in answers)
+            refused = await self._retry_all([task.id for task in page.tasks], fresh)
+            goals = {task.parent: None for task in page.tasks if task.node is not None and task.id in refused}
+            count += len(page.tasks) - len(refused)
+            count += len(goals) - len(await self._retry_all([goal for goal in goals if goal is not None], fresh))
             cursor = page.cursor
             if cursor is None:
                 return count
+
+    async def _retry_all(self, task_ids: Sequence[str], fresh: bool) -> set[str]:
+        """Those that cannot be retried (any more)."""
+        again = [Signal(task_id, SignalKind.RETRY, data={"fresh": fresh}) for task_id in task_ids]
+        answers = await self._store.signal(again) if again else ()
+        pairs = zip(task_ids, answers, strict=True)
+        return {task_id for task_id, answer in pairs if answer.delivery is not Delivery.ACCEPTED}
 
     async def steer_task(self, task_id: str, messages: str | Mapping[str, Any] | Sequence[Any]) -> None:
         """Puts messages before a task's next turn, in order. A task that ends first reports them as not applied."""
@@ -142,19 +149,15 @@ class Directing(Connection):
                 case Delivery.FINISHED:
                     task = await store.task(signal.task_id)
                     state = task.state.value if task is not None else "finished"
+                    act = _ACTS.get(signal.kind, signal.kind.value)
                     raise AlreadyFinished(
-                        f"task {signal.task_id!r} is {state}: there is nothing left to {signal.kind.value}", state=state
+                        f"task {signal.task_id!r} is {state}: it is too late to {act} it", state=state
                     )
                 case Delivery.REFUSED:
                     raise Conflict(answer.detail)
                 case delivery:
                     changed |= delivery is Delivery.ACCEPTED
         return changed
-
-
-def _dead_letter(task: Task) -> str:
-    """What to retry for a failed task: a node's goal goes on from where it failed."""
-    return task.parent if task.node is not None and task.parent is not None else task.id
 
 
 def _plain(value: Any, what: str) -> Any:

@@ -34,7 +34,7 @@ async def test_acting_on_a_finished_task_names_its_state(client: Client, hands: 
     await client.enqueue_task(None, spec("t"))
     await hands.finish()
     for act in (client.cancel_task("t"), client.pause_task("t"), client.steer_task("t", "x"), client.approve("t", "c")):
-        with pytest.raises(AlreadyFinished, match="task 't' is done: there is nothing left to") as caught:
+        with pytest.raises(AlreadyFinished, match="task 't' is done: it is too late to") as caught:
             await act
         assert caught.value.state == "done"
 
@@ -125,6 +125,20 @@ async def test_dead_letters_are_listed_and_replayed_in_bulk(client: Client, hand
     assert last is not None
     assert last.state is State.BLOCKED
     assert await client.retry_failed(agent="somebody") == 0
+
+
+async def test_a_dead_letter_in_a_goal_that_goes_on_is_replayed_alone(client: Client, hands: Hands) -> None:
+    building = goal(id="g")
+    building.add(spec("after"), after=building.add(spec("broken")))
+    building.add(spec("slow", agent="slow"))
+    await client.submit_goal(building)
+    [lease] = await hands.claim()
+    await hands.fail(lease)
+    assert await client.retry_failed() == 1
+    assert await hands.finish() == "broken"
+    assert await hands.finish() == "after"
+    assert await hands.finish("slow") == "slow"
+    assert await client.get_task_result("g", timeout=5) == {"broken": None, "after": None, "slow": None}
 
 
 async def test_cancelling_a_goal_ends_its_tasks(client: Client) -> None:

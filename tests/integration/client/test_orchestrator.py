@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tenuto.client import Client, endings
 from tenuto.errors import Conflict, InvalidInput, MissingExtra
 from tenuto.orchestrator import DEFAULT_STORE, Orchestrator, default_store
 from tenuto.stores.memory import MemoryStore
@@ -150,9 +151,9 @@ PROGRAM = """
 """
 
 
-def program(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+def program(tmp_path: Path, *arguments: str, text: str = PROGRAM) -> subprocess.Popen[str]:
     path = tmp_path / "program.py"
-    path.write_text(textwrap.dedent(PROGRAM))
+    path.write_text(textwrap.dedent(text))
     environment = {**os.environ, "TENUTO_STORE": f"sqlite:///{tmp_path}/tenuto.db"}
     return subprocess.Popen([sys.executable, path, *arguments], env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -181,3 +182,33 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, executor: str) -> None:
                 continue
         assert running.returncode != 0
         assert running.stdout.read() == ""
+
+
+SYSTEM = """
+    import tenuto
+
+    @tenuto.task_agent
+    async def agent(payload):
+        return payload * 2
+
+    orchestrator = tenuto.Orchestrator(check_interval=60)
+    orchestrator.register_runner(agent)
+    orchestrator.start()
+    print("started", flush=True)
+    orchestrator.run()
+"""
+
+
+async def test_work_and_results_are_pushed_between_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given workers in another process, and polls that would come too late for this test
+    monkeypatch.setattr(endings, "POLL", 60.0)
+    with program(tmp_path, text=SYSTEM) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "started\n"
+        async with Client(f"sqlite:///{tmp_path}/tenuto.db") as client:
+            # When tasks are enqueued here one after the other, then each result is here at once
+            for number in range(20):
+                task_id = await client.enqueue_task("agent", spec(agent="", payload=number))
+                assert await client.get_task_result(task_id, timeout=30) == number * 2
+        running.terminate()
+        assert running.wait(20) == 0
