@@ -87,7 +87,7 @@ def _screen() -> Iterator[Callable[[Snapshot], None]]:
     def tell(now: Snapshot) -> None:
         begun = bool(told)
         greet(now)
-        for task in now.tasks:
+        for task in sorted(now.tasks, key=lambda task: task.finished_at or 0):
             if task.is_final and task.id not in told:
                 told.add(task.id)
                 if begun:

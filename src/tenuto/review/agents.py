@@ -170,12 +170,12 @@ def review_goal(order: Order, *, id: str, tag: str) -> GoalBuilder:
     reading = builder.add(read.create_task(payload=order, title="Read the source"), id="read", after=first)
     past = builder.add(history.create_task(payload=order, title="Read the history"), id="history", after=first)
     numbers = builder.add(
-        metrics.create_task(payload=order, title="Join the numbers"), id="metrics", after=[first, reading, past]
+        metrics.create_task(payload=order, title="Join the numbers"), id="metrics", after=[reading, past]
     )
     text = builder.add(
         write.create_task(payload=WriteOrder(order), title="Write the report"), id="write", after=numbers
     )
-    builder.add(judge_report.create_task(payload=order, title="Judge the report"), id="judge", after=[text, numbers])
+    builder.add(judge_report.create_task(payload=order, title="Judge the report"), id="judge", after=text)
     return builder
 
 

@@ -77,7 +77,7 @@ async def run_demo(path: Path | None, out: Path, store_url: str, show: Callable[
     order = await asyncio.to_thread(order_for, path, out)
     async with Client(store_url) as client:
         goal_id, resumed = await begin(client, order)
-        worker = Worker(client.store, AGENTS, WorkerConfig(concurrency=_slots(), lease=LEASE))
+        worker = Worker(client.store, AGENTS, WorkerConfig(concurrency=_slots(), lease=LEASE), roots=(goal_id,))
         working = asyncio.create_task(worker.run())
         ended = asyncio.create_task(client.get_task_result(goal_id))
         try:
