@@ -23,7 +23,9 @@ class Child:
         self.log = log
         self.thaw_at: float | None = None
         """by the monotonic clock; None: it is not frozen"""
-        environment = os.environ | {"TENUTO_CHAOS_FOLDER": str(folder), "PYTHONPATH": str(_ROOT)}
+        self.started_at = time.monotonic()
+        paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+        environment = os.environ | {"TENUTO_CHAOS_FOLDER": str(folder), "PYTHONPATH": paths}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
@@ -43,6 +45,11 @@ class Child:
     def exit_code(self) -> int | None:
         """None while it lives."""
         return self._process.poll()
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self.started_at
 
     def kill(self) -> None:
         """SIGKILL, and waits until it is gone. A frozen process dies of it too."""

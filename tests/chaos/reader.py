@@ -22,7 +22,8 @@ from tests.chaos.ledger import Lines
 
 __all__ = ["Notebook", "main"]
 
-_SAVED_EVERY = 25
+_BATCH = 10
+_SAVED_EVERY = 4
 
 
 class Notebook:
@@ -31,13 +32,18 @@ class Notebook:
     def __init__(self, folder: Path, number: int) -> None:
         self._events = Lines(folder / "feed" / f"{number:04}.jsonl")
         self._cursor = folder / "feed" / "cursor"
+        self._kept = 0
 
     @property
     def cursor(self) -> str | None:
         return self._cursor.read_text(encoding="utf-8") if self._cursor.exists() else None
 
     def keep(self, events: Sequence[Event], cursor: str) -> None:
+        """Writes `events` down; the cursor behind them only now and then."""
         self._events.add(*events)
+        self._kept += 1
+        if self._kept % _SAVED_EVERY:
+            return  # so that a kill costs something: these are read again
         fresh = self._cursor.with_suffix(".new")
         fresh.write_text(cursor, encoding="utf-8")
         fresh.replace(self._cursor)
@@ -60,7 +66,7 @@ async def _updates(store: Store, notebook: Notebook) -> None:
     batch: list[Event] = []
     async for event in Client(store).subscribe_to_updates(after=notebook.cursor):
         batch.append(event)
-        if len(batch) == _SAVED_EVERY:
+        if len(batch) == _BATCH:
             notebook.keep(batch, event.cursor)
             batch = []
 

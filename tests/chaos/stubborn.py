@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -31,11 +32,25 @@ __all__ = ["POISON", "main"]
 POISON = "poison"
 _TASKS = 3
 _PATIENCE = 60.0
+_APPETITE = 2.0
 
 
 async def _lost(store: Store, lease: Lease) -> bool:
     task = await store.task(lease.task_id)
     return task is None or (task.attempt, task.nonce) != (lease.attempt, lease.nonce)
+
+
+async def _claim(store: Store, name: str, agents: tuple[str, ...], span: int) -> tuple[Sequence[Lease], int]:
+    """Some tasks, and the number of the request that brought them; none where all work is done."""
+    number = 0
+    end = time.monotonic() + _APPETITE
+    while time.monotonic() < end:
+        number += 1
+        claimed = await store.commit_and_claim(Exchange(name, number, claim=Claim(agents, _TASKS, span)))
+        if claimed.leases:
+            return claimed.leases, number
+        await asyncio.sleep(0.01)
+    return (), number
 
 
 async def main(url: str, seconds: float) -> None:
@@ -47,18 +62,18 @@ async def main(url: str, seconds: float) -> None:
     name = new_id("stubborn")
     agents = tuple(agent.name for agent in AGENTS)
     try:
-        claimed = await store.commit_and_claim(Exchange(name, 1, claim=Claim(agents, _TASKS, span)))
         deadline = time.monotonic() + _PATIENCE
-        while not all([await _lost(store, lease) for lease in claimed.leases]):
+        leases, number = await _claim(store, name, agents, span)
+        while not all([await _lost(store, lease) for lease in leases]):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{name} still holds what it has ignored for {_PATIENCE:g} seconds")
             await asyncio.sleep(0.05)
         poison = msgspec.Raw(msgspec.json.encode(POISON))
-        holds = [lease.hold for lease in claimed.leases]
+        holds = [lease.hold for lease in leases]
         await witness.renew(WorkerInfo(name, agents, slots=_TASKS), holds, span)
         await witness.record([Record(hold, (Step(f"{POISON}#0", 0, value=poison),)) for hold in holds], span)
         outcomes = tuple(Outcome(hold, Ending.DONE, result=poison) for hold in holds)
-        await witness.commit_and_claim(Exchange(name, 2, outcomes))
+        await witness.commit_and_claim(Exchange(name, number + 1, outcomes))
     finally:
         await store.close()
 
