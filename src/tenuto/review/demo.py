@@ -3,6 +3,9 @@
 A review is known by the tree and the report's file. While it is unfinished there is one of it: starting it again, after
 a crash or beside a process that is still at it, goes on with what is stored. Once it has ended, in whatever way, the
 next start begins a new review, under a new id with the next number, because the tree may have changed.
+
+The worker in here serves the agents of all reviews, as any worker does: where a review of another tree in the same
+store was left unfinished, this process takes part in that too, as long as it lasts.
 """
 
 import asyncio
@@ -77,7 +80,7 @@ async def run_demo(path: Path | None, out: Path, store_url: str, show: Callable[
     order = await asyncio.to_thread(order_for, path, out)
     async with Client(store_url) as client:
         goal_id, resumed = await begin(client, order)
-        worker = Worker(client.store, AGENTS, WorkerConfig(concurrency=_slots(), lease=LEASE), roots=(goal_id,))
+        worker = Worker(client.store, AGENTS, WorkerConfig(concurrency=_slots(), lease=LEASE))
         working = asyncio.create_task(worker.run())
         ended = asyncio.create_task(client.get_task_result(goal_id))
         try:
