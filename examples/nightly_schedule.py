@@ -29,8 +29,7 @@ def heartbeat(payload: None) -> str:
 async def main() -> None:
     """Puts both schedules, waits for the first heartbeat, and removes the heartbeat again."""
     async with tenuto.Orchestrator() as orchestrator:
-        orchestrator.register_runner(backup)
-        orchestrator.register_runner(heartbeat)
+        orchestrator.register_runner([backup, heartbeat])
         nightly = await orchestrator.put_schedule(
             "nightly-backup",
             backup.create_task(payload={"database": "orders"}),

@@ -27,15 +27,16 @@ def reserve(order: dict) -> list[str]:
     return [f"shelf {number}: {item['name']}" for number, item in enumerate(order["items"], 1)]
 
 
-def pay(customer: str) -> str:
+def pay(customer: str, amount: float) -> str:
     """Where a payment provider would be called."""
-    return f"receipt for {customer}"
+    return f"{customer} paid {amount:.2f}"
 
 
 @tenuto.task_agent
 async def charge(ctx: tenuto.Context, order: dict) -> str:
     """Takes the money, once: a step that is recorded never runs again."""
-    return await ctx.step("pay", pay, order["customer"], effect="once")
+    amount = await ctx.result_of("check")
+    return await ctx.step("pay", pay, order["customer"], amount, effect="once")
 
 
 @tenuto.task_agent(max_retries=0)
@@ -69,8 +70,7 @@ async def main() -> None:
     items = [{"name": "metronome", "price": 30.0, "count": 1}, {"name": "strings", "price": 12.5, "count": 2}]
     order = {"number": 1001 if van else 1002, "customer": "Ada", "van": van, "items": items}
     async with tenuto.Orchestrator() as orchestrator:
-        for agent in (check, reserve, charge, ship, refund):
-            orchestrator.register_runner(agent)
+        orchestrator.register_runner([check, reserve, charge, ship, refund])
         goal_id = await orchestrator.submit_goal(pipeline(order))
         results = await orchestrator.get_task_result(goal_id, timeout=60)
         for node in (await orchestrator.get_goal(goal_id)).nodes:
