@@ -172,8 +172,9 @@ class _Storm:
     def _strike(self, action: Action) -> None:
         match action.blow:
             case Blow.KILL:
-                self.slots[action.slot].kill()
-                self.slots[action.slot] = self._worker(action.slot)
+                slot = self._awake(action.slot)
+                self.slots[slot].kill()
+                self.slots[slot] = self._worker(slot)
             case Blow.FREEZE:
                 self.slots[action.slot].freeze(action.leases * self.settings.lease)
             case Blow.CUT_READER:
@@ -185,6 +186,11 @@ class _Storm:
             case Blow.STUBBORN:
                 given = ("--store", self.url, "--lease", f"{self.settings.lease:g}")
                 self.stubborn.append(self.children.start("stubborn", "tests.chaos.stubborn", *given))
+
+    def _awake(self, slot: int) -> int:
+        """`slot`, or the next one that is not frozen: what the frozen ones do afterwards is what is looked for."""
+        order = [(slot + step) % len(self.slots) for step in range(len(self.slots))]
+        return next((each for each in order if self.slots[each].thaw_at is None), slot)
 
     def _mind_the_living(self) -> None:
         """Frozen ones go on when their time is over. One that ended by itself is a violation, and is replaced."""
@@ -209,7 +215,8 @@ class _Storm:
         for use in await self.client.limits():
             if use.limit.concurrency is not None and use.used > use.limit.concurrency:
                 self.report.violations.append(f"{use.limit.key!r} was used {use.used} times, above {use.limit}")
-        if self.submitter.exit_code is None or self.driver.exit_code is None or self.submitter_kills:
+        frozen = any(child.thaw_at is not None for child in self.slots)
+        if self.submitter.exit_code is None or self.driver.exit_code is None or self.submitter_kills or frozen:
             return False
         page = await self.client.store.tasks(TaskFilter(states=tuple(ACTIVE)), limit=1)
         # A cancelled task keeps its slots until its worker lets go: that is awaited, too.
