@@ -36,6 +36,10 @@ LeaseOption = Annotated[
     ),
 ]
 
+GraceOption = Annotated[
+    float, typer.Option("--grace", min=0, max=86_400, help="Seconds that running tasks get when it is told to end.")
+]
+
 
 def run_plan(
     context: typer.Context,
@@ -49,6 +53,7 @@ def run_plan(
     ] = False,
     concurrency: ConcurrencyOption = 25,
     lease: LeaseOption = 15.0,
+    grace: GraceOption = 10.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     format: FormatOption = Format.TABLE,
     store: StoreOption = None,
@@ -64,7 +69,9 @@ def run_plan(
 
     handlers = load_agents(agents)
     plan = plan_of(dag, id)
-    work = PlanRun(plan, handlers, WorkerConfig(concurrency=concurrency, lease=lease), retry, quiet, format)
+    work = PlanRun(
+        plan, handlers, WorkerConfig(concurrency=concurrency, lease=lease, grace=grace), retry, quiet, format
+    )
     return with_client(context, store, work.run, create=True)
 
 
@@ -74,9 +81,7 @@ def worker(
     processes: Annotated[int, typer.Option("--processes", min=1, max=1_024, help="Worker processes.")] = 1,
     concurrency: ConcurrencyOption = 25,
     lease: LeaseOption = 30.0,
-    grace: Annotated[
-        float, typer.Option("--grace", min=0, max=86_400, help="Seconds that running tasks get when it is told to end.")
-    ] = 10.0,
+    grace: GraceOption = 10.0,
     store: StoreOption = None,
 ) -> None:
     """Work on whatever tasks come for these agents, until told to end."""
