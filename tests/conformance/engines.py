@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tenuto.stores.base import Store
 from tenuto.stores.memory import MemoryStore
@@ -25,8 +27,13 @@ class Engine:
     """a store in the folder, with this clock; not opened yet. The same folder again is the same content"""
     durable: bool
     """content outlives the store object, and several stores may share it"""
-    sql: bool
-    """has `transact` and takes trees inside the caller's own transaction"""
+    connect: Callable[[Path], Any] | None = None
+    """SQL engines: the caller's own connection to the store in the folder, which begins and ends its transactions"""
+
+    @property
+    def sql(self) -> bool:
+        """Has `transact`, and takes trees inside the caller's own transaction."""
+        return self.connect is not None
 
 
 def _memory(folder: Path, clock: Clock) -> Store:
@@ -37,10 +44,14 @@ def _sqlite(folder: Path, clock: Clock) -> Store:
     return SqliteStore(folder / "tenuto.db", clock=clock)
 
 
+def _sqlite_connection(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(folder / "tenuto.db", isolation_level=None)
+
+
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("memory", _memory, durable=False, sql=False),
-        Engine("sqlite", _sqlite, durable=True, sql=True),
+        Engine("memory", _memory, durable=False),
+        Engine("sqlite", _sqlite, durable=True, connect=_sqlite_connection),
     )
 }
