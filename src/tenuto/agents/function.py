@@ -18,7 +18,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -33,6 +32,7 @@ from tenuto.tasks.limits import Limit
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.task import TaskSpec, Unique
 from tenuto.tasks.values import decode
+from tenuto.workers.annotations import hints_of
 from tenuto.workers.context import Context
 
 __all__ = ["FunctionAgent", "task_agent"]
@@ -219,12 +219,10 @@ def _is_context(parameter: inspect.Parameter) -> bool:
 
 
 def _annotation(fn: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    if parameter.annotation is parameter.empty:
+    note = parameter.annotation
+    if note is parameter.empty:
         return Any
-    try:
-        return typing.get_type_hints(fn).get(parameter.name, Any)
-    except (NameError, TypeError, AttributeError):  # names that only a type checker knows, or a callable object
-        return Any if isinstance(parameter.annotation, str) else parameter.annotation
+    return hints_of(fn).get(parameter.name, Any if isinstance(note, str) else note)
 
 
 def _decoder(kind: Any, name: str) -> msgspec.json.Decoder[Any]:

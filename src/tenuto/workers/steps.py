@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeAlias
@@ -28,6 +27,7 @@ from tenuto.tasks.outcome import Answer, Step, StepState
 from tenuto.tasks.retry import RetryPolicy, Verdict
 from tenuto.tasks.task import ErrorRecord
 from tenuto.tasks.values import encode
+from tenuto.workers.annotations import hints_of
 from tenuto.workers.failures import class_of, describe, restored
 from tenuto.workers.journal import Journal
 from tenuto.workers.scopes import Place
@@ -102,13 +102,10 @@ def _returns(fn: Callable[..., Any]) -> Any:
     """The annotated return type, `Any` where there is none."""
     while isinstance(fn, functools.partial):
         fn = fn.func
-    note = getattr(fn, "__annotations__", {}).get("return", Any)
-    if not isinstance(note, str):
-        return Any if note is None else note
-    try:
-        return typing.get_type_hints(fn).get("return", Any)
-    except (NameError, TypeError, AttributeError):  # names that only a type checker knows
+    if "return" not in getattr(fn, "__annotations__", {}):
         return Any
+    note = hints_of(fn).get("return", Any)
+    return Any if note is type(None) else note
 
 
 async def _run(journal: Journal, place: Place, call: StepCall) -> Any:
