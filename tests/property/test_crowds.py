@@ -18,7 +18,7 @@ from tenuto.stores.base import Store, TimeToLive
 from tenuto.tasks.goal import Edge, Tree, When
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.limits import Limit
-from tenuto.tasks.outcome import Answer, Ending, Record, Step
+from tenuto.tasks.outcome import Answer, Step
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import TaskSpec
@@ -75,9 +75,7 @@ class Crowd:
             return  # the worker forgets it
         if luck < 0.4:
             child = spec(f"{lease.root}.{lease.task_id[-3:]}{lease.attempt}", agent="echo")
-            await worker.store.record(
-                [Record(lease.hold, (Step(f"s{lease.attempt}", 0, value=raw(1)),), spawned=(child,))], 50
-            )
+            await worker.record(lease, Step(f"s{lease.attempt}", 0, value=raw(1)), spawned=(child,))
             if luck < 0.3 and lease.parent is None:
                 answer = await worker.wait(lease, task_topic(child.id), event_topic("go"), need=1)
                 self.accepted[lease.hold] += answer is Answer.ACCEPTED
@@ -108,8 +106,10 @@ class Crowd:
         try:
             await asyncio.gather(*(self.client() for _ in range(3)))
             async with asyncio.timeout(120):
-                while await self.unfinished():
-                    await asyncio.sleep(0.01)
+                while True:
+                    if not await self.unfinished():
+                        break
+                    await asyncio.sleep(0.01)  # the others work
         finally:
             self.over = True
             await asyncio.gather(*others, *workers)
@@ -140,7 +140,7 @@ async def test_in_a_crowd_nothing_is_lost_or_done_twice(engine: Engine, stores: 
         assert max(crowd.accepted.values()) == 1, "each hold's report is accepted once"
         assert {use.limit.key: (use.used, use.parked) for use in seen["limits"]} == {"api": (0, 0), "db": (0, 0)}
         assert len([task for task in seen["tasks"] if task.id == task.root]) == TREES
-        assert Ending.DONE.value in {task.state.value for task in seen["tasks"]}
+        assert State.DONE in {task.state for task in seen["tasks"]}
     finally:
         for store in opened:
             await store.close()
