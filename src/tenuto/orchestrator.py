@@ -20,28 +20,33 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from types import FrameType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
+
+import structlog
 
 from tenuto.client import Client
-from tenuto.errors import Conflict, InvalidInput, MissingExtra
+from tenuto.errors import Conflict, InvalidInput, MissingExtra, StoreBusy, StoreUnavailable
 from tenuto.stores.base import Store
 from tenuto.tasks.ids import check_name
-from tenuto.workers.config import AgentWorkerConfig, MaintenanceWorkerConfig, WorkerConfig
+from tenuto.workers.config import AgentWorkerConfig, MaintenanceWorkerConfig
 from tenuto.workers.handler import Handler
-from tenuto.workers.worker import Worker
+from tenuto.workers.pool import Executor, WorkerPool
 
-__all__ = ["DEFAULT_STORE", "Executor", "Orchestrator", "OrchestratorConfig"]
+__all__ = ["DEFAULT_STORE", "Orchestrator", "OrchestratorConfig"]
 
 DEFAULT_STORE = "sqlite:///.tenuto/tenuto.db"
 
-Executor = Literal["process", "thread"]
-
 _GLANCE = 1.0
 """Seconds between two looks of `run` at its workers."""
+
+_LATE = 5.0
+"""Seconds after the grace time, before workers that do not end are left behind."""
+
+log = structlog.stdlib.get_logger("tenuto.orchestrator")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +54,15 @@ class OrchestratorConfig:
     """The settings of an orchestrator; each is also a keyword of `Orchestrator`."""
 
     executor: Executor = "process"
-    """where workers run: in processes of their own, or in threads of this one (always, with a store that only this
-    process can reach)"""
+    """where workers run: each in a process of its own, each in a thread, or ("async") those of one runner together on
+    one event loop. With a store that only this process can reach, threads take the place of processes"""
     check_interval: float = 1.0
     """an idle worker asks for work at least this often, seconds. An upper bound: hints make it ask at once"""
 
     def __post_init__(self) -> None:
         if self.executor not in get_args(Executor):
-            raise InvalidInput(f"executor must be 'process' or 'thread', not {self.executor!r}")
-        sound = isinstance(self.check_interval, int | float) and not isinstance(self.check_interval, bool)
-        if not sound or not 0.005 <= self.check_interval <= 3_600:
+            raise InvalidInput(f"executor must be 'process', 'thread' or 'async', not {self.executor!r}")
+        if isinstance(self.check_interval, bool) or not 0.005 <= self.check_interval <= 3_600:
             raise InvalidInput(f"check_interval must be between 0.005 and 3600 seconds, not {self.check_interval!r}")
 
 
@@ -93,23 +97,19 @@ class Orchestrator(Client):
         self.name = name if name is None else check_name(name, "name")
         if redis_host is not None:
             store = f"redis://{redis_host}:{redis_port}/{redis_db}?max_connections={redis_max_connections}"
+        chosen = store if store is not None else default_store()
         try:
-            super().__init__(store if store is not None else default_store())
+            super().__init__(chosen)
         except MissingExtra as error:
             if store is not None or os.environ.get("TENUTO_STORE"):
                 raise
             hint = "the address is that of REDIS_HOST in the environment; TENUTO_STORE goes before it"
             raise MissingExtra(f"{error} ({hint})", extra=error.extra) from None
+        self._address = chosen if isinstance(chosen, str) else chosen.url
         self._agents: set[str] = set()
         self._runners: list[_Runner] = []
         self._started = False
         self._stopping = threading.Event()
-
-    def _runner(
-        self, agents: Sequence[Handler], config: AgentWorkerConfig, maintenance: MaintenanceWorkerConfig | None
-    ) -> _Runner:
-        each = config.worker_config(maintenance or MaintenanceWorkerConfig())
-        return _Runner(self._store, agents, replace(each, poll=self.config.check_interval), config.workers, self.name)
 
     # -- workers
 
@@ -144,6 +144,21 @@ class Orchestrator(Client):
         if self._started:
             runner.start()
 
+    def _runner(
+        self, agents: Sequence[Handler], config: AgentWorkerConfig, maintenance: MaintenanceWorkerConfig | None
+    ) -> _Runner:
+        works_by = replace(
+            config.worker_config(maintenance or MaintenanceWorkerConfig()), poll=float(self.config.check_interval)
+        )
+        own = self.store.url.startswith("memory:")  # only this process can reach it
+        executor: Executor = "thread" if own and self.config.executor == "process" else self.config.executor
+        store = self._address if executor == "process" else self.store
+
+        def make() -> WorkerPool:
+            return WorkerPool(store, agents, works_by, workers=config.workers, executor=executor, name=self.name)
+
+        return _Runner(", ".join(agent.name for agent in agents), make, config.shutdown_grace)
+
     def start(self) -> None:
         """Starts the workers in the background. Does nothing when they run already."""
         if self._started:
@@ -169,16 +184,24 @@ class Orchestrator(Client):
         """Starts the workers, waits for SIGINT, SIGTERM or `stop` from another thread, and ends cleanly.
 
         A second signal stops at once; what ran then is run again elsewhere when its lease ends.
-        Raises `InvalidInput` when no runner is registered.
+        Raises `InvalidInput` when no runner is registered, and what makes the store unusable; one that is only not
+        there yet is waited for.
         """
         if not self._runners:
             raise InvalidInput("there is nothing to run: call register_runner first")
+        if _in_coroutine():
+            raise InvalidInput("run() blocks its thread: in a coroutine use `async with orchestrator` or start()")
+        try:
+            asyncio.run(self.open())
+        except (StoreBusy, StoreUnavailable) as error:
+            log.warning("the store is not there yet", why=str(error))
         with _signals(self._stopping):
             self.start()
             try:
                 while not self._stopping.wait(_GLANCE):
                     for runner in self._runners:
-                        runner.check()
+                        if runner.failure is not None:
+                            raise runner.failure
             finally:
                 self.stop()
                 asyncio.run(self.close())
@@ -195,37 +218,41 @@ class Orchestrator(Client):
 
 
 class _Runner:
-    def __init__(self, store: Store, agents: Sequence[Handler], config: WorkerConfig, count: int, name: str | None):
-        self._make = lambda: Worker(store, agents, config, name=name)
-        self._count = count
-        self._workers: list[tuple[Worker, threading.Thread]] = []
-        self._errors: list[BaseException] = []
+    """The workers of one registration, and the thread that looks after them."""
+
+    def __init__(self, name: str, make: Callable[[], WorkerPool], grace: float) -> None:
+        self._name = name
+        self._make = make
+        self._grace = grace
+        self._pool: WorkerPool | None = None
+        self._thread: threading.Thread | None = None
+        self.failure: BaseException | None = None
+        """why they have ended although nobody stopped them"""
 
     def start(self) -> None:
-        for _ in range(self._count):
-            worker = self._make()
-            thread = threading.Thread(target=self._run, args=(worker,), daemon=True, name=worker.id)
-            self._workers.append((worker, thread))
-            thread.start()
+        self.failure = None
+        self._pool = pool = self._make()
+        self._thread = threading.Thread(target=self._serve, args=(pool,), name=f"tenuto: {self._name}", daemon=True)
+        self._thread.start()
 
-    def _run(self, worker: Worker) -> None:
+    def _serve(self, pool: WorkerPool) -> None:
         try:
-            asyncio.run(worker.run())
-        except BaseException as error:
-            self._errors.append(error)
+            asyncio.run(pool.run())
+        except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits, see `run`
+            self.failure = error
+            log.error("the workers have ended", agents=self._name, why=repr(error))  # noqa: TRY400 - `run` raises it
 
     def drain(self) -> None:
-        for worker, _ in self._workers:
-            worker.drain()
+        if self._pool is not None:
+            self._pool.drain()
 
     def join(self) -> None:
-        for _, thread in self._workers:
-            thread.join()
-        self._workers = []
-
-    def check(self) -> None:
-        for error in self._errors:
-            raise error
+        if self._thread is None:
+            return
+        self._thread.join(self._grace + _LATE)
+        if self._thread.is_alive():
+            log.error("the workers do not end and are left behind", agents=self._name)
+        self._pool = self._thread = None
 
 
 def _name_of(agent: Handler) -> str:
@@ -252,6 +279,14 @@ def _settings(config: OrchestratorConfig | None, given: dict[str, Any]) -> Orche
         if name not in known:
             raise InvalidInput(f"Orchestrator has no setting {name!r}: it has {', '.join(sorted(known))}")
     return replace(config or OrchestratorConfig(), **given)
+
+
+def _in_coroutine() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 @contextmanager

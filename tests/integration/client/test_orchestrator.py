@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tenuto.client import Client, endings
-from tenuto.errors import Conflict, InvalidInput, MissingExtra
+from tenuto.errors import Conflict, InvalidInput, MissingExtra, StoreCorrupt
 from tenuto.orchestrator import DEFAULT_STORE, Orchestrator, default_store
 from tenuto.stores.memory import MemoryStore
 from tenuto.tasks.lease import Lease
@@ -53,7 +53,7 @@ def test_the_store_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "sentence"),
     [
         ({"max_worker": 3}, "Orchestrator has no setting 'max_worker': it has check_interval, executor"),
-        ({"executor": "cloud"}, "executor must be 'process' or 'thread', not 'cloud'"),
+        ({"executor": "cloud"}, "executor must be 'process', 'thread' or 'async', not 'cloud'"),
         ({"check_interval": 0}, "check_interval must be between 0.005 and 3600 seconds, not 0"),
         ({"check_interval": True}, "check_interval must be between"),
         ({"config": {"executor": "thread"}}, "config must be an Orchestrator.Config, not dict"),
@@ -123,6 +123,22 @@ async def test_what_is_enqueued_while_nothing_runs_is_run_after_the_start() -> N
     await orchestrator.close()
 
 
+async def test_run_inside_a_coroutine_is_refused() -> None:
+    orchestrator = Orchestrator(store=MemoryStore())
+    orchestrator.register_runner(Agent())
+    with pytest.raises(InvalidInput, match=r"run\(\) blocks its thread"):
+        orchestrator.run()
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_run_on_a_store_that_cannot_be_used_raises_at_once(tmp_path: Path, executor: Any) -> None:
+    (tmp_path / "tenuto.db").write_text("this is a letter, and no database at all\n" * 500)
+    orchestrator = Orchestrator(store=f"sqlite:///{tmp_path}/tenuto.db", executor=executor)
+    orchestrator.register_runner(Agent())
+    with pytest.raises(StoreCorrupt):
+        orchestrator.run()
+
+
 def test_run_ends_when_another_thread_stops_it() -> None:
     orchestrator = Orchestrator(store=MemoryStore())
     orchestrator.register_runner(Agent())
@@ -158,7 +174,7 @@ def program(tmp_path: Path, *arguments: str, text: str = PROGRAM) -> subprocess.
     return subprocess.Popen([sys.executable, path, *arguments], env=environment, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
+@pytest.mark.parametrize("executor", ["thread", "process", "async"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_running_tasks_finish(tmp_path: Path, executor: str, number: signal.Signals) -> None:
     with program(tmp_path, executor, "0.5") as running:
