@@ -19,7 +19,7 @@ from pathlib import Path
 
 import apsw
 
-from tenuto.errors import StoreBusy, StoreGone, StoreReadOnly, StoreUnavailable
+from tenuto.errors import StoreBusy, StoreCorrupt, StoreGone, StoreReadOnly, StoreUnavailable
 from tenuto.stores.sqlite.errors import damaged, translate, translated
 
 __all__ = ["APPLICATION_ID", "BUSY_TIMEOUT", "Identity", "begin", "connect", "prepare_file", "roll_back"]
@@ -48,6 +48,7 @@ def prepare_file(path: Path) -> None:
         if path.is_dir():
             raise StoreUnavailable(f"The store {path} is a folder: name a file in it, such as {path / 'tenuto.db'}.")
         _make_folder(path.parent)
+        _check_log(path)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(path, flags, stat.S_IRUSR | stat.S_IWUSR)
         os.close(descriptor)
@@ -62,6 +63,16 @@ def prepare_file(path: Path) -> None:
     except OSError as error:
         kind = StoreReadOnly if error.errno == errno.EROFS else StoreUnavailable
         raise kind(f"The store {path} cannot be opened: {error.strerror}.") from error
+
+
+def _check_log(path: Path) -> None:
+    """Raises `StoreCorrupt` for a log without its file: SQLite would throw away what was committed to it."""
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size and not (path.exists() and path.stat().st_size):
+        raise StoreCorrupt(
+            f"The store {path} is missing or empty, and its log {log} is not: put the file back beside its log, "
+            "or move the log away to start with an empty store."
+        )
 
 
 def _make_folder(folder: Path) -> None:

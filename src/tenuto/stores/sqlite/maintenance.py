@@ -58,7 +58,8 @@ def check(path: Path) -> list[str]:
     with closing(connect(_existing(path))) as connection, translated(path):
         connection.execute("BEGIN")
         found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check").fetchall() if row[0] != "ok"]
-        for name, sentence in _CHECKS.items() if version(connection) == LATEST else ():
+        readable = not found and version(connection) == LATEST
+        for name, sentence in _CHECKS.items() if readable else ():
             count = connection.execute(query(f"check_{name}")).get
             if count:
                 found.append(sentence.format(count))
