@@ -57,7 +57,7 @@ def demo(
     if format is Format.JSON:
         _print_json(outcome)
     else:
-        _print_summary(outcome, _store_words(context, store))
+        _print_summary(outcome, None if url == "memory://" else _store_words(context, store))
     return ExitCode.OK
 
 
@@ -132,7 +132,8 @@ def _picture(now: Snapshot, out: Console) -> Group:
     return Group(picture(now.goal, wall_clock(), out), bars, *lines)
 
 
-def _print_summary(outcome: DemoOutcome, store: str) -> None:
+def _print_summary(outcome: DemoOutcome, store: str | None) -> None:
+    """Write what people look at first; `store` None where no other command can see the review."""
     from tenuto.cli.output import console, plain
     from tenuto.review.findings import findings
 
@@ -147,7 +148,10 @@ def _print_summary(outcome: DemoOutcome, store: str) -> None:
     for sentence in findings(outcome.metrics):
         line(f"  {sentence}")
     line()
-    line(f"{outcome.tasks} tasks in {outcome.seconds:.1f} s{' since it was resumed' if outcome.resumed else ''}. Next:")
+    line(f"{outcome.tasks} tasks in {outcome.seconds:.1f} s{' since it was resumed' if outcome.resumed else ''}.")
+    if store is None:
+        return
+    line("Next:")
     line()
     for command in (f"tenuto goal graph {outcome.goal_id}", "tenuto task list", f"tenuto goal show {outcome.goal_id}"):
         line(f"  {command}{store}")

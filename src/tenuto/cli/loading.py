@@ -44,12 +44,10 @@ def load_agents(references: Sequence[str]) -> list[Handler]:
 
 def _load(reference: str) -> list[Handler]:
     module_name, colon, path = reference.partition(":")
-    parts = module_name.split(".")
-    if not all(part.isidentifier() for part in parts) or (colon and not path):
-        advice = ""
-        if module_name.endswith(".py") or "/" in module_name:
-            dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
-            advice = f"; for a file write its module name: {dotted}{colon}{path}"
+    file = module_name.endswith(".py") or "/" in module_name
+    if file or (colon and not path) or not all(part.isidentifier() for part in module_name.split(".")):
+        dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
+        advice = f"; for a file write its module name: {dotted}{colon}{path}" if file else ""
         raise InvalidInput(f"--agents {reference[:80]!r} must be written module:name or module{advice}")
     module = _import(module_name, reference)
     if not colon:

@@ -69,7 +69,6 @@ class PlanRun:
 
     async def run(self, client: Client) -> ExitCode:
         """Runs the plan to its end and writes the outcome."""
-        self._check_agents()
         goal_id = self.plan.id
         before = await client.store.goal(goal_id)
         await client.submit_goal(self.plan)
@@ -82,7 +81,8 @@ class PlanRun:
         goal = await work_on(client, goal_id, self.agents, self.config, quiet=self.quiet)
         return await self._outcome(client, goal)
 
-    def _check_agents(self) -> None:
+    def check_agents(self) -> None:
+        """Raises `InvalidInput` when a task of the plan is for an agent that is not here."""
         served = {agent.name for agent in self.agents}
         for node in self.plan.tree().nodes:
             if node.agent not in served:

@@ -72,6 +72,7 @@ def run_plan(
     work = PlanRun(
         plan, handlers, WorkerConfig(concurrency=concurrency, lease=lease, grace=grace), retry, quiet, format
     )
+    work.check_agents()
     return with_client(context, store, work.run, create=True)
 
 

@@ -62,7 +62,9 @@ def run_interruptibly(work: Coroutine[Any, Any, T]) -> T:
     """Runs `work` on an event loop. SIGTERM ends it as Ctrl-C does: it is cancelled, cleans up, `KeyboardInterrupt`."""
 
     async def main() -> T:
-        before = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+        interrupt = signal.getsignal(signal.SIGINT)
+        # Jobs in the background of a shell script are started with SIGINT ignored; that is not meant for SIGTERM.
+        before = signal.signal(signal.SIGTERM, interrupt if callable(interrupt) else signal.default_int_handler)
         try:
             return await work
         finally:
