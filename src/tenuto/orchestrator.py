@@ -139,10 +139,10 @@ class Orchestrator(Client):
         if not agents:
             raise InvalidInput("agent is empty: give at least one task agent")
         runner = self._runner(agents, agent_worker_config or AgentWorkerConfig(), maintenance_worker_config)
-        self._agents.update(names)
-        self._runners.append(runner)
         if self._started:
             runner.start()
+        self._agents.update(names)
+        self._runners.append(runner)
 
     def _runner(
         self, agents: Sequence[Handler], config: AgentWorkerConfig, maintenance: MaintenanceWorkerConfig | None
@@ -160,13 +160,20 @@ class Orchestrator(Client):
         return _Runner(", ".join(agent.name for agent in agents), make, config.shutdown_grace)
 
     def start(self) -> None:
-        """Starts the workers in the background. Does nothing when they run already."""
+        """Starts the workers in the background. Does nothing when they run already.
+
+        Raises `InvalidInput` when an agent cannot be sent to processes; none runs then.
+        """
         if self._started:
             return
         self._started = True
         self._stopping.clear()
-        for runner in self._runners:
-            runner.start()
+        try:
+            for runner in self._runners:
+                runner.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Drains the workers and returns when they have ended: running tasks finish or are handed back within the

@@ -123,6 +123,20 @@ async def test_what_is_enqueued_while_nothing_runs_is_run_after_the_start() -> N
     await orchestrator.close()
 
 
+def test_agents_that_cannot_travel_to_processes_start_nothing(tmp_path: Path) -> None:
+    class Locked(Agent):
+        lock: Any = None
+
+    locked = Locked("locked")
+    locked.lock = threading.Lock()
+    orchestrator = Orchestrator(store=f"sqlite:///{tmp_path}/tenuto.db")
+    orchestrator.register_runner(Agent("sound"))
+    orchestrator.register_runner(locked)
+    with pytest.raises(InvalidInput, match="the agents cannot be sent to worker processes"):
+        orchestrator.start()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tenuto")]
+
+
 async def test_run_inside_a_coroutine_is_refused() -> None:
     orchestrator = Orchestrator(store=MemoryStore())
     orchestrator.register_runner(Agent())
