@@ -34,7 +34,11 @@ from tenuto.review.reading import join_readings, read_parcel
 from tenuto.review.report import write_report
 from tenuto.review.scan import scan_tree
 from tenuto.review.tree import Scan, Skipped
+from tenuto.tasks.retry import RetryPolicy
 from tenuto.workers.context import ChildResult, Context
+
+RETRY = RetryPolicy(max_retries=2, base=500, fatal=("InvalidInput", "ReportRefused"))
+"""Reading is repeated quickly or not at all: a tree that has gone, or a report that is refused, does not get better."""
 
 
 class ReportRefused(TenutoError):
@@ -81,13 +85,13 @@ class Judgement(msgspec.Struct, frozen=True):
     findings: list[Finding]
 
 
-@task_agent(name="review.scan")
+@task_agent(name="review.scan", retry=RETRY)
 def scan(order: Order) -> Scan:
     """List the files of the tree. The report itself is kept apart, so that a second review sees the same tree."""
     return scan_tree(order.root, apart=_inside(order.report, order.root))
 
 
-@task_agent(name="review.read")
+@task_agent(name="review.read", retry=RETRY)
 async def read(ctx: Context, order: Order) -> Facts:
     """Have every parcel read by a task of its own, and join what they found."""
     found: Scan = await ctx.result_of("scan", type=Scan)
@@ -105,19 +109,19 @@ async def read(ctx: Context, order: Order) -> Facts:
     return await asyncio.to_thread(join_readings, readings, found.python_prefix)
 
 
-@task_agent(name="review.parcel")
+@task_agent(name="review.parcel", retry=RETRY)
 def read_one(order: ParcelOrder) -> Reading:
     """Read the files of one parcel."""
     return read_parcel(Path(to_path(order.path)), order.parcel, order.own_names)
 
 
-@task_agent(name="review.history")
+@task_agent(name="review.history", retry=RETRY)
 def history(order: Order) -> History:
     """Ask git what has happened to the tree."""
     return read_history(order.root)
 
 
-@task_agent(name="review.metrics")
+@task_agent(name="review.metrics", retry=RETRY)
 async def metrics(ctx: Context, order: Order) -> Metrics:  # noqa: ARG001 - all it needs are results of others
     """Join everything that is known into the numbers of the review."""
     found: Scan = await ctx.result_of("scan", type=Scan)
@@ -126,7 +130,7 @@ async def metrics(ctx: Context, order: Order) -> Metrics:  # noqa: ARG001 - all 
     return await asyncio.to_thread(measure, found, facts, past)
 
 
-@task_agent(name="review.write")
+@task_agent(name="review.write", retry=RETRY)
 async def write(ctx: Context, order: WriteOrder) -> str:
     """Write the report, and return where it is."""
     numbers = order.metrics or await ctx.result_of("metrics", type=Metrics)
@@ -138,7 +142,7 @@ async def write(ctx: Context, order: WriteOrder) -> str:
     return order.order.out
 
 
-@task_agent(name="review.judge")
+@task_agent(name="review.judge", retry=RETRY)
 async def judge_report(ctx: Context, order: Order) -> Judgement:
     """Hold the report against its acceptance criteria; send it back once. Raises `ReportRefused` the second time."""
     numbers: Metrics = await ctx.result_of("metrics", type=Metrics)

@@ -110,8 +110,11 @@ def order_for(path: Path | None, out: Path) -> Order:
         answer, top = git.ask(root, "rev-parse", "--show-toplevel", seconds=30)
         root = Path(top) if answer.complete and Path(top).is_dir() else root
     report = Path(os.path.realpath(out.expanduser()))
+    above = next(directory for directory in report.parents if directory.exists())
     if report.is_dir():
         raise InvalidInput(f"Cannot write the report to {report}: it is a directory. Name a file.")
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InvalidInput(f"Cannot write the report to {report}: {above} is not a directory that can be written to.")
     return Order(to_text(str(tree_at(root))), to_text(str(report)))
 
 

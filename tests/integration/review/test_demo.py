@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from tenuto.agents.function import task_agent
 from tenuto.client import Client
-from tenuto.errors import InvalidInput
-from tenuto.review.agents import AGENTS
+from tenuto.errors import InvalidInput, TaskFailed
+from tenuto.review.agents import AGENTS, ParcelOrder, WriteOrder, read_one
 from tenuto.review.demo import DemoOutcome, Snapshot, begin, order_for, run_demo
+from tenuto.review.facts import Reading
 from tenuto.review.judge import judge
 from tenuto.tasks.states import State
 from tenuto.workers.config import WorkerConfig
+from tenuto.workers.handler import Handler
 from tenuto.workers.worker import Worker
 from tests.integration.review.trees import PROJECT, Repository
 
@@ -104,6 +107,31 @@ async def test_a_report_that_is_wrong_is_sent_back_once(tree: Path, tmp_path: Pa
     assert sum(task.agent == "review.write" and task.state is State.DONE for task in shown[-1].tasks) == 2
 
 
+async def test_a_report_that_stays_wrong_fails_the_review_and_says_what_is_wrong(
+    tree: Path, tmp_path: Path, store: str
+) -> None:
+    @task_agent(name="review.write")
+    def careless(order: WriteOrder) -> None:
+        order.order.report.write_text("# Review\n\n## Findings\n\nNone.\n")
+
+    with pytest.raises(TaskFailed, match="was sent back once and is still wrong: The section 'Size and languages' is"):
+        await carried_out_by(careless, tree, tmp_path / "report.md", store)
+
+
+async def test_a_parcel_that_cannot_be_read_is_said_to_be_missing(tree: Path, tmp_path: Path, store: str) -> None:
+    @task_agent(name="review.parcel", max_retries=0)
+    def reader(order: ParcelOrder) -> Reading:
+        if order.parcel.packages[0].directory == "src/app":
+            raise OSError("the disk is on fire")
+        return read_one(order)
+
+    await carried_out_by(reader, tree, tmp_path / "report.md", store)
+
+    report = (tmp_path / "report.md").read_text()
+    assert "| Could not be read: the disk is on fire | 4 | `src/app/__init__.py`," in report
+    assert "`tests/test_core.py`" in report
+
+
 async def test_a_paused_review_goes_on_when_it_is_started_again(tree: Path, tmp_path: Path, store: str) -> None:
     goal_id = await part_of_a_review(tree, tmp_path / "report.md", store, until="scan")
     async with Client(store) as client:
@@ -121,8 +149,24 @@ async def test_what_cannot_be_reviewed_or_written_is_refused_before_anything_is_
         await reviewed(tmp_path / "absent", tmp_path / "report.md", store)
     with pytest.raises(InvalidInput, match="it is a directory"):
         await reviewed(tree, tree, store)
+    with pytest.raises(InvalidInput, match=r"README\.md is not a directory that can be written to"):
+        await reviewed(tree, tree / "README.md" / "report.md", store)
 
     assert not (tmp_path / "store.db").exists()
+
+
+async def carried_out_by(agent: Handler, tree: Path, out: Path, store: str) -> None:
+    """Carries out a review in which `agent` stands for the one of its name. Raises what the goal failed with."""
+    agents = [agent, *(each for each in AGENTS if each.name != agent.name)]
+    async with asyncio.timeout(60), Client(store) as client:
+        goal_id, _ = await begin(client, order_for(tree, out))
+        worker = Worker(client.store, agents, WorkerConfig(lease=5))
+        working = asyncio.create_task(worker.run())
+        try:
+            await client.get_task_result(goal_id)
+        finally:
+            worker.drain()
+            await working
 
 
 async def part_of_a_review(tree: Path, out: Path, store: str, until: str) -> str:
