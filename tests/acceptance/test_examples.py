@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -45,6 +46,19 @@ def test_order_pipeline(tmp_path: Path) -> None:
 
 def test_order_pipeline_twice_is_the_same_order(tmp_path: Path) -> None:
     assert run(tmp_path, "order_pipeline.py") == run(tmp_path, "order_pipeline.py")
+
+
+def test_order_pipeline_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
+    environment = {**os.environ, "TENUTO_STORE": f"sqlite:///{tmp_path}/tenuto.db"}
+    for seconds in (0.2, 0.3, 0.4, 0.5, 0.6):
+        killed = subprocess.Popen(
+            [sys.executable, EXAMPLES / "order_pipeline.py"], env=environment, stdout=subprocess.DEVNULL
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            killed.wait(seconds)
+        killed.kill()
+        killed.wait(10)
+    assert run(tmp_path, "order_pipeline.py")[3].split()[:2] == ["ship", "done"]
 
 
 def test_order_pipeline_without_a_van(tmp_path: Path) -> None:
