@@ -1,4 +1,4 @@
-"""Where the log goes while this program works: standard error, warnings and worse; with `--debug` all of it."""
+"""Where the log goes while this program works: standard error; with `--debug` all of it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class _Stderr:
         sys.stderr.flush()
 
 
-def log_to_stderr() -> None:
-    """Sets up the log of this process."""
+def log_to_stderr(level: int = logging.WARNING) -> None:
+    """Sets up the log of this process: what is at least as grave as `level`."""
     processors: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -33,7 +33,7 @@ def log_to_stderr() -> None:
     ]
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debugging() else logging.WARNING),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debugging() else level),
         logger_factory=structlog.PrintLoggerFactory(_Stderr()),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )

@@ -63,10 +63,12 @@ def run_plan(
     A plan is JSON: {"id", "title", "tasks": \\[{"id", "agent", "payload", "after": \\["id"]}]}.
     """
     from tenuto.cli.loading import load_agents
+    from tenuto.cli.logs import log_to_stderr
     from tenuto.cli.plan_run import PlanRun, plan_of
     from tenuto.cli.session import with_client
     from tenuto.workers.config import WorkerConfig
 
+    log_to_stderr()
     handlers = load_agents(agents)
     plan = plan_of(dag, id)
     work = PlanRun(
@@ -88,9 +90,9 @@ def worker(
     """Work on whatever tasks come for these agents, until told to end."""
     from tenuto.cli.loading import load_agents
     from tenuto.cli.session import store_url
-    from tenuto.cli.worker_run import run_worker
+    from tenuto.cli.worker_run import run_workers
     from tenuto.workers.config import WorkerConfig
 
     handlers = load_agents(agents)
     config = WorkerConfig(concurrency=concurrency, lease=lease, grace=grace)
-    run_worker(store_url(context, store), handlers, config)
+    run_workers(store_url(context, store), handlers, config, processes)

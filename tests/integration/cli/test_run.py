@@ -118,8 +118,11 @@ def test_a_task_that_is_paused_ends_the_run_with_advice(tenuto: Program) -> None
     assert "task a is paused (lunch)" in err
 
 
-def test_a_worker_takes_what_comes_and_drains_when_told_to_end(tenuto: Program) -> None:
-    worker = tenuto.start("worker", "--agents", "my_agents:double", "--agents", "my_agents:gate")
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_worker_takes_what_comes_and_drains_when_told_to_end(tenuto: Program, processes: str) -> None:
+    worker = tenuto.start(
+        "worker", "--agents", "my_agents:double", "--agents", "my_agents:gate", "--processes", processes
+    )
     task_id = tenuto.submit("double", 4)
     assert tenuto("task", "wait", task_id, "--timeout", "30s").out == "8\n"
     slow = tenuto.submit("gate", "open")
@@ -130,5 +133,5 @@ def test_a_worker_takes_what_comes_and_drains_when_told_to_end(tenuto: Program) 
     _, err = worker.communicate(timeout=60)
 
     assert worker.returncode == 0
-    assert "Draining: 1 running" in err
+    assert "Draining: running tasks" in err
     assert tenuto("task", "wait", slow).out == '"open"\n'
