@@ -33,6 +33,7 @@ from tenuto.stores.base import Store
 from tenuto.workers.config import WorkerConfig
 from tenuto.workers.handler import Handler
 from tenuto.workers.loops import run
+from tenuto.workers.portable import dumps
 from tenuto.workers.worker import Worker, WorkerStuck
 
 __all__ = ["REFUSED", "STUCK", "Order", "command", "main", "packed"]
@@ -66,13 +67,13 @@ def command() -> list[str]:
 def packed(order: Order) -> bytes:
     """The order as it goes through the pipe. Raises `InvalidInput` when the handlers cannot travel."""
     try:
-        content = cloudpickle.dumps((_main_names(), order))
+        content = dumps((_main_names(), order))
     except Exception as error:
         raise InvalidInput(
             f"the agents cannot be sent to worker processes: {error}; keep what cannot be pickled (connections, locks) "
             "out of their functions, or run them in threads"
         ) from error
-    return _LENGTH.pack(len(content)) + bytes(content)
+    return _LENGTH.pack(len(content)) + content
 
 
 def _main_names() -> Mapping[str, Any]:
@@ -82,7 +83,7 @@ def _main_names() -> Mapping[str, Any]:
         if name.startswith("__") or not isinstance(value, type | types.ModuleType | types.GenericAlias):
             continue
         try:
-            cloudpickle.dumps(value)
+            dumps(value)
         except Exception:  # noqa: BLE001, S112 - what cannot travel cannot be named by what does
             continue
         found[name] = value

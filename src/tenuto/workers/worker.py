@@ -65,6 +65,8 @@ __all__ = ["Worker", "WorkerConfig", "WorkerStuck"]
 
 log = structlog.stdlib.get_logger("tenuto.worker")
 
+_RETURNS_WITHIN = 1.0
+"""Seconds after which a call that was stopped counts as one that does not return."""
 _FAREWELL = 1.0
 """Seconds at the end of the grace time, or after a cancellation, for handing tasks back."""
 
@@ -106,6 +108,8 @@ class Worker:
         self._hints = 0
         self._draining = False
         self._leave_by = math.inf
+        self._crowded_since: float | None = None
+        """since when half of the slots are gone"""
         self._stuck: WorkerStuck | None = None
         self._started_at = wall_clock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -251,9 +255,18 @@ class Worker:
                 await self._idle()
 
     def _check(self) -> None:
-        """Ends the worker when a task demands it, or too many slots are gone."""
+        """Ends the worker when a task demands it, or too many slots are gone and stay so.
+
+        A machine that slept loses all its leases at once: its calls were stopped too, and return in a moment.
+        """
         gone, size = self._slots.gone, self.config.concurrency
-        if gone * 2 >= size and gone and self._stuck is None:
+        now = time.monotonic()
+        if not gone or gone * 2 < size:
+            self._crowded_since = None
+        elif self._crowded_since is None:
+            self._crowded_since = now
+            asyncio.get_running_loop().call_later(_RETURNS_WITHIN, self._wake.set)
+        elif now - self._crowded_since >= _RETURNS_WITHIN and self._stuck is None:
             self._stuck = WorkerStuck(
                 f"worker {self.id!r} ends: {gone} of its {size} slots are taken by calls that were stopped and do not "
                 "return; start another, and give those calls time limits of their own"

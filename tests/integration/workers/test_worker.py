@@ -1,0 +1,394 @@
+"""The worker: what becomes of attempts, leases, time limits, cancellation, draining, and a store that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from tenuto.agents.function import task_agent
+from tenuto.errors import StoreFull, StoreUnavailable
+from tenuto.stores.base import Store
+from tenuto.tasks.lease import Lease
+from tenuto.tasks.retry import RetryPolicy
+from tenuto.tasks.signal import Signal, SignalKind
+from tenuto.tasks.states import State
+from tenuto.tasks.task import Task
+from tenuto.workers.config import WorkerConfig
+from tenuto.workers.context import Context
+from tenuto.workers.worker import Worker, WorkerStuck
+from tests.integration.workers.rig import CONFIG, Clock, ended, eventually, kinds, submit, until, working
+
+QUICK = RetryPolicy(max_retries=2, base=1, longest=5)
+
+gates: dict[str, asyncio.Event] = {}
+seen: list[Any] = []
+hold_threads = threading.Event()
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    gates.clear()
+    seen.clear()
+    hold_threads.clear()
+    yield
+    hold_threads.set()
+
+
+class Point(msgspec.Struct):
+    x: int
+    y: int = 0
+
+
+@task_agent
+async def double(point: Point) -> Point:
+    return Point(point.x * 2, point.y * 2)
+
+
+@task_agent
+def in_thread(value: str) -> str:
+    return f"{value} in {threading.current_thread().name.partition('-')[0]}"
+
+
+@task_agent(retry=QUICK)
+async def fails(payload: str) -> None:
+    seen.append(payload)
+    raise ValueError(payload)
+
+
+@task_agent
+async def blocks(ctx: Context) -> str:
+    """Runs until it is interrupted."""
+    seen.append(("began", ctx.task_id))
+    try:
+        await gates.setdefault(ctx.task_id, asyncio.Event()).wait()
+    except asyncio.CancelledError:
+        seen.append(("interrupted", ctx.task_id))
+        raise
+    return "let go"
+
+
+@task_agent
+def blocks_thread() -> None:
+    hold_threads.wait(20)
+
+
+def odd() -> object:
+    """Returns what has no JSON form."""
+    return object()
+
+
+def running(task: Task) -> bool:
+    return task.state is State.RUNNING
+
+
+def value(task: Task) -> Any:
+    return msgspec.json.decode(task.result or b"null")
+
+
+async def test_functions_of_every_form_are_carried_out(store: Store) -> None:
+    async with working(store, double, in_thread):
+        ids = await submit(store, double.create_task(payload=Point(1, 2)), in_thread.create_task(payload="ran"))
+        done = [await ended(store, task_id) for task_id in ids]
+    assert value(done[0]) == {"x": 2, "y": 4}
+    assert value(done[1]) == "ran in worker"
+
+
+async def test_a_large_payload_and_a_large_result_are_stored_apart(store: Store) -> None:
+    from tenuto.plans.builder import tree_of
+    from tenuto.stores import large
+
+    @task_agent
+    async def echo(text: str) -> str:
+        return text + "!"
+
+    text = "x" * 50_000
+    async with working(store, echo):
+        (answer,) = await store.submit([tree_of(echo.create_task(payload=text))])
+        task = await ended(store, answer.task_id)
+    assert await large.result_of(store, task) == text + "!"
+
+
+async def test_a_failing_task_is_retried_and_then_failed(store: Store) -> None:
+    async with working(store, fails):
+        (task_id,) = await submit(store, fails.create_task(payload="no"))
+        task = await ended(store, task_id)
+    assert task.state is State.FAILED
+    assert seen == ["no"] * 3
+    assert task.error is not None
+    assert (task.error.type, task.error.message, task.error.attempt) == ("ValueError", "no", 3)
+    assert "raise ValueError(payload)" in task.error.traceback
+
+
+@pytest.mark.parametrize(
+    ("agent", "payload", "kind"),
+    [
+        (double, "text", "InvalidPayload"),
+        (task_agent(name="odd")(odd), None, "Unstorable"),
+    ],
+)
+async def test_what_cannot_get_better_is_not_retried(store: Store, agent: Any, payload: Any, kind: str) -> None:
+    async with working(store, agent):
+        (task_id,) = await submit(store, agent.create_task(payload=payload))
+        task = await ended(store, task_id)
+    assert task.state is State.FAILED
+    assert task.attempt == 1
+    assert task.error is not None
+    assert task.error.type == kind
+
+
+async def test_a_system_exit_is_a_failure_and_no_end_of_the_worker(store: Store) -> None:
+    @task_agent(max_retries=0)
+    async def leaves() -> None:
+        raise SystemExit(3)
+
+    async with working(store, leaves, double):
+        first, second = await submit(store, leaves.create_task(), double.create_task(payload=Point(1)))
+        assert (await ended(store, first)).state is State.FAILED
+        assert (await ended(store, second)).state is State.DONE
+
+
+async def test_an_attempt_that_takes_too_long_is_stopped(store: Store) -> None:
+    async with working(store, blocks):
+        (task_id,) = await submit(store, blocks.create_task(attempt_timeout=0.05, max_retries=0))
+        task = await ended(store, task_id)
+    assert task.error is not None
+    assert task.error.type == "TimeLimit"
+    assert seen == [("began", task_id), ("interrupted", task_id)]
+
+
+@pytest.mark.parametrize("kind", ["Deadline", "TimeLimit"])
+async def test_deadline_and_total_time_limit_end_a_running_task(store: Store, kind: str) -> None:
+    limits: dict[str, Any] = {"timeout": 0.1} if kind == "TimeLimit" else {"deadline": time.time() + 0.1}
+    async with working(store, blocks):
+        (task_id,) = await submit(store, blocks.create_task(**limits))
+        task = await ended(store, task_id)
+        await eventually(lambda: true(lambda: ("interrupted", task_id) in seen))
+    assert task.state is State.FAILED
+    assert task.error is not None
+    assert task.error.type == kind
+
+
+async def true(what: Callable[[], bool]) -> bool:
+    return what()
+
+
+async def test_a_cancel_interrupts_at_once_and_frees_the_slot(store: Store) -> None:
+    # Given a worker whose only slot is taken, and which renews rarely
+    config = WorkerConfig(concurrency=1, lease=60, grace=1, poll=5)
+    async with working(store, blocks, double, config=config):
+        first, second = await submit(store, blocks.create_task(), double.create_task(payload=Point(2)))
+        await until(store, first, running)
+
+        # When the task is cancelled
+        began = time.monotonic()
+        await store.signal([Signal(first, SignalKind.CANCEL, reason="enough")])
+        await ended(store, second)
+
+        # Then it is interrupted and the next one runs, long before any renewal or poll
+        assert time.monotonic() - began < 1
+        assert ("interrupted", first) in seen
+        cancelled = await until(store, first, lambda task: task.lease_until is None)
+        assert cancelled.state is State.CANCELLED
+
+
+async def test_a_paused_task_stops_at_its_next_step(store: Store) -> None:
+    @task_agent
+    async def steps(ctx: Context) -> int:
+        for number in range(1_000):
+            await ctx.step(f"s{number}", asyncio.sleep, 0.001)
+        return 1_000
+
+    async with working(store, steps):
+        (task_id,) = await submit(store, steps.create_task())
+        await until(store, task_id, lambda task: task.steps > 3)
+        await store.signal([Signal(task_id, SignalKind.PAUSE, reason="look")])
+        task = await until(store, task_id, lambda task: task.state is State.READY)
+        assert task.paused
+        recorded = task.steps
+        await store.signal([Signal(task_id, SignalKind.RESUME)])
+        await until(store, task_id, lambda task: task.steps > recorded)
+        await store.signal([Signal(task_id, SignalKind.CANCEL)])
+
+
+async def test_a_slow_task_does_not_hold_back_fast_ones(store: Store) -> None:
+    config = WorkerConfig(concurrency=2, grace=0.2, poll=5)
+    async with working(store, blocks, double, config=config):
+        (slow,) = await submit(store, blocks.create_task())
+        await until(store, slow, running)
+        ids = await submit(store, *(double.create_task(payload=Point(n)) for n in range(200)))
+        for task_id in ids:
+            assert (await ended(store, task_id)).state is State.DONE
+        gates[slow].set()
+        assert value(await ended(store, slow)) == "let go"
+
+
+async def test_an_idle_worker_starts_a_task_at_once(store: Store) -> None:
+    config = WorkerConfig(poll=30, grace=0.2)
+    async with working(store, double, config=config):
+        (warm,) = await submit(store, double.create_task(payload=Point(1)))
+        await ended(store, warm)
+        began = time.monotonic()
+        (task_id,) = await submit(store, double.create_task(payload=Point(1)))
+        await ended(store, task_id)
+        assert time.monotonic() - began < 1
+
+
+async def test_a_draining_worker_hands_back_what_it_cannot_finish(store: Store) -> None:
+    # Given a worker with one task that ends in time and one that does not, and more tasks that wait
+    config = WorkerConfig(concurrency=2, grace=0.6, lease=60)
+    worker = Worker(store, [blocks], config)
+    work = asyncio.create_task(worker.run())
+    ids = await submit(store, *(blocks.create_task() for _ in range(2)))
+    for task_id in ids:
+        await until(store, task_id, running)
+    (third,) = await submit(store, blocks.create_task())
+
+    # When it is drained
+    began = time.monotonic()
+    worker.drain()
+    gates[ids[0]].set()
+    await work
+
+    # Then it is gone within the grace time; one task is done, the others wait for another worker
+    assert time.monotonic() - began < 0.6 + 0.3
+    assert (await ended(store, ids[0])).state is State.DONE
+    for task_id in (ids[1], third):
+        task = await store.task(task_id)
+        assert task is not None
+        assert task.state is State.READY
+        assert (task.losses, task.failures) == (0, 0)
+
+
+async def test_a_cancelled_worker_hands_its_tasks_back(store: Store) -> None:
+    work = asyncio.create_task(Worker(store, [blocks], CONFIG).run())
+    (task_id,) = await submit(store, blocks.create_task())
+    await until(store, task_id, running)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert (await kinds(store, task_id))[-1] == "released"
+
+
+async def test_a_task_lost_twice_runs_alone(store: Store, clock: Clock) -> None:
+    # Given a task whose workers vanished twice, and others beside it
+    alongside: list[int] = []
+
+    @task_agent
+    async def busy_now(ctx: Context) -> int:
+        alongside.append(worker.busy)
+        await asyncio.sleep(0.01)
+        alongside.append(worker.busy)
+        return 1
+
+    suspect, *_ = ids = await submit(store, *(busy_now.create_task(priority=5 - n) for n in range(5)))
+    from tenuto.stores.base import Claim, Exchange, TimeToLive
+
+    for number in range(2):
+        lost = Exchange(f"lost-{number}", 1, (), Claim(("busy_now",), 1, 1_000))
+        assert (await store.commit_and_claim(lost)).leases[0].task_id == suspect
+        clock.forward(2)
+        await store.sweep(100, TimeToLive())
+
+    # When a worker takes them all
+    async with working(store, busy_now) as worker:
+        for task_id in ids:
+            await ended(store, task_id)
+
+    # Then it was alone while it ran
+    assert alongside.count(1) >= 2
+
+
+async def test_a_worker_that_cannot_renew_stops_before_the_lease_ends(store: Store) -> None:
+    # Given a store that answers no renewal
+    class Mute:
+        def __getattr__(self, name: str) -> Any:
+            if name == "renew":
+                return self.renew
+            return getattr(store, name)
+
+        async def renew(self, *args: Any) -> Any:
+            raise StoreUnavailable("no route")
+
+    began = time.monotonic()
+    async with working(Mute(), blocks, config=WorkerConfig(lease=0.6, grace=0.2, maintenance=None)):  # type: ignore[arg-type]
+        (task_id,) = await submit(store, blocks.create_task())
+        await eventually(lambda: true(lambda: ("interrupted", task_id) in seen))
+        assert time.monotonic() - began < 0.6
+
+
+async def test_nothing_is_lost_while_the_store_has_no_room(store: Store) -> None:
+    # Given a store that refuses, and loses answers, for a while
+    failures = 0
+
+    class Full:
+        def __getattr__(self, name: str) -> Any:
+            return self.commit_and_claim if name == "commit_and_claim" else getattr(store, name)
+
+        async def commit_and_claim(self, exchange: Any) -> Any:
+            nonlocal failures
+            failures += 1
+            if failures % 3 == 1:
+                raise StoreFull("no room")
+            answer = await store.commit_and_claim(exchange)
+            if failures % 3 == 2:
+                raise StoreUnavailable("the answer was lost")
+            return answer
+
+    ids = await submit(store, *(double.create_task(payload=Point(n)) for n in range(30)))
+    async with working(Full(), double):  # type: ignore[arg-type]  # it forwards every verb
+        for task_id in ids:
+            assert (await ended(store, task_id)).state is State.DONE
+            assert (await kinds(store, task_id)).count("started") == 1
+
+
+async def test_a_worker_waits_for_a_store_that_is_not_there_yet(store: Store) -> None:
+    tries = 0
+
+    class Late:
+        def __getattr__(self, name: str) -> Any:
+            return self.open if name == "open" else getattr(store, name)
+
+        async def open(self) -> None:
+            nonlocal tries
+            tries += 1
+            if tries < 4:
+                raise StoreUnavailable("not yet")
+            await store.open()
+
+    async with working(Late(), double):  # type: ignore[arg-type]  # it forwards every verb
+        (task_id,) = await submit(store, double.create_task(payload=Point(1)))
+        assert (await ended(store, task_id)).state is State.DONE
+    assert tries == 4
+
+
+async def test_a_worker_full_of_abandoned_threads_ends(store: Store) -> None:
+    config = WorkerConfig(concurrency=2, grace=0.5, poll=0.05)
+    worker = Worker(store, [blocks_thread], config)
+    work = asyncio.create_task(worker.run())
+    await submit(store, blocks_thread.create_task(attempt_timeout=0.05, max_retries=0))
+    with pytest.raises(WorkerStuck, match="1 of its 2 slots"):
+        await work
+
+
+async def test_any_handler_can_be_run(store: Store) -> None:
+    class Plain:
+        """A handler that is no function."""
+
+        name = "plain"
+        version = ""
+
+        async def handle(self, context: Context, lease: Lease) -> int:
+            return lease.attempt
+
+    from tenuto.tasks.ids import new_id
+    from tenuto.tasks.task import TaskSpec
+
+    async with working(store, Plain()):
+        (task_id,) = await submit(store, TaskSpec(id=new_id(), agent="plain"))
+        assert value(await ended(store, task_id)) == 1
