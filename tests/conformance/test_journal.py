@@ -126,6 +126,7 @@ WRONG = [
     spec("task-1.a", unique=Unique("u")),
     spec("task-1.\x00"),
     spec("task-1.a", timeout=-1),
+    spec("task-1.a", metadata={"a": object()}),
 ]
 
 

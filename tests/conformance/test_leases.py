@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import Claim, Exchange
 from tenuto.tasks.lease import Hold
-from tenuto.tasks.outcome import Answer, Ending, Outcome, Record, Step
+from tenuto.tasks.outcome import Answer, Ending, Outcome, Record, Step, StepState
 from tenuto.tasks.signal import SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import ErrorRecord
@@ -266,6 +266,39 @@ async def test_a_cancelled_task_that_runs_again_is_not_its_old_workers(stage: St
     assert value((await stage.task()).result) == "new"
     await stage.after(LEASE)
     assert await stage.used("api") == (0, 0)
+
+
+async def test_a_retry_at_once_frees_the_slots_of_a_worker_that_has_not_let_go(stage: Stage) -> None:
+    await stage.add(spec(limits=("api",)))
+    await stage.limit("api", concurrency=1)
+    old, new = stage.worker(), stage.worker()
+    lease = await old.claim_one()
+    await stage.signal(SignalKind.CANCEL)
+    await stage.signal(SignalKind.RETRY)
+    assert (await stage.task()).lease_until is None
+    assert await stage.used("api") == (0, 0)
+    again = await new.claim_one()
+    assert await stage.used("api") == (1, 0)
+    assert await old.done(lease, "old") is Answer.STALE
+    assert await stage.used("api") == (1, 0)
+    await new.done(again)
+    assert await stage.used("api") == (0, 0)
+    assert (await stage.after(LEASE)).changed == 0
+
+
+async def test_an_error_with_what_is_no_character_is_kept_all_the_same(stage: Stage) -> None:
+    await stage.add(spec("a"), spec("b"), spec("c"))
+    worker = stage.worker()
+    a, b, c = await worker.claim(3)
+    odd = ErrorRecord("OSError", "no such file: 'a\udcff'", "ü \udcff")
+    assert await worker.fail(a, odd) is Answer.ACCEPTED
+    error = (await stage.task("a")).error
+    assert error is not None
+    assert (error.message, error.traceback) == ("no such file: 'a?'", "ü ?")
+    await worker.record(b, Step("s", 0, StepState.FAILED, error=odd))
+    assert (await stage.store.journal("b"))[0].error is not None
+    assert await worker.release(c, pause="step \udcff differs") is Answer.ACCEPTED
+    assert (await stage.task("c")).reason == "step ? differs"
 
 
 async def test_the_error_is_kept_with_its_time_and_attempt(stage: Stage) -> None:

@@ -341,6 +341,30 @@ async def test_any_json_value_can_be_a_message(stage: Stage) -> None:
     assert [message.data for message in await stage.store.inbox("task-1")] == values
 
 
+class Opaque:
+    """Has no JSON form."""
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"data": Opaque()}, {"data": "\ud800"}, {"topic": "event:\udcff"}, {"key": "\udcff"}]
+)
+async def test_what_cannot_be_stored_is_refused_and_disturbs_nobody(stage: Stage, wrong: dict[str, Any]) -> None:
+    await stage.add(spec())
+    first, second, third = await stage.store.signal(
+        [Signal("task-1", STEER, data=1), Signal("task-1", STEER, **wrong), Signal("task-1", STEER, data=2)]
+    )
+    assert (first.delivery, second.delivery, third.delivery) == (ACCEPTED, REFUSED, ACCEPTED)
+    assert "cannot be stored" in second.detail
+    assert [message.data for message in await stage.store.inbox("task-1")] == [1, 2]
+
+
+async def test_a_message_reads_as_it_was_stored_on_every_engine(stage: Stage) -> None:
+    await stage.add(spec())
+    for each in ((1, 2), float("nan"), {1: 2}):
+        await stage.signal(STEER, data=each)
+    assert [message.data for message in await stage.store.inbox("task-1")] == [[1, 2], None, {"1": 2}]
+
+
 async def test_a_message_to_a_task_that_has_ended_is_not_stored(stage: Stage) -> None:
     await stage.add(spec())
     await stage.worker().run_all()

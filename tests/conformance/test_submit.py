@@ -172,6 +172,11 @@ REFUSED = [
     Tree(spec(deadline=-5)),
     Tree(spec(priority=2**70)),
     Tree(spec("a\x00b")),
+    Tree(spec(priority=1.5)),
+    Tree(spec(timeout=0.5)),
+    Tree(spec(run_at=1e9)),
+    Tree(spec(metadata={"a": object()})),
+    Tree(spec(metadata={"a": "\ud800"})),
 ]
 
 
@@ -293,6 +298,14 @@ async def test_a_cancelled_task_is_still_the_same_task(stage: Stage) -> None:
     (answer,) = await stage.submit(spec())
     assert answer.verdict is Verdict.EXISTING
     assert await stage.state() is State.CANCELLED
+
+
+async def test_metadata_is_compared_as_it_is_stored(stage: Stage) -> None:
+    await stage.add(spec(metadata={"pair": (1, 2), "by number": {1: 2}}))
+    (answer,) = await stage.submit(spec(metadata={"pair": (1, 2), "by number": {1: 2}}))
+    assert answer.verdict is Verdict.EXISTING
+    (answer,) = await stage.submit(spec(metadata={"pair": (1, 3), "by number": {1: 2}}))
+    assert answer.verdict is Verdict.CONFLICT
 
 
 async def test_an_empty_batch_is_answered_with_nothing(stage: Stage) -> None:

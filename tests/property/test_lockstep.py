@@ -25,7 +25,7 @@ LONG = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-pytestmark = pytest.mark.timeout(max(300, EXAMPLES * STEPS))
+pytestmark = pytest.mark.timeout(900 + EXAMPLES * STEPS)  # a failure is made small before it is told
 
 
 def drive(engine: Engine | None, how: settings) -> None:

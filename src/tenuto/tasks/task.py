@@ -16,6 +16,7 @@ from tenuto.tasks.clock import LATEST, Millis
 from tenuto.tasks.ids import check_name
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.states import ACTIVE, FINAL, State, Status, status_of
+from tenuto.tasks.values import decode, encode, writable
 from tenuto.tasks.waits import Wait
 
 __all__ = ["NULL", "ErrorRecord", "Kind", "Progress", "Task", "TaskSpec", "Unique", "same_content"]
@@ -50,6 +51,11 @@ class ErrorRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """the last lines"""
     at: Millis = 0
     attempt: int = 0
+
+    def writable(self) -> ErrorRecord:
+        """Itself, in text that every engine can store."""
+        told, shown, traceback = writable(self.type), writable(self.message), writable(self.traceback)
+        return ErrorRecord(told, shown, traceback, self.at, self.attempt)
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -99,14 +105,10 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         for field, value in (("owner", self.owner), ("title", self.title)):
             if value and not value.isprintable():
                 raise InvalidInput(f"task {self.id!r}: {field} {value[:40]!r} has a control or unprintable character")
-        if not -_FAR <= self.priority <= _FAR or not -_FAR <= self.band <= _FAR:
-            raise InvalidInput(f"task {self.id!r}: priority and band must lie within ±{_FAR:,}")
-        for field, at in (("run_at", self.run_at), ("deadline", self.deadline)):
-            if at is not None and not 0 <= at <= LATEST:
-                raise InvalidInput(f"task {self.id!r}: {field} must lie between 1970 and 9999")
-        for field, span in (("attempt_timeout", self.attempt_timeout), ("timeout", self.timeout)):
-            if span is not None and not 1 <= span <= 3_155_760_000_000:
-                raise InvalidInput(f"task {self.id!r}: {field} must be between 1 ms and 100 years, not {span} ms")
+        for number in (self.priority, self.band):
+            if not _whole(number) or not -_FAR <= number <= _FAR:
+                raise InvalidInput(f"task {self.id!r}: priority and band must be whole numbers within ±{_FAR:,}")
+        self._check_times()
         if self.idempotency_key is not None:
             check_name(self.idempotency_key, f"task {self.id!r}: idempotency_key")
         if self.unique is not None:
@@ -115,7 +117,17 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             raise InvalidInput(f"task {self.id!r}: {len(self.tags)} tags, more than {_MOST_TAGS}")
         for name in (*self.tags, *self.limits):
             check_name(name, f"task {self.id!r}: tag or limit")
+        if self.metadata:
+            encode(self.metadata, f"the metadata of task {self.id!r}")
         self.retry.check()
+
+    def _check_times(self) -> None:
+        for field, at in (("run_at", self.run_at), ("deadline", self.deadline)):
+            if at is not None and (not _whole(at) or not 0 <= at <= LATEST):
+                raise InvalidInput(f"task {self.id!r}: {field} must lie between 1970 and 9999")
+        for field, span in (("attempt_timeout", self.attempt_timeout), ("timeout", self.timeout)):
+            if span is not None and (not _whole(span) or not 1 <= span <= 3_155_760_000_000):
+                raise InvalidInput(f"task {self.id!r}: {field} must be between 1 ms and 100 years, not {span} ms")
 
 
 class Task(TaskSpec, frozen=True, omit_defaults=True, kw_only=True):
@@ -199,7 +211,11 @@ class Task(TaskSpec, frozen=True, omit_defaults=True, kw_only=True):
         return min((at for at in clocks if at is not None), default=None)
 
 
-_COMPARED = tuple(set(TaskSpec.__struct_fields__) - {"id", "run_at", "deadline", "priority"})
+def _whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+_COMPARED = tuple(set(TaskSpec.__struct_fields__) - {"id", "run_at", "deadline", "priority", "metadata"})
 
 
 def same_content(spec: TaskSpec, stored: TaskSpec) -> bool:
@@ -208,4 +224,10 @@ def same_content(spec: TaskSpec, stored: TaskSpec) -> bool:
     Id, priority and times do not count: keys are sent again under fresh ids, times follow from the moment of the
     call, and priorities are changed by people.
     """
-    return all(getattr(spec, field) == getattr(stored, field) for field in _COMPARED)
+    return all(getattr(spec, field) == getattr(stored, field) for field in _COMPARED) and (
+        spec.metadata == stored.metadata or _as_stored(spec.metadata) == _as_stored(stored.metadata)
+    )
+
+
+def _as_stored(metadata: dict[str, Any]) -> Any:
+    return decode(encode(metadata, "metadata"))

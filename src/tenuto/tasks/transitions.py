@@ -44,6 +44,7 @@ from tenuto.tasks.clock import Millis
 from tenuto.tasks.event import Event, EventKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import ErrorRecord, Kind, Progress, Task, TaskSpec
+from tenuto.tasks.values import writable
 from tenuto.tasks.waits import Wait
 
 __all__ = [
@@ -250,6 +251,7 @@ def release(task: Task, now: Millis, reason: str, pause_reason: str | None = Non
     """RUNNING back to READY, unharmed; with `pause_reason` it is paused as well."""
     changes: dict[str, Any] = {"lease_until": None}
     if pause_reason is not None:
+        pause_reason = writable(pause_reason)
         changes |= {"paused": True, "reason": pause_reason}
     return _moved(task, now, State.READY, EventKind.RELEASED, {"reason": pause_reason or reason}, **changes)
 
@@ -338,7 +340,8 @@ def elevate(task: Task, now: Millis, priority: int) -> Change:
 def revive(task: Task, now: Millis, *, unmet: int = 0, fresh: bool = False) -> Change:
     """A final task runs again; `fresh` forgets its journal. A goal goes back to WAITING for its nodes.
 
-    A deadline that has passed is dropped: it belonged to the run that missed it.
+    A deadline that has passed is dropped: it belonged to the run that missed it. A worker that has not let go of the
+    run before has lost it now.
     """
     goal = task.kind is Kind.GOAL
     state = State.WAITING if goal else State.BLOCKED if unmet else State.READY
@@ -351,6 +354,8 @@ def revive(task: Task, now: Millis, *, unmet: int = 0, fresh: bool = False) -> C
         failures=0,
         losses=0,
         unmet=unmet,
+        lease_until=None,
+        nonce=0,
         run_at=None,
         deadline=deadline,
         started_at=now if goal else None,
@@ -380,4 +385,4 @@ def emit(task: Task, now: Millis, kind: EventKind, data: dict[str, Any]) -> Chan
 
 def _dated(error: ErrorRecord, task: Task, now: Millis) -> ErrorRecord:
     """`error`, dated, with the attempt in which it happened."""
-    return replace(error, at=now, attempt=task.attempt)
+    return replace(error.writable(), at=now, attempt=task.attempt)

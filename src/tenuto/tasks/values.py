@@ -14,7 +14,7 @@ import msgspec
 
 from tenuto.errors import TooLarge, Unstorable
 
-__all__ = ["LARGEST_VALUE", "LARGE_VALUE", "decode", "digest", "encode", "is_blob", "to_blob"]
+__all__ = ["LARGEST_VALUE", "LARGE_VALUE", "decode", "digest", "encode", "is_blob", "to_blob", "writable"]
 
 T = TypeVar("T")
 
@@ -73,6 +73,11 @@ def decode(data: bytes, type: type[T] | Any = Any) -> Any:
     except (msgspec.MsgspecError, ValueError) as error:
         name = getattr(type, "__name__", str(type))
         raise Unstorable(f"a stored value does not fit {name}: {error}") from None
+
+
+def writable(text: str) -> str:
+    """`text` with a question mark for what is no character: names of files, for example, may contain that."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def digest(data: bytes) -> str:

@@ -144,7 +144,7 @@ class LifeOfATask(RuleBasedStateMachine):
     def let_go(self) -> None:
         self.task = transitions.let_go(self.task)
 
-    @precondition(lambda self: self.task.is_final and self.task.lease_until is None)
+    @precondition(lambda self: self.task.is_final)
     @rule(unmet=st.integers(0, 2), fresh=st.booleans())
     def revive(self, unmet: int, fresh: bool) -> None:
         before = self.task
@@ -153,6 +153,7 @@ class LifeOfATask(RuleBasedStateMachine):
         assert (self.task.failures, self.task.losses) == (0, 0)
         assert self.task.error is None
         assert self.task.started_at is None
+        assert self.task.nonce == 0
 
     @not_final()
     @rule(priority=st.integers(-5, 5))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from tenuto.errors import InvalidInput
+from tenuto.errors import InvalidInput, Unstorable
 from tenuto.stores.base import Renewal, WorkerInfo
 from tenuto.stores.rules.outcomes import holds
 from tenuto.stores.rules.work import Work
@@ -49,7 +49,7 @@ def _record(work: Work, each: Record, lease: Millis) -> Recorded:
     try:
         for child in each.spawned:
             _check_child(task, child)
-    except InvalidInput as error:
+    except (InvalidInput, Unstorable) as error:
         return Recorded(Answer.INVALID, detail=str(error))
     tables = work.tables
     for key, data in each.blobs.items():
@@ -86,7 +86,8 @@ def _put(work: Work, task: Task, step: Step) -> int:
     known = work.tables.step(task.id, step.key)
     if known is not None and known.state is not StepState.STARTED:
         return 0
-    work.tables.put_step(task.id, replace(step, at=work.now, attempt=task.attempt))
+    error = step.error.writable() if step.error is not None else None
+    work.tables.put_step(task.id, replace(step, error=error, at=work.now, attempt=task.attempt))
     return 0 if known is not None else 1
 
 

@@ -18,7 +18,7 @@ from tenuto.tasks.outcome import StepState
 from tenuto.tasks.signal import Delivery, Message, Signal, SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import ErrorRecord, Kind, Task
-from tenuto.tasks.values import encode
+from tenuto.tasks.values import decode, encode
 
 __all__ = ["signal"]
 
@@ -31,6 +31,11 @@ def signal(work: Work, signals: Sequence[Signal]) -> list[Delivered]:
 
 
 def _deliver(work: Work, each: Signal) -> Delivered:
+    try:
+        written = encode((each.topic, each.key, each.reason, each.data), f"the {each.kind.value} to {each.task_id!r}")
+    except Unstorable as error:
+        return Delivered(Delivery.REFUSED, str(error))
+    each = replace(each, data=decode(written)[3])
     task = work.tables.task(each.task_id)
     if task is None:
         return Delivered(Delivery.UNKNOWN, f"there is no task {each.task_id!r}")

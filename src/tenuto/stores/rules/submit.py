@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tenuto.errors import InvalidInput
+from tenuto.errors import InvalidInput, Unstorable
 from tenuto.stores.base import Submission, Verdict
 from tenuto.stores.rules.work import Work
 from tenuto.stores.tables import Link
@@ -38,7 +38,7 @@ def _submit(work: Work, tree: Tree, created: set[str]) -> Submission:
     root = tree.root
     try:
         check_tree(tree)
-    except InvalidInput as error:
+    except (InvalidInput, Unstorable) as error:
         return Submission(root.id, Verdict.REFUSED, str(error))
     if root.id in created:
         return Submission(root.id, Verdict.REFUSED, f"the id {root.id!r} appears twice in one batch")
