@@ -265,7 +265,7 @@ class Worker:
             self._crowded_since = None
         elif self._crowded_since is None:
             self._crowded_since = now
-            asyncio.get_running_loop().call_later(_RETURNS_WITHIN, self._wake.set)
+            asyncio.get_running_loop().call_later(_RETURNS_WITHIN + 0.01, self._wake.set)
         elif now - self._crowded_since >= _RETURNS_WITHIN and self._stuck is None:
             self._stuck = WorkerStuck(
                 f"worker {self.id!r} ends: {gone} of its {size} slots are taken by calls that were stopped and do not "

@@ -316,7 +316,7 @@ async def test_a_worker_that_cannot_renew_stops_before_the_lease_ends(store: Sto
             raise StoreUnavailable("no route")
 
     began = time.monotonic()
-    async with working(Mute(), blocks, config=WorkerConfig(lease=0.6, grace=0.2, maintenance=None)):  # type: ignore[arg-type]
+    async with working(Mute(), blocks, config=WorkerConfig(lease=0.6, grace=0.2, maintenance=None)):
         (task_id,) = await submit(store, blocks.create_task())
         await eventually(lambda: true(lambda: ("interrupted", task_id) in seen))
         assert time.monotonic() - began < 0.6
@@ -341,7 +341,7 @@ async def test_nothing_is_lost_while_the_store_has_no_room(store: Store) -> None
             return answer
 
     ids = await submit(store, *(double.create_task(payload=Point(n)) for n in range(30)))
-    async with working(Full(), double):  # type: ignore[arg-type]  # it forwards every verb
+    async with working(Full(), double):
         for task_id in ids:
             assert (await ended(store, task_id)).state is State.DONE
             assert (await kinds(store, task_id)).count("started") == 1
@@ -361,7 +361,7 @@ async def test_a_worker_waits_for_a_store_that_is_not_there_yet(store: Store) ->
                 raise StoreUnavailable("not yet")
             await store.open()
 
-    async with working(Late(), double):  # type: ignore[arg-type]  # it forwards every verb
+    async with working(Late(), double):
         (task_id,) = await submit(store, double.create_task(payload=Point(1)))
         assert (await ended(store, task_id)).state is State.DONE
     assert tries == 4
@@ -374,6 +374,23 @@ async def test_a_worker_full_of_abandoned_threads_ends(store: Store) -> None:
     await submit(store, blocks_thread.create_task(attempt_timeout=0.05, max_retries=0))
     with pytest.raises(WorkerStuck, match="1 of its 2 slots"):
         await work
+
+
+async def test_a_worker_outlives_stopped_calls_that_return_in_a_moment(store: Store) -> None:
+    returns = threading.Event()
+
+    @task_agent
+    def slow() -> None:
+        returns.wait(20)
+
+    async with working(store, slow, double, config=WorkerConfig(concurrency=2, poll=0.05)):
+        # Given a call that was stopped, and takes half of the slots.
+        (task_id,) = await submit(store, slow.create_task(attempt_timeout=0.05, max_retries=0))
+        assert (await ended(store, task_id)).state is State.FAILED
+        # When it returns at last, the worker is as good as new.
+        returns.set()
+        (task_id,) = await submit(store, double.create_task(payload=Point(1)))
+        assert (await ended(store, task_id)).state is State.DONE
 
 
 async def test_any_handler_can_be_run(store: Store) -> None:
