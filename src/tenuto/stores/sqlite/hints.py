@@ -27,6 +27,7 @@ from tenuto.stores.base import Hint
 __all__ = ["Hints", "hint_folder"]
 
 _SPACING = 0.001
+_GLANCE = 0.01
 _MOST_NAMED = 256
 """Tasks named in one datagram; beyond that it says that any may be meant."""
 _LONGEST_PATH = 100
@@ -58,6 +59,7 @@ class Hints:
         self._mouth: socket.socket | None = None
         self._others: list[str] = []
         self._looked = -1
+        self._look_again = 0.0
         self._sent = 0.0
         self._pending: Hint | None = None
 
@@ -154,7 +156,11 @@ class Hints:
             return  # full, or gone: the hint is lost, which is harmless
 
     def _anyone(self) -> bool:
-        """Whether other processes listen."""
+        """Whether other processes listen. Looked at now and then: who has just begun to listen looks first anyway."""
+        now = time.monotonic()
+        if now < self._look_again:
+            return bool(self._others)
+        self._look_again = now + _GLANCE
         try:
             changed = self._folder.stat().st_mtime_ns
             if changed != self._looked:

@@ -10,7 +10,7 @@ import asyncio
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from tenuto.stores.base import Hint
@@ -23,9 +23,11 @@ S = TypeVar("S")
 class Request(Generic[S]):
     """Something to be done in a transaction over `S`."""
 
-    __slots__ = ("alone", "answer", "error", "future", "hint", "loop", "verb", "weight")
+    __slots__ = ("alone", "answer", "error", "future", "hint", "loop", "verb", "wants", "weight")
 
-    def __init__(self, verb: Callable[[S], Any], weight: int = 1, alone: bool = False) -> None:
+    def __init__(
+        self, verb: Callable[[S], Any], weight: int = 1, alone: bool = False, wants: Sequence[str] = ()
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.verb = verb
@@ -33,6 +35,8 @@ class Request(Generic[S]):
         """about how many rows it is about"""
         self.alone = alone
         """it gets a transaction of its own"""
+        self.wants = wants
+        """ids of tasks that it will look at: those of all requests of a transaction are read together"""
         self.answer: Any = None
         self.error: BaseException | None = None
         self.hint: Hint | None = None

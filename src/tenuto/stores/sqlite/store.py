@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 from tenuto.errors import StoreClosed
 from tenuto.stores.base import Delivered, Exchange, Exchanged, Hint, Renewal, Submission, Submitted, WorkerInfo
-from tenuto.stores.rules import record as records
+from tenuto.stores.rules.record import record, renew
 from tenuto.stores.rules.signals import signal as deliver
 from tenuto.stores.rules.store import RuledStore, answer
 from tenuto.stores.rules.submit import submit
@@ -111,12 +111,14 @@ class SqliteStore(RuledStore):
     def _closed(self) -> StoreClosed:
         return StoreClosed(f"the store {self.path} is not open: open it first, or keep it open")
 
-    async def _write(self, verb: Callable[[Work], T], weight: int = 1, *, alone: bool = False) -> T:
+    async def _write(
+        self, verb: Callable[[Work], T], weight: int = 1, *, alone: bool = False, wants: Sequence[str] = ()
+    ) -> T:
         self._check_process()
         writer = self._writer
         if writer is None:
             raise self._closed()
-        request = Request(verb, weight, alone)
+        request = Request(verb, weight, alone, wants)
         if not writer.put(request):
             raise self._closed()
         return cast(T, await request.future)
@@ -139,9 +141,9 @@ class SqliteStore(RuledStore):
             return submit_inside(connection, self.path, self._clock, trees)
         parts = _parts(trees)
         if len(parts) == 1:
-            return await self._write(lambda work: _submit(work, trees), _weight(trees))
+            return await self._write(partial(submit, trees=trees), _weight(trees), wants=_named(trees))
         answers = await asyncio.gather(
-            *(self._write(partial(_submit, trees=part), _weight(part)) for part in parts),
+            *(self._write(partial(submit, trees=part), _weight(part), wants=_named(part)) for part in parts),
             return_exceptions=True,
         )
         found: list[Submission] = []
@@ -152,27 +154,20 @@ class SqliteStore(RuledStore):
         return found
 
     async def commit_and_claim(self, exchange: Exchange) -> Exchanged:
-        def verb(work: Work) -> Exchanged:
-            _rows(work).load(outcome.hold.task_id for outcome in exchange.outcomes)
-            return answer(work, exchange, self._replies)
-
-        return await self._write(verb, len(exchange.outcomes) + 1)
+        wants = [outcome.hold.task_id for outcome in exchange.outcomes]
+        return await self._write(lambda work: answer(work, exchange, self._replies), len(wants) + 1, wants=wants)
 
     async def renew(self, worker: WorkerInfo, holds: Sequence[Hold], lease: Millis) -> Sequence[Renewal]:
-        def verb(work: Work) -> Sequence[Renewal]:
-            _rows(work).load(hold.task_id for hold in holds)
-            return records.renew(work, worker, holds, lease)
+        wants = [hold.task_id for hold in holds]
+        return await self._write(lambda work: renew(work, worker, holds, lease), len(wants) + 1, wants=wants)
 
-        return await self._write(verb, len(holds) + 1)
-
-    async def record(self, records_: Sequence[Record], lease: Millis) -> Sequence[Recorded]:
+    async def record(self, records: Sequence[Record], lease: Millis) -> Sequence[Recorded]:
         def verb(work: Work) -> Sequence[Recorded]:
-            rows = _rows(work)
-            rows.load([each.hold.task_id for each in records_] + [new.id for each in records_ for new in each.spawned])
-            rows.load_steps((each.hold.task_id, step.key) for each in records_ for step in each.steps)
-            return records.record(work, records_, lease)
+            _rows(work).load_steps((each.hold.task_id, step.key) for each in records for step in each.steps)
+            return record(work, records, lease)
 
-        return await self._write(verb, sum(1 + len(each.steps) + len(each.spawned) for each in records_))
+        wants = [each.hold.task_id for each in records] + [child.id for each in records for child in each.spawned]
+        return await self._write(verb, len(wants) + sum(len(each.steps) for each in records), wants=wants)
 
     async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:
         def verb(inside: Work) -> Recorded:
@@ -184,11 +179,8 @@ class SqliteStore(RuledStore):
             raise error.error from None
 
     async def signal(self, signals: Sequence[Signal]) -> Sequence[Delivered]:
-        def verb(work: Work) -> Sequence[Delivered]:
-            _rows(work).load(signal.task_id for signal in signals)
-            return deliver(work, signals)
-
-        return await self._write(verb, len(signals))
+        wants = [signal.task_id for signal in signals]
+        return await self._write(lambda work: deliver(work, signals), len(wants), wants=wants)
 
     # -- hints
 
@@ -218,14 +210,9 @@ def _rows(work: Work) -> Rows:
     return work.tables
 
 
-def _submit(work: Work, trees: Sequence[Tree]) -> list[Submission]:
-    _prepare(_rows(work), trees)
-    return submit(work, trees)
-
-
-def _prepare(rows: Rows, trees: Sequence[Tree]) -> None:
-    """Has at hand what submitting `trees` will ask for."""
-    rows.load([tree.root.id for tree in trees] + [node.id for tree in trees for node in tree.nodes])
+def _named(trees: Sequence[Tree]) -> list[str]:
+    """The ids that `trees` would like to have."""
+    return [tree.root.id for tree in trees] + [node.id for tree in trees for node in tree.nodes]
 
 
 def _weight(trees: Sequence[Tree]) -> int:

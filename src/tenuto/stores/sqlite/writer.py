@@ -109,6 +109,7 @@ class Writer:
         works: list[Work] = []
         try:
             self._begin()
+            self._rows.load(task_id for request in requests for task_id in request.wants)
             for request in requests:
                 work = Work(self._rows)
                 works.append(work)

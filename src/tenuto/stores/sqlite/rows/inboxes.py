@@ -68,7 +68,7 @@ class InboxRows(RelationRows):
         missing: list[tuple[int, str]] = []
         for task_id, key in wanted:
             row = self.row(task_id)
-            if row is not None and row.task.steps and (row.number, key) not in self._steps:
+            if row is not None and (row.keys is None or key in row.keys) and (row.number, key) not in self._steps:
                 missing.append((row.number, key))
         if missing:
             self._steps.update(dict.fromkeys(missing))
@@ -87,8 +87,13 @@ class InboxRows(RelationRows):
         return self._steps.get(name)
 
     def put_step(self, task_id: str, step: Step) -> None:
-        name = (self.number_of(task_id), step.key)
+        row = self.row(task_id)
+        if row is None:
+            raise KeyError(task_id)
+        name = (row.number, step.key)
         self._steps[name] = self._new_steps[name] = step
+        if row.keys is not None:
+            row.keys.add(step.key)
 
     def drop_step(self, task_id: str, key: str) -> None:
         self.write_steps()
@@ -99,7 +104,10 @@ class InboxRows(RelationRows):
     def drop_steps(self, task_id: str) -> None:
         self.write_steps()
         self._steps.clear()
-        self.run("delete_steps", self.number_of(task_id))
+        row = self.row(task_id)
+        if row is not None:
+            row.keys = set()
+            self.run("delete_steps", row.number)
 
     def write_steps(self) -> None:
         """Writes steps, so that queries see them."""

@@ -77,7 +77,7 @@ _live_values = attrgetter(*_Live.__struct_fields__)
 class Row:
     """A task in the cache of a transaction, with what is known about its surroundings."""
 
-    __slots__ = ("awaited", "mail", "new", "number", "root", "task", "waits", "written")
+    __slots__ = ("awaited", "keys", "mail", "new", "number", "root", "task", "waits", "written")
 
     def __init__(self, number: int, root: int | None, mail: bool, awaited: bool, waits: bool, task: Task) -> None:
         self.number = number
@@ -90,6 +90,8 @@ class Row:
         self.waits = waits
         """whether it waits for topics"""
         self.task = task
+        self.keys: set[str] | None = None if task.steps else set()
+        """the keys of all of its recorded steps; None when they are not known"""
         self.new = False
         """not in the file yet"""
         self.written = True
