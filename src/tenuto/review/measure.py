@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from tenuto.review.coverage import Reach, is_measured, reach
 from tenuto.review.facts import Facts, FileFacts
 from tenuto.review.filenames import parent
-from tenuto.review.history import History
+from tenuto.review.history import Churn, History
 from tenuto.review.imports import cycles
 from tenuto.review.metrics import (
     Activity,
@@ -42,8 +42,8 @@ T = TypeVar("T")
 def measure(scan: Scan, facts: Facts, history: History) -> Metrics:
     """Return the metrics of a tree."""
     reaches = reach(facts)
-    commits = {churn.path: churn.commits for churn in history.files}
-    rows = [_file_row(file, found, commits) for file, found in zip(facts.files, reaches, strict=True)]
+    churns = {churn.path: churn for churn in history.files}
+    rows = [_file_row(file, found, churns) for file, found in zip(facts.files, reaches, strict=True)]
     own = [row for row, file in zip(rows, facts.files, strict=True) if not file.is_test]
     undocumented = [row for row in own if row.documentation.missing]
     unreached = [row for row in own if row.reach == "none"]
@@ -81,7 +81,7 @@ def measure(scan: Scan, facts: Facts, history: History) -> Metrics:
             authors=history.authors,
             months=history.months,
         ),
-        hot_spots=_hot_spots(rows),
+        hot_spots=_hot_spots(rows, churns),
         files=_first(rows, FILE_ROWS, lambda row: (-row.code, row.path)),
         broken=[BrokenFile(path, fault.line, fault.reason) for path, fault in broken[:BROKEN_ROWS]],
         broken_count=len(broken),
@@ -93,8 +93,10 @@ def _first(rows: Sequence[T], count: int, order: Callable[[T], Any]) -> list[T]:
     return sorted(rows, key=order)[:count]
 
 
-def _file_row(file: FileFacts, found: Reach | None, commits: dict[str, int]) -> FileRow:
-    return FileRow(file.path, file.lines.code, file.functions, file.documentation, found, commits.get(file.path, 0))
+def _file_row(file: FileFacts, found: Reach | None, churns: dict[str, Churn]) -> FileRow:
+    churn = churns.get(file.path)
+    commits = churn.commits if churn is not None else 0
+    return FileRow(file.path, file.lines.code, file.functions, file.documentation, found, commits)
 
 
 def _totals(scan: Scan, files: list[FileFacts]) -> Totals:
@@ -147,9 +149,14 @@ def _cycle(files: list[FileFacts], size: int, circle: list[int]) -> CycleRow:
     return CycleRow(size, len(circle), [files[at].path for at in circle[:CIRCLE_MODULES]])
 
 
-def _hot_spots(rows: list[FileRow]) -> list[HotSpot]:
-    spots = [HotSpot(row.path, row.commits, row.code, row.commits * row.code) for row in rows if row.commits > 1]
-    return _first([spot for spot in spots if spot.score], HOT_ROWS, lambda spot: (-spot.score, spot.path))
+def _hot_spots(rows: list[FileRow], churns: dict[str, Churn]) -> list[HotSpot]:
+    spots = []
+    for row in rows:
+        if row.commits > 1 and row.code:
+            churn = churns[row.path]
+            score = row.commits * row.code
+            spots.append(HotSpot(row.path, row.commits, row.code, score, churn.added + churn.deleted, churn.last))
+    return _first(spots, HOT_ROWS, lambda spot: (-spot.score, spot.path))
 
 
 def _quantile(lengths: dict[int, int], share: float) -> int:

@@ -71,12 +71,17 @@ class CycleRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HotSpot(msgspec.Struct, frozen=True, array_like=True):
-    """A file that is both large and often changed: `score` is commits times lines of code."""
+    """A file that is both large and often changed: `score` is commits times lines of code.
+
+    `changed` counts the lines that were added or deleted; `last` is the time of the last commit, in seconds since 1970.
+    """
 
     path: str
     commits: int
     code: int
     score: int
+    changed: int
+    last: int
 
 
 class BrokenFile(msgspec.Struct, frozen=True, array_like=True):

@@ -201,9 +201,13 @@ class Sections:
         yield "Files that are both large and often changed, where work on the structure pays first."
         yield ""
         yield from table(
-            ("File", " Commits", " Code", " Commits × code"),
+            ("File", " Commits", " Code", " Commits × code", " Lines changed", "Last"),
             (
-                (self._path(spot.path), count(spot.commits), count(spot.code), count(spot.score))
+                (
+                    self._path(spot.path),
+                    *map(count, (spot.commits, spot.code, spot.score, spot.changed)),
+                    _day(spot.last),
+                )
                 for spot in self._metrics.hot_spots
             ),
         )

@@ -64,11 +64,6 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     python_prefix: str
     own_names: list[str] | None
 
-    @property
-    def sources(self) -> int:
-        """The number of source files, over all packages."""
-        return sum(len(package.files) for package in self.packages)
-
 
 class SkipList:
     """Counts what is left out, by reason, and keeps the first few names of each."""
