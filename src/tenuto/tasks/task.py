@@ -103,8 +103,8 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         if self.agent:
             check_name(self.agent, f"task {self.id!r}: agent")
         for field, value in (("owner", self.owner), ("title", self.title)):
-            if value and not value.isprintable():
-                raise InvalidInput(f"task {self.id!r}: {field} {value[:40]!r} has a control or unprintable character")
+            if value:
+                check_name(value, f"task {self.id!r}: {field}")
         for number in (self.priority, self.band):
             if not _whole(number) or not -_FAR <= number <= _FAR:
                 raise InvalidInput(f"task {self.id!r}: priority and band must be whole numbers within ±{_FAR:,}")
@@ -113,8 +113,11 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             check_name(self.idempotency_key, f"task {self.id!r}: idempotency_key")
         if self.unique is not None:
             check_name(self.unique.key, f"task {self.id!r}: unique key")
-        if len(self.tags) > _MOST_TAGS:
-            raise InvalidInput(f"task {self.id!r}: {len(self.tags)} tags, more than {_MOST_TAGS}")
+        for field, names in (("tags", self.tags), ("limits", self.limits)):
+            if len(names) > _MOST_TAGS:
+                raise InvalidInput(f"task {self.id!r}: {len(names)} {field}, more than {_MOST_TAGS}")
+        if len(set(self.limits)) < len(self.limits):
+            raise InvalidInput(f"task {self.id!r} names a limit twice: {', '.join(self.limits)}")
         for name in (*self.tags, *self.limits):
             check_name(name, f"task {self.id!r}: tag or limit")
         if self.metadata:
