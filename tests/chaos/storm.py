@@ -113,9 +113,13 @@ class _Storm:
     # -- processes
 
     def _worker(self, slot: int) -> Child:
+        """Half of the workers are what people start, the other half takes notes of what the store answers."""
         if slot >= self.settings.workers:
             return self.children.start(f"sweeper-{slot}", "tests.chaos.sweeper", "--store", self.url)
         lease = f"{self.settings.lease:g}"
+        if slot % 2:
+            command = ("worker", "--agents", "tests.chaos.agents", "--concurrency", "8", "--grace", "2")
+            return self.children.start(f"worker-{slot}", "tenuto", *command, "--store", self.url, "--lease", lease)
         return self.children.start(f"worker-{slot}", "tests.chaos.worker", "--store", self.url, "--lease", lease)
 
     def _client(self, role: str) -> Child:
