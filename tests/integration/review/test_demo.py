@@ -7,7 +7,7 @@ import pytest
 
 from tenuto.agents.function import task_agent
 from tenuto.client import Client
-from tenuto.errors import InvalidInput, TaskFailed
+from tenuto.errors import Conflict, InvalidInput, TaskFailed
 from tenuto.review.agents import AGENTS, ParcelOrder, WriteOrder, read_one
 from tenuto.review.demo import DemoOutcome, Snapshot, begin, order_for, run_demo
 from tenuto.review.facts import Reading
@@ -140,6 +140,19 @@ async def test_a_paused_review_goes_on_when_it_is_started_again(tree: Path, tmp_
     outcome, _ = await reviewed(tree, tmp_path / "report.md", store)
 
     assert outcome.goal_id == goal_id
+
+
+async def test_a_review_of_which_a_part_is_paused_says_so_instead_of_waiting(
+    tree: Path, tmp_path: Path, store: str
+) -> None:
+    goal_id = await part_of_a_review(tree, tmp_path / "report.md", store, until="scan")
+    async with Client(store) as client:
+        goal = await client.get_goal(goal_id)
+        paused = next(node.id for node in goal.nodes if node.node == "read")
+        await client.pause_task(paused)
+
+    with pytest.raises(Conflict, match=f"cannot go on, because task {paused} is paused.*tenuto task resume {paused}"):
+        await reviewed(tree, tmp_path / "report.md", store)
 
 
 async def test_what_cannot_be_reviewed_or_written_is_refused_before_anything_is_stored(
