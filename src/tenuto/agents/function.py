@@ -122,11 +122,14 @@ class FunctionAgent(Generic[P, R]):
             attempt_timeout=self._attempt_timeout if attempt_timeout is None else attempt_timeout,
             idempotency_key=idempotency_key,
             unique=unique,
-            limits=(*self._limit_keys, *limits) if not isinstance(limits, str) else limits,
+            limits=limits if isinstance(limits, str) else self._with_own(limits),
             tags=tags,
             metadata=metadata,
             retry=retry_policy(retry, max_retries, self.retry),
         )
+
+    def _with_own(self, limits: Sequence[str]) -> tuple[str, ...]:
+        return (*self._limit_keys, *(key for key in limits if key not in self._limit_keys))
 
     async def handle(self, context: Context, lease: Lease) -> Any:
         """Carries out one attempt: see `workers.handler`."""
