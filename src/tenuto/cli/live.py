@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,6 +20,7 @@ from rich.text import Text
 
 from tenuto.cli.graph import detail, draw_goal, headline
 from tenuto.cli.output import GLYPHS, STYLES, errors_console, plain, writes_unicode
+from tenuto.cli.stuck import holding_task
 from tenuto.errors import TaskCancelled, TaskFailed
 from tenuto.tasks.clock import Millis, wall_clock
 from tenuto.tasks.goal import Goal
@@ -29,12 +30,14 @@ from tenuto.tasks.task import Task
 if TYPE_CHECKING:
     from tenuto.client import Client
 
-__all__ = ["GoalScreen", "picture", "stuck", "watch_goal"]
+__all__ = ["GoalScreen", "Watched", "picture", "watch_goal"]
 
 _SOONEST = 0.1
 _LATEST = 5.0
 _SHARE = 10
 """Reading takes at most one part in so many of the time."""
+_HELD = 3
+"""Looks in a row at which nothing can go on, before it is believed: a worker may be about to report."""
 _MANY = 200
 """From this many tasks on, lines count instead of naming each task."""
 
@@ -67,8 +70,16 @@ class GoalScreen:
             self._lines.show(goal)
 
 
-async def watch_goal(client: Client, goal_id: str, *, quiet: bool = False) -> Goal:
-    """Shows the goal until it has ended or is stuck; returns it as it is then."""
+class Watched(NamedTuple):
+    """A goal as it was when watching it ended."""
+
+    goal: Goal
+    holding: Task | None
+    """the paused task without which an unfinished goal cannot go on"""
+
+
+async def watch_goal(client: Client, goal_id: str, *, quiet: bool = False) -> Watched:
+    """Shows the goal until it has ended, or cannot go on."""
     ended = asyncio.ensure_future(client.get_task_result(goal_id))
     try:
         with GoalScreen(quiet=quiet) as screen:
@@ -78,8 +89,8 @@ async def watch_goal(client: Client, goal_id: str, *, quiet: bool = False) -> Go
         await asyncio.gather(ended, return_exceptions=True)
 
 
-async def _watch(client: Client, goal_id: str, ended: asyncio.Future[object], show: Callable[[Goal], None]) -> Goal:
-    still = 0
+async def _watch(client: Client, goal_id: str, ended: asyncio.Future[object], show: Callable[[Goal], None]) -> Watched:
+    held = 0
     while True:
         over = ended.done()
         if over and not ended.cancelled() and not isinstance(ended.exception(), TaskFailed | TaskCancelled | None):
@@ -88,22 +99,13 @@ async def _watch(client: Client, goal_id: str, ended: asyncio.Future[object], sh
         goal = await client.get_goal(goal_id)
         show(goal)
         if goal.task.is_final:
-            return goal
-        still = still + 1 if stuck(goal) is not None else 0
-        if still > 2:
-            return goal
+            return Watched(goal, None)
+        holding = await holding_task(client, goal)
+        held = held + 1 if holding is not None else 0
+        if held >= _HELD:
+            return Watched(goal, holding)
         pause = min(max(_SOONEST, (time.monotonic() - began) * _SHARE), _LATEST)
         await (asyncio.sleep(pause) if over else asyncio.wait({ended}, timeout=pause))
-
-
-def stuck(goal: Goal) -> Task | None:
-    """A paused task that has to be resumed before anything of an unfinished goal can go on; None while work goes on."""
-    paused = [task for task in goal.nodes if task.paused and not task.is_final]
-    moving = any(
-        task.state is State.RUNNING or (not task.paused and task.state in (State.READY, State.SCHEDULED, State.WAITING))
-        for task in goal.nodes
-    )
-    return paused[0] if paused and not moving else None
 
 
 def picture(goal: Goal, now: Millis, out: Console) -> Group:

@@ -15,7 +15,7 @@ import msgspec
 from tenuto.cli.documents import goal_document
 from tenuto.cli.errors import ExitCode
 from tenuto.cli.graph import draw_goal
-from tenuto.cli.live import stuck, watch_goal
+from tenuto.cli.live import Watched, watch_goal
 from tenuto.cli.options import Format
 from tenuto.cli.output import console, print_json, remark, width_of
 from tenuto.cli.parsing import json_value
@@ -76,10 +76,10 @@ class PlanRun:
             self._greet(before)
             if before.task.is_final:
                 if before.task.state is State.DONE or not self.retry:
-                    return await self._outcome(client, before)
+                    return await self._outcome(client, Watched(before, None))
                 await client.retry_goal(goal_id)
-        goal = await work_on(client, goal_id, self.agents, self.config, quiet=self.quiet)
-        return await self._outcome(client, goal)
+        watched = await work_on(client, goal_id, self.agents, self.config, quiet=self.quiet)
+        return await self._outcome(client, watched)
 
     def check_agents(self) -> None:
         """Raises `InvalidInput` when a task of the plan is for an agent that is not here."""
@@ -106,7 +106,8 @@ class PlanRun:
         how = "failed" if goal.task.state is State.FAILED else f"was {goal.task.state.value}"
         remark(f"Goal {goal.task.id} {how} already, {when}: {advice}.")
 
-    async def _outcome(self, client: Client, goal: Goal) -> ExitCode:
+    async def _outcome(self, client: Client, watched: Watched) -> ExitCode:
+        goal, holding = watched
         if self.format is Format.JSON:
             results: dict[str, Any] = await client.results_of(goal.task.id)
             print_json(goal_document(goal) | {"results": results})
@@ -114,11 +115,10 @@ class PlanRun:
             out = console()
             for line in draw_goal(goal, wall_clock(), width=width_of(out)):
                 out.print(line, soft_wrap=True)
-        waits = stuck(goal)
-        if waits is not None:
+        if holding is not None:
             remark(
-                f"Nothing can go on: task {waits.id} is paused ({waits.reason or 'no reason given'}). "
-                f"Run `tenuto task resume {waits.id}`, then the same command again."
+                f"Nothing can go on: task {holding.id} is paused ({holding.reason or 'no reason given'}). "
+                f"Run `tenuto task resume {holding.id}`, then the same command again."
             )
         return exit_code_for(goal)
 
@@ -130,8 +130,8 @@ def exit_code_for(goal: Goal) -> ExitCode:
 
 async def work_on(
     client: Client, goal_id: str, agents: Sequence[Handler], config: WorkerConfig, *, quiet: bool = False
-) -> Goal:
-    """Runs a worker for `agents` in this program until the goal has ended or is stuck; returns the goal.
+) -> Watched:
+    """Runs a worker for `agents` in this program until the goal has ended or cannot go on.
 
     Ctrl-C and SIGTERM drain the worker first; whatever is unfinished stays stored for the next start.
     """

@@ -43,6 +43,12 @@ async def lines(ctx, payload):
         file.write(f"{payload}\\n")
     return payload
 
+@tenuto.task_agent
+async def parent(ctx, payload):
+    """Waits for a child that starts in an hour."""
+    child = await ctx.spawn(double.create_task(payload=1, delay=3600))
+    return await ctx.wait_for(child)
+
 not_an_agent = 3
 '''
 

@@ -118,6 +118,20 @@ def test_a_task_that_is_paused_ends_the_run_with_advice(tenuto: Program) -> None
     assert "task a is paused (lunch)" in err
 
 
+def test_a_paused_child_is_found_as_what_holds_a_goal(tenuto: Program) -> None:
+    tenuto.plan(id="p", tasks=[{"id": "a", "agent": "parent"}, {"id": "b", "agent": "double", "after": ["a"]}])
+    running = tenuto.start("run", "--dag", "plan.json", "--agents", "my_agents")
+    tenuto.wait_for((tenuto.home / ".tenuto/tenuto.db").exists, "the store")
+    children: list[str] = []
+    while not children:
+        listed = tenuto("task", "list", "--state", "scheduled", "--format", "json").json
+        children = [task["id"] for task in listed["tasks"]]
+    tenuto("task", "pause", children[0])
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert f"tenuto task resume {children[0]}" in err
+
+
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_a_worker_takes_what_comes_and_drains_when_told_to_end(tenuto: Program, processes: str) -> None:
     worker = tenuto.start(
