@@ -83,7 +83,7 @@ class WorkerConfig:
     concurrency: int = 25
     """tasks that run at once"""
     prefetch: int | None = None
-    """most tasks claimed ahead; None: as many as run at once. Slow tasks are never claimed ahead"""
+    """most tasks claimed ahead; None: as many as run at once, at least 100. Slow tasks are never claimed ahead"""
     lease: float = 30.0
     """how long a task is held without a word from the worker, seconds"""
     grace: float = 10.0

@@ -54,6 +54,8 @@ class Slots:
         """attempts that run"""
         self.outcomes: list[Outcome] = []
         """what has ended since somebody took the list"""
+        self.spent = 0.0
+        """seconds that ended attempts took, all together, since somebody took the sum"""
         self.closed = False
         """whatever is taken in is handed back"""
         self.fatal: BaseException | None = None
@@ -125,8 +127,10 @@ class Slots:
         execution.task = asyncio.get_running_loop().create_task(self._run(execution))
 
     async def _run(self, execution: Execution) -> None:
+        began = time.monotonic()
         outcome = await execution.run()
         execution.task = None
+        self.spent += time.monotonic() - began
         if self._lost and execution in self._lost:
             self._lost.discard(execution)  # what it held was given back when it was abandoned
             return

@@ -67,6 +67,8 @@ log = structlog.stdlib.get_logger("tenuto.worker")
 
 _RETURNS_WITHIN = 1.0
 """Seconds after which a call that was stopped counts as one that does not return."""
+_AHEAD = 100
+"""Most tasks claimed ahead by a worker that runs fewer at once, unless it is configured."""
 _FAREWELL = 1.0
 """Seconds at the end of the grace time, or after a cancellation, for handing tasks back."""
 
@@ -288,11 +290,12 @@ class Worker:
 
     def _foreseen(self, finished: int) -> int:
         """How many tasks will finish during one round trip, judging by the `finished` ones since the last request."""
-        elapsed = time.monotonic() - self._sent
-        if elapsed <= 0:
+        spent, self._slots.spent = self._slots.spent, 0.0
+        if not finished:
             return 0
-        prefetch = self.config.concurrency if self.config.prefetch is None else self.config.prefetch
-        return min(prefetch, int(finished * min(self._round_trip / elapsed, 1.0)))
+        concurrency, prefetch = self.config.concurrency, self.config.prefetch
+        most = max(concurrency, _AHEAD) if prefetch is None else prefetch
+        return min(most, int(concurrency * self._round_trip * finished / max(spent, 1e-6)))
 
     async def _send(self, request: Exchange) -> None:
         self._outstanding = request

@@ -89,7 +89,7 @@ EXPECTED: dict[str, Any] = {
 async def crashed(store: Store, agent: FunctionAgent[..., Any], after: int, answered: bool) -> bool:
     """Runs a worker that is cut off after `after` requests; False when the task was done before."""
     cut = CutStore(store, after, answered=answered)
-    worker = Worker(cut, [agent, leaf], CONFIG)  # type: ignore[arg-type]  # it forwards every verb
+    worker = Worker(cut, [agent, leaf], CONFIG)
     (task_id,) = [task.id for task in (await store.tasks(filters())).tasks]
     import asyncio
 
