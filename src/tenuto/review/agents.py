@@ -23,7 +23,7 @@ import msgspec
 from tenuto.agents.function import task_agent
 from tenuto.errors import TenutoError
 from tenuto.plans import GoalBuilder, goal
-from tenuto.review.facts import Facts, Reading
+from tenuto.review.facts import PackedFacts, Reading, pack, unpack
 from tenuto.review.filenames import to_path, to_text
 from tenuto.review.history import History, read_history
 from tenuto.review.judge import Finding, judge
@@ -92,7 +92,7 @@ def scan(order: Order) -> Scan:
 
 
 @task_agent(name="review.read", retry=RETRY)
-async def read(ctx: Context, order: Order) -> Facts:
+async def read(ctx: Context, order: Order) -> PackedFacts:
     """Have every parcel read by a task of its own, and join what they found."""
     found: Scan = await ctx.result_of("scan", type=Scan)
     work = parcels(found)
@@ -106,7 +106,7 @@ async def read(ctx: Context, order: Order) -> Facts:
     )
     results = await ctx.wait_for(children, need="all") if children else []
     readings = [_reading(result, parcel) for result, parcel in zip(results, work, strict=True)]
-    return await asyncio.to_thread(join_readings, readings, found.python_prefix)
+    return await asyncio.to_thread(lambda: pack(join_readings(readings, found.python_prefix)))
 
 
 @task_agent(name="review.parcel", retry=RETRY)
@@ -125,9 +125,9 @@ def history(order: Order) -> History:
 async def metrics(ctx: Context, order: Order) -> Metrics:  # noqa: ARG001 - all it needs are results of others
     """Join everything that is known into the numbers of the review."""
     found: Scan = await ctx.result_of("scan", type=Scan)
-    facts: Facts = await ctx.result_of("read", type=Facts)
+    facts: PackedFacts = await ctx.result_of("read", type=PackedFacts)
     past: History = await ctx.result_of("history", type=History)
-    return await asyncio.to_thread(measure, found, facts, past)
+    return await asyncio.to_thread(lambda: measure(found, unpack(facts), past))
 
 
 @task_agent(name="review.write", retry=RETRY)

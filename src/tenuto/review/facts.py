@@ -1,5 +1,7 @@
 """What reading a tree gives: the values of one parcel, and of the whole tree. Kept compact, as they are stored."""
 
+import zlib
+
 import msgspec
 
 from tenuto.review.source import Broken, Documented, Import, Lines
@@ -55,3 +57,20 @@ class Facts(msgspec.Struct, frozen=True):
     longest: list[FunctionAt]
     lengths: dict[int, int]
     skipped: list[Skipped]
+
+
+class PackedFacts(msgspec.Struct, frozen=True):
+    """Facts as they are handed on: compressed, because those of a large tree would not fit into a stored value."""
+
+    files: int
+    packed: bytes
+
+
+def pack(facts: Facts) -> PackedFacts:
+    """Return the facts compressed."""
+    return PackedFacts(len(facts.files), zlib.compress(msgspec.json.encode(facts), 3))
+
+
+def unpack(packed: PackedFacts) -> Facts:
+    """Return the facts that were packed."""
+    return msgspec.json.decode(zlib.decompress(packed.packed), type=Facts)

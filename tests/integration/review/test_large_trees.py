@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tenuto.review.facts import pack, unpack
 from tenuto.review.history import History
 from tenuto.review.judge import judge
 from tenuto.review.measure import measure
@@ -48,5 +49,6 @@ def test_fifty_thousand_files(large_tree: Path) -> None:
     assert len(report) < 50_000
     assert judge(report, metrics, large_tree) == []
     assert len(work) <= 64
-    for value in (scan, *readings, facts, metrics):
-        assert len(encode(value, "a result")) < LARGEST_VALUE / 2
+    assert unpack(pack(facts)) == facts
+    for value in (scan, *readings, pack(facts), metrics):
+        assert len(encode(value, "a result")) < LARGEST_VALUE / 8
