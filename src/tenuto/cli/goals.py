@@ -22,7 +22,7 @@ app = typer.Typer(help="List, show, draw, cancel and retry goals.", no_args_is_h
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The goal's id, or the beginning or end of it.", show_default=False)
 ]
-WholeIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Whole ids of goals.")]
+WholeIds = Annotated[list[str], typer.Argument(metavar="ID", help="Whole ids of goals.")]
 
 
 class Picture(StrEnum):

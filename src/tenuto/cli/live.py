@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from rich.console import Console, Group
@@ -40,6 +41,8 @@ _HELD = 3
 """Looks in a row at which nothing can go on, before it is believed: a worker may be about to report."""
 _MANY = 200
 """From this many tasks on, lines count instead of naming each task."""
+_TOO_MANY = 2_000
+"""From this many tasks on, nothing is drawn but what runs: drawing would take the time of the work."""
 
 
 class GoalScreen:
@@ -110,7 +113,10 @@ async def _watch(client: Client, goal_id: str, ended: asyncio.Future[object], sh
 
 def picture(goal: Goal, now: Millis, out: Console) -> Group:
     """The goal as it is drawn on the terminal `out`, no taller than it."""
-    lines = draw_goal(goal, now, width=out.width, ascii_only=not writes_unicode(out))
+    if len(goal.nodes) > _TOO_MANY:
+        lines = [headline(goal, now), *_at_work(goal, now, out.height)]
+    else:
+        lines = draw_goal(goal, now, width=out.width, ascii_only=not writes_unicode(out))
     ended = sum(task.is_final for task in goal.nodes)
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
@@ -118,6 +124,15 @@ def picture(goal: Goal, now: Millis, out: Console) -> Group:
         f"{ended:,}/{len(goal.nodes):,}",
     )
     return Group(lines[0], bar, *_window(lines[1:], max(out.height - 4, 3)))
+
+
+def _at_work(goal: Goal, now: Millis, most: int) -> list[Text]:
+    """A line for each task that runs, at most `most`."""
+    running = (task for task in goal.nodes if task.state is State.RUNNING)
+    return [
+        Text().append("▶ ", STYLES[State.RUNNING]).append(plain(f"{task.node or task.id}  {detail(task, now)}"))
+        for task in islice(running, most)
+    ]
 
 
 def _window(lines: list[Text], height: int) -> list[Text]:

@@ -91,21 +91,14 @@ class _Drawing:
 
     def rows(self) -> list[Row] | None:
         for layer in self.layers:
-            pending = list(layer)
+            pending = dict.fromkeys(layer)
             while pending:
-                at = self._leftmost(pending)
-                self._place(pending.pop(at))
+                node = next((name for name in self.rails if name in pending), None) or next(iter(pending))
+                del pending[node]
+                self._place(node)
                 if len(self.rails) > self.widest:
                     return None
         return self.drawn
-
-    def _leftmost(self, pending: Sequence[str]) -> int:
-        """Which of `pending` is drawn next: whose rail is the leftmost, else the first."""
-        position = {name: at for at, name in reversed(list(enumerate(pending)))}
-        for name in self.rails:
-            if name is not None and name in position:
-                return position[name]
-        return 0
 
     def _place(self, node: str) -> None:
         incoming = [at for at, target in enumerate(self.rails) if target == node]

@@ -46,7 +46,10 @@ def run_plan(
     agents: AgentsOption,
     dag: Annotated[str, typer.Option("--dag", metavar="FILE", help="The plan, JSON; - is standard input.")],
     id: Annotated[
-        str | None, typer.Option("--id", help="The goal's id. Default: that of the plan, else made from its content.")
+        str | None,
+        typer.Option(
+            "--id", metavar="ID", help="The goal's id. Default: that of the plan, else made from its content."
+        ),
     ] = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="If it has failed before, go on from where it failed.")

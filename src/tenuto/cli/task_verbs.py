@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["each_id", "register"]
 
-IdsArgument = Annotated[list[str], typer.Argument(metavar="ID...", help="Whole ids of tasks or goals.")]
+IdsArgument = Annotated[list[str], typer.Argument(metavar="ID", help="Whole ids of tasks or goals.")]
 
 
 class Resolution(StrEnum):
@@ -125,7 +125,7 @@ def resume(
 
 def retry(
     context: typer.Context,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Whole ids of tasks or goals.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Whole ids of tasks or goals.")] = None,
     all_failed: Annotated[bool, typer.Option("--all-failed", help="All failed tasks: the dead letters.")] = False,
     agent: AgentFilter = None,
     owner: OwnerFilter = None,

@@ -158,7 +158,7 @@ def wait(
 def events(
     context: typer.Context,
     task_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="The task's id, or a part of it; without: of all tasks.")
+        str | None, typer.Argument(metavar="ID", help="The task's id, or a part of it; without: of all tasks.")
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with new events until the task has ended, or Ctrl-C.")

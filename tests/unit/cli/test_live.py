@@ -42,6 +42,14 @@ def test_the_picture_is_no_taller_than_the_terminal_and_shows_where_work_goes_on
     assert lines[-1].endswith("lines below")
 
 
+def test_of_a_very_large_goal_only_what_runs_is_drawn() -> None:
+    nodes = [node(f"n{number}", State.RUNNING if number < 3 else State.READY) for number in range(5_000)]
+    out = Console(file=io.StringIO(), width=80, height=20, force_terminal=True, color_system=None)
+    out.print(picture(goal(*nodes), 20_000, out))
+    lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.strip() for line in lines[2:]] == ["▶ n0  for 10 s", "▶ n1  for 10 s", "▶ n2  for 10 s"]
+
+
 def test_without_a_terminal_each_end_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with GoalScreen() as screen:
         screen.show(goal(node("old", State.DONE), node("a", State.RUNNING), node("b")))
