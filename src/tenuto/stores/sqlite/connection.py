@@ -31,11 +31,11 @@ BUSY_TIMEOUT = 30.0
 """Seconds that a transaction waits for other processes before it gives up with `StoreBusy`."""
 
 _PAGE = 4096
-_CACHE_KIB = 16_384
-_MMAP = 256 * 1024 * 1024
-_SHORT_WAITS = (0.0001, 0.0015)
-_LONG_WAITS = (0.001, 0.008)
-_IMPATIENT = 64
+_CACHE_KIB = 32_768
+_SHORT_WAITS = (0.00003, 0.00025)
+"""Seconds; the writer's pause between transactions is longer, so that whoever waits gets its turn."""
+_LONG_WAITS = (0.0005, 0.003)
+_MOST_SHORT = 100
 """Waits after which the steps get longer, to leave the processor to those who hold the lock."""
 
 
@@ -107,7 +107,7 @@ def _set_up(connection: apsw.Connection, path: Path) -> None:
         connection.pragma("synchronous", 2)
         connection.pragma("foreign_keys", 0)
         connection.pragma("cache_size", -_CACHE_KIB)
-        connection.pragma("mmap_size", _MMAP)
+        connection.pragma("mmap_size", 0)  # a failing disk is then an error, and no signal that ends the process
         connection.pragma("temp_store", 2)
         connection.pragma("trusted_schema", 0)
         connection.pragma("wal_autocheckpoint", 0)  # the writer thread decides when
@@ -174,7 +174,7 @@ def begin(connection: apsw.Connection, path: Path, timeout: float = BUSY_TIMEOUT
                     "end the program that keeps a transaction open on it."
                 ) from error
             waits += 1
-            time.sleep(random.uniform(*(_SHORT_WAITS if waits < _IMPATIENT else _LONG_WAITS)))
+            time.sleep(random.uniform(*(_SHORT_WAITS if waits < _MOST_SHORT else _LONG_WAITS)))
         except apsw.Error as error:
             raise translate(error, path) from error
         else:

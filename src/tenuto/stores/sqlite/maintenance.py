@@ -68,10 +68,16 @@ def check(path: Path) -> list[str]:
 
 
 def compact(path: Path, busy_timeout: float) -> None:
-    """Rewrites the file without its free pages."""
+    """Forgets the lanes of owners that have no tasks left, and rewrites the file without its free pages."""
     with closing(connect(_existing(path))) as connection:
         begin(connection, path, busy_timeout)
-        roll_back(connection)
+        try:
+            with translated(path):
+                connection.execute(query("forget_lanes"))
+                connection.execute(query("forget_queues"))
+                connection.execute("COMMIT")
+        finally:
+            roll_back(connection)
         with translated(path):
             connection.set_busy_timeout(int(busy_timeout * 1000))
             connection.execute("VACUUM")

@@ -78,3 +78,19 @@ SELECT count(*) FROM tenuto_limit LEFT JOIN held USING (key) WHERE used <> ifnul
 SELECT count(*) FROM tenuto_task AS task
 WHERE (root IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tenuto_task AS other WHERE other.number = task.root))
     OR (parent IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tenuto_task AS other WHERE other.number = task.parent));
+
+-- name: forget_lanes
+-- Lanes without tasks whose tag the virtual time has passed: a new one begins where the queue is.
+DELETE FROM tenuto_lane
+WHERE lane NOT IN (SELECT lane FROM tenuto_task)
+    AND tag <= ifnull((
+        SELECT virtual FROM tenuto_queue
+        WHERE tenuto_queue.agent = tenuto_lane.agent AND tenuto_queue.band = tenuto_lane.band
+    ), 0.0);
+
+-- name: forget_queues
+-- Virtual times of agents that have no lanes.
+DELETE FROM tenuto_queue
+WHERE NOT EXISTS (
+    SELECT 1 FROM tenuto_lane WHERE tenuto_lane.agent = tenuto_queue.agent AND tenuto_lane.band = tenuto_queue.band
+);
