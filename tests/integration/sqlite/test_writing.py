@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
 from tenuto.errors import StoreClosed, StoreFull
 from tenuto.stores.base import Hint, Verdict
@@ -85,7 +86,8 @@ async def test_a_full_disk_refuses_and_work_goes_on_when_there_is_room(
     assert writer is not None
     pages = writer.connection.pragma("page_count")
     writer.connection.pragma("max_page_count", pages + 4)
-    large = [Tree(TaskSpec(id=f"large-{n}", agent="a", title="x" * 4_000)) for n in range(100)]
+    payload = Raw(b'"' + b"x" * 4_000 + b'"')
+    large = [Tree(TaskSpec(id=f"large-{n}", agent="a", payload=payload)) for n in range(100)]
     for _ in range(3):
         with pytest.raises(StoreFull, match="no room"):
             await store.submit(large)
