@@ -9,13 +9,14 @@ import msgspec
 from tenuto.cli.graph import layer_numbers
 from tenuto.stores.base import Why
 from tenuto.tasks.clock import Millis, iso
-from tenuto.tasks.event import Event
+from tenuto.tasks.event import Event, EventKind
 from tenuto.tasks.goal import Goal
 from tenuto.tasks.outcome import Step
 from tenuto.tasks.schedules import Schedule
 from tenuto.tasks.task import ErrorRecord, Task
 
 __all__ = [
+    "event_data",
     "event_document",
     "goal_document",
     "schedule_document",
@@ -115,8 +116,18 @@ def event_document(event: Event) -> dict[str, Any]:
         "at": iso(event.at),
         "attempt": event.attempt,
         "owner": event.owner,
-        "data": event.data,
+        "data": event_data(event),
         "cursor": event.cursor,
+    }
+
+
+def event_data(event: Event) -> dict[str, Any]:
+    """What an event tells; its instants in ISO 8601. What a task has emitted itself is left as it is."""
+    if event.kind is EventKind.EMITTED:
+        return event.data
+    return {
+        name: iso(value) if name in ("due", "until") and isinstance(value, int) else value
+        for name, value in event.data.items()
     }
 
 

@@ -33,7 +33,7 @@ EXIT_CODES = {
     ExitCode.OK: "done",
     ExitCode.FAILED: "the task or goal failed, or a check found damage",
     ExitCode.USAGE: "a wrong argument or input; nothing was changed",
-    ExitCode.NOT_FOUND: "no such task, goal, schedule or store",
+    ExitCode.NOT_FOUND: "no such task, goal, schedule, store or file",
     ExitCode.CANCELLED: "the task or goal was cancelled",
     ExitCode.TIMEOUT: "the time given with --timeout is over",
     ExitCode.STORE: "the store cannot be used: unreachable, full, read-only, damaged, too new",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.text import Text
 
+from tenuto.cli.documents import event_data
 from tenuto.cli.ids import full_id
 from tenuto.cli.output import STYLES, console, plain
 from tenuto.errors import InvalidInput
@@ -117,7 +118,7 @@ def print_event(event: Event) -> None:
     state = _STATE_OF.get(event.kind)
     line = Text().append(f"{iso(event.at):<24}  ", "bright_black").append(f"{event.task_id}  ")
     line.append(event.kind.value, STYLES[state] if state is not None else "")
-    data = {name: value for name, value in event.data.items() if value not in (None, "", [], {})}
+    data = {name: value for name, value in event_data(event).items() if value not in (None, "", [], {})}
     if data:
         words = " ".join(f"{name}={_value(value)}" for name, value in data.items())
         line.append(f"  {plain(words)[:400]}", "bright_black")

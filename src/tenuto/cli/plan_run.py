@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -24,7 +25,9 @@ from tenuto.errors import InvalidInput
 from tenuto.plans import GoalBuilder, read_plan
 from tenuto.tasks.clock import wall_clock
 from tenuto.tasks.goal import Goal
+from tenuto.tasks.outcome import StepState
 from tenuto.tasks.states import State
+from tenuto.tasks.task import Task
 from tenuto.tasks.values import digest
 from tenuto.workers.config import WorkerConfig
 from tenuto.workers.worker import Worker
@@ -116,11 +119,19 @@ class PlanRun:
             for line in draw_goal(goal, wall_clock(), width=width_of(out)):
                 out.print(line, soft_wrap=True)
         if holding is not None:
-            remark(
-                f"Nothing can go on: task {holding.id} is paused ({holding.reason or 'no reason given'}). "
-                f"Run `tenuto task resume {holding.id}`, then the same command again."
-            )
+            remark(await _advice(client, holding))
         return exit_code_for(goal)
+
+
+async def _advice(client: Client, holding: Task) -> str:
+    """What to do about a paused task without which nothing goes on."""
+    steps = [step.key for step in await client.journal(holding.id) if step.state is StepState.STARTED]
+    if steps:
+        command = f"tenuto task resolve {holding.id} {shlex.quote(steps[0])} done|retry|fail"
+        why = "nobody knows how its step ended"
+    else:
+        command, why = f"tenuto task resume {holding.id}", holding.reason or "no reason given"
+    return f"Nothing can go on: task {holding.id} is paused ({why}). Run `{command}`, then the same command again."
 
 
 def exit_code_for(goal: Goal) -> ExitCode:

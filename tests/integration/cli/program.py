@@ -44,6 +44,17 @@ async def lines(ctx, payload):
     return payload
 
 @tenuto.task_agent
+async def pay(ctx, payload):
+    return await ctx.step("charge", charge, effect="once")
+
+async def charge():
+    """Is in the middle of it until the file `paid` exists."""
+    pathlib.Path("charging").touch()
+    while not pathlib.Path("paid").exists():
+        await asyncio.sleep(0.02)
+    return {"receipt": 1}
+
+@tenuto.task_agent
 async def parent(ctx, payload):
     """Waits for a child that starts in an hour."""
     child = await ctx.spawn(double.create_task(payload=1, delay=3600))

@@ -90,6 +90,25 @@ def test_killed_and_started_again_it_goes_on_where_it_was(tenuto: Program) -> No
     assert (second["state"], second["attempt"], second["losses"]) == ("done", 2, 1)
 
 
+def test_a_step_whose_outcome_is_unknown_is_resolved_by_a_person(tenuto: Program) -> None:
+    # Given a run that is killed in the middle of a step that may run only once
+    tenuto.plan(id="p", tasks=[{"id": "a", "agent": "pay"}])
+    killed = tenuto.start("run", "--dag", "plan.json", "--agents", "my_agents", "--lease", "1")
+    tenuto.wait_for((tenuto.home / "charging").exists, "the step to start")
+    killed.kill()
+    killed.wait()
+
+    # When it is started again, it does not charge again, but asks
+    stopped = tenuto.run_plan(code=1)
+    assert "tenuto task resolve a 'charge#0' done|retry|fail" in stopped.err
+    step = tenuto("task", "show", "a", "--format", "json").json["journal"][0]
+    assert step["state"] == "started"
+
+    # Then it goes on with what a person found out
+    tenuto("task", "resolve", "a", step["key"], "done", "--value", '{"receipt": 7}')
+    assert tenuto.run_plan("--format", "json").json["results"] == {"a": {"receipt": 7}}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_hands_back_what_runs(tenuto: Program, number: signal.Signals) -> None:
     tenuto.plan(id="p", tasks=[{"id": "a", "agent": "gate", "payload": "open"}])
