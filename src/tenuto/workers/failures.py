@@ -52,7 +52,7 @@ def restored(step: str, record: ErrorRecord | None, where: Any) -> Exception:
     error = _instance(where, record.message)
     if error is None:
         error = StepFailed(f"step {step!r} failed: {record.type}: {record.message}", error=record)
-    error.add_note(f"recorded as the outcome of step {step!r}")
+    error.add_note(f"recorded as the outcome of step {step!r}: {record.type}: {record.message}")
     return error
 
 

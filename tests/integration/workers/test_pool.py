@@ -1,0 +1,227 @@
+"""Pools: workers on one loop, in threads and in processes; processes that are killed, drained and orphaned."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil  # type: ignore[import-untyped]  # it has no stubs here
+import pytest
+
+from tenuto.agents.function import FunctionAgent, task_agent
+from tenuto.errors import InvalidInput
+from tenuto.stores.base import Store
+from tenuto.stores.sqlite import SqliteStore
+from tenuto.tasks.states import State
+from tenuto.workers.config import MaintenanceWorkerConfig, WorkerConfig
+from tenuto.workers.pool import Executor, WorkerPool
+from tests.integration.workers.pool_agents import five, forever, whoami
+from tests.integration.workers.rig import ended, eventually, kinds, submit, until
+
+CONFIG = WorkerConfig(concurrency=4, lease=1.5, grace=1.5, poll=0.1, maintenance=MaintenanceWorkerConfig(interval=0.1))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    engine = SqliteStore(tmp_path / "tenuto.db")
+    await engine.open()
+    yield engine
+    await engine.close()
+
+
+@asynccontextmanager
+async def pool(
+    store: Store | str, *agents: FunctionAgent[..., Any], executor: Executor, workers: int = 2
+) -> AsyncIterator[WorkerPool]:
+    made = WorkerPool(store, agents, CONFIG, workers=workers, executor=executor)
+    running = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        made.drain()
+        await running
+
+
+def value(result: Any) -> Any:
+    return msgspec.json.decode(result or b"null")
+
+
+@pytest.mark.parametrize("executor", ["async", "thread", "process"])
+async def test_every_kind_of_pool_does_the_work(store: Store, executor: Executor) -> None:
+    async with pool(store, whoami, executor=executor):
+        ids = await submit(store, *(whoami.create_task() for _ in range(40)))
+        done = [await ended(store, task_id) for task_id in ids]
+    pids = {value(task.result) for task in done}
+    assert (os.getpid() in pids) == (executor != "process")
+    assert not psutil.Process().children()
+
+
+async def test_a_killed_worker_process_is_replaced_and_its_tasks_go_on(store: Store, tmp_path: Path) -> None:
+    # Given tasks of five steps each, and two worker processes
+    ids = await submit(store, *(five.create_task(payload=str(tmp_path)) for _ in range(60)))
+    async with pool(store, five, executor="process") as made:
+        # When one of them is killed in the middle
+        await until(store, ids[5], lambda task: task.is_final)
+        os.kill(made.pids[0], signal.SIGKILL)
+
+        # Then every task is done once, and no recorded step ran twice
+        for task_id in ids:
+            assert (await ended(store, task_id)).state is State.DONE
+        assert (await store.stats())[State.DONE] == 60
+    lines = [len((tmp_path / f"{task_id}-{n}").read_text().splitlines()) for task_id in ids for n in range(5)]
+    assert sum(lines) <= 5 * 60 + CONFIG.concurrency  # at most the steps in flight at the kill ran again
+    for task_id in ids:
+        assert list(await kinds(store, task_id)).count("done") == 1
+
+
+async def test_a_frozen_worker_process_comes_back_too_late(store: Store, tmp_path: Path) -> None:
+    # Given two worker processes in the middle of their tasks
+    ids = await submit(store, *(five.create_task(payload=str(tmp_path)) for _ in range(60)))
+    async with pool(store, five, executor="process") as made:
+        await until(store, ids[5], lambda task: task.is_final)
+
+        # When one is frozen for longer than its leases, and goes on after others have done its tasks
+        frozen = made.pids[0]
+        os.kill(frozen, signal.SIGSTOP)
+        for task_id in ids:
+            assert (await ended(store, task_id)).state is State.DONE
+        os.kill(frozen, signal.SIGCONT)
+        (last,) = await submit(store, five.create_task(payload=str(tmp_path)))
+        await ended(store, last)
+
+    # Then nothing that it still reports was accepted
+    for task_id in ids:
+        assert list(await kinds(store, task_id)).count("done") == 1
+        assert value((await ended(store, task_id)).result) == [0, 1, 2, 3, 4]
+
+
+async def test_a_drained_process_hands_its_tasks_back(store: Store) -> None:
+    async with pool(store, forever, executor="process", workers=1) as made:
+        (task_id,) = await submit(store, forever.create_task())
+        await until(store, task_id, lambda task: task.state is State.RUNNING)
+        (pid,) = made.pids
+    assert not psutil.pid_exists(pid)
+    assert (await kinds(store, task_id))[-1] == "released"
+
+
+PARENT = """
+import asyncio, sys
+from tenuto.workers.pool import WorkerPool
+from tenuto.workers.config import WorkerConfig
+from tests.integration.workers.pool_agents import forever
+pool = WorkerPool(sys.argv[1], [forever], WorkerConfig(grace=1.0), workers=2, executor="process")
+asyncio.run(pool.run())
+"""
+
+
+async def test_worker_processes_die_with_a_parent_that_is_killed(store: Store) -> None:
+    # Given a program with two worker processes, one of them at work
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, store.url)
+    (task_id,) = await submit(store, forever.create_task())
+    await until(store, task_id, lambda task: task.state is State.RUNNING)
+    children = psutil.Process(parent.pid).children()
+    assert len(children) == 2
+
+    # When the program is killed
+    parent.kill()
+    await parent.wait()
+
+    # Then its workers follow, and what they held is handed back
+    async def gone() -> bool:
+        return not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+    await eventually(gone)
+    assert (await kinds(store, task_id))[-1] == "released"
+
+
+SCRIPT = """
+from __future__ import annotations
+import asyncio, dataclasses, sys
+import msgspec
+from tenuto.agents.function import task_agent
+from tenuto.plans.builder import tree_of
+from tenuto.stores import open_store
+from tenuto.workers.context import Context
+from tenuto.workers.pool import WorkerPool
+
+print("the main module runs")
+
+class Photo(msgspec.Struct, frozen=True, rename="camel"):
+    file_name: str
+    size: Size | None = None
+    tags: list[str] = msgspec.field(default_factory=list)
+
+@dataclasses.dataclass
+class Size:
+    width: int
+
+def halve(size: Size) -> Size:
+    return Size(size.width // 2)
+
+@task_agent
+async def shrink(ctx: Context, photo: Photo) -> Photo:
+    smaller = await ctx.step("halve", halve, photo.size)
+    assert isinstance(smaller, Size)
+    if smaller.width > 1:
+        again = await ctx.spawn(shrink.create_task(payload=Photo(photo.file_name, smaller)))
+        (result,) = await ctx.wait_for(again)
+        return msgspec.convert(result.result, Photo)
+    return Photo(photo.file_name, smaller, ["small"])
+
+async def main():
+    store = open_store(sys.argv[1])
+    await store.open()
+    (answer,) = await store.submit([tree_of(shrink.create_task(payload=Photo("cat.png", Size(8))))])
+    pool = WorkerPool(store, [shrink], executor="process")
+    running = asyncio.create_task(pool.run())
+    while not (task := await store.task(answer.task_id)).is_final:
+        await asyncio.sleep(0.01)
+    print(task.state.value, bytes(task.result or b"").decode(), task.error)
+    pool.drain()
+    await running
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_script_without_a_main_guard_works_with_processes(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    ran = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, str(script), f"sqlite:///{tmp_path / 'tenuto.db'}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == [
+        "the main module runs",
+        'done {"fileName":"cat.png","size":{"width":1},"tags":["small"]} None',
+    ]
+
+
+def test_what_processes_cannot_share_is_refused() -> None:
+    lock = threading.Lock()
+
+    @task_agent
+    def locked() -> None:
+        lock.acquire()
+
+    with pytest.raises(InvalidInput, match="memory:// lives in one process"):
+        WorkerPool("memory://", [whoami], executor="process")
+    with pytest.raises(InvalidInput, match="cannot be sent to worker processes"):
+        WorkerPool("sqlite:///never-opened.db", [locked], executor="process")
+    with pytest.raises(InvalidInput, match="workers"):
+        WorkerPool("memory://", [whoami], workers=0)
