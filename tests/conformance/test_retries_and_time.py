@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tenuto.tasks.outcome import Answer, Ending, Outcome, Step
+from tenuto.tasks.outcome import Answer, Ending, Outcome, Record, Step
 from tenuto.tasks.signal import SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import ErrorRecord
@@ -177,6 +177,22 @@ async def test_a_task_that_expired_takes_its_descendants_with_it(stage: Stage) -
     assert await stage.states("task-1", "task-1.a", "task-1.b") == ["failed", "cancelled", "cancelled"]
     assert (await stage.task("task-1.b")).reason.startswith("skipped: ")
     assert await worker.done(child) is Answer.STALE
+
+
+async def test_a_task_and_its_child_whose_times_end_together_end_once_each(stage: Stage) -> None:
+    await stage.add(spec(timeout=500))
+    worker = stage.worker()
+    lease = await worker.claim_one(lease=100)
+    await stage.store.record(
+        [Record(lease.hold, spawned=(spec("task-1.a", deadline=START + 100), spec("task-1.b", run_at=START + 400)))],
+        100,
+    )
+    await stage.after(500)
+    assert await stage.states("task-1", "task-1.a", "task-1.b") == ["failed", "cancelled", "cancelled"]
+    for task_id in ("task-1", "task-1.a", "task-1.b"):
+        seqs = [event.seq for event in await stage.events(task_id)]
+        assert seqs == list(range(1, len(seqs) + 1))
+        assert (await stage.task(task_id)).seq == len(seqs)
 
 
 async def test_a_goal_has_a_deadline_and_a_time_limit(stage: Stage) -> None:

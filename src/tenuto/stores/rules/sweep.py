@@ -26,8 +26,10 @@ def sweep(work: Work, limit: int, ttl: TimeToLive) -> Swept:
     """Timers first, then schedules, then what has lived out its time; `limit` items in all."""
     tables, now = work.tables, work.now
     due = tables.due(limit)
-    for task in due:
-        _ring(work, task)
+    for found in due:
+        task = tables.task(found.id)  # one that rang before it may have ended it
+        if task is not None and _passed(task.due, now):
+            _ring(work, task)
     left = limit - len(due)
     schedules = tables.due_schedules(left) if left else []
     created = sum(_fire(work, schedule) for schedule in schedules)
