@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from rich.text import Text
 
 from tenuto.cli.documents import goal_document
 from tenuto.cli.errors import ExitCode
-from tenuto.cli.graph import draw_goal
+from tenuto.cli.graph import detail, draw_goal
 from tenuto.cli.live import Watched, watch_goal
 from tenuto.cli.options import Format
-from tenuto.cli.output import console, print_json, remark, width_of
+from tenuto.cli.output import console, plain, print_json, remark, width_of, writes_unicode
 from tenuto.cli.parsing import json_value
 from tenuto.cli.times import relative
 from tenuto.errors import InvalidInput
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from tenuto.workers.handler import Handler
 
 __all__ = ["PlanRun", "exit_code_for", "plan_of", "work_on"]
+
+_LONGEST_PICTURE = 60
+"""Lines."""
 
 
 def plan_of(dag: str, goal_id: str | None) -> GoalBuilder:
@@ -115,12 +119,22 @@ class PlanRun:
             results: dict[str, Any] = await client.results_of(goal.task.id)
             print_json(goal_document(goal) | {"results": results})
         else:
-            out = console()
-            for line in draw_goal(goal, wall_clock(), width=width_of(out)):
-                out.print(line, soft_wrap=True)
+            _print_outcome(goal)
         if holding is not None:
             remark(await _advice(client, holding))
         return exit_code_for(goal)
+
+
+def _print_outcome(goal: Goal) -> None:
+    """The picture of a goal that has ended; of a long one only what went wrong."""
+    out, now = console(), wall_clock()
+    lines = draw_goal(goal, now, width=width_of(out), ascii_only=not writes_unicode(out))
+    if len(lines) > _LONGEST_PICTURE:
+        wrong = [task for task in goal.nodes if task.state is State.FAILED]
+        lines = [lines[0], *(Text(f"✗ {plain(task.node or task.id)}  {detail(task, now)}") for task in wrong[:20])]
+        remark(f"All of it: tenuto goal graph {goal.task.id}")
+    for line in lines:
+        out.print(line, soft_wrap=True)
 
 
 async def _advice(client: Client, holding: Task) -> str:
