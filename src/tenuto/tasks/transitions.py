@@ -98,7 +98,8 @@ def _told(task: Task, now: Millis, kind: EventKind, data: dict[str, Any] | None 
 def _moved(
     task: Task, now: Millis, state: State, kind: EventKind, data: dict[str, Any] | None = None, **changes: Any
 ) -> Change:
-    return _told(replace(task, state=state, since=now, **changes), now, kind, data)
+    moved = replace(task, state=state, since=now, seq=task.seq + 1, **changes)
+    return Change(moved, Event(moved.id, moved.seq, kind, now, moved.attempt, data or {}, moved.owner))
 
 
 def _ended(task: Task, now: Millis, state: State, kind: EventKind, data: dict[str, Any], **changes: Any) -> Change:
