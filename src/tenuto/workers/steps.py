@@ -174,6 +174,9 @@ def idempotency_key(journal: Journal, place: Place) -> str:
 
 
 def _wants_key(fn: Callable[..., Any]) -> bool:
+    code = getattr(fn, "__code__", None)
+    if code is not None and not hasattr(fn, "__wrapped__"):  # much faster, and so for nearly all functions
+        return "idempotency_key" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     try:
         return "idempotency_key" in inspect.signature(fn).parameters
     except (TypeError, ValueError):  # a built-in without a readable signature

@@ -22,8 +22,8 @@ Invariants, and why:
  3. Every free slot is refilled at once, first from what was claimed ahead. What is claimed ahead is at most what
     finishes during one round trip: slow tasks are never claimed ahead, and a task that nevertheless sits behind slow
     ones is handed back soon, so that no idle worker goes without it.
- 4. Leases count from the moment their request was sent, by the monotonic clock (see `keeper`): a slow round trip
-    cannot stretch them.
+ 4. Leases count from the moment their request was first sent, by the monotonic clock (see `keeper`): neither a slow
+    round trip nor a repeat can stretch them.
  5. A task whose worker vanished twice before runs alone: if it takes its worker down again, it takes nothing else
     with it.
  6. An attempt always ends with an outcome, also when the store will refuse it: it says that the slots are free.
@@ -102,7 +102,8 @@ class Worker:
         self._number = 0
         self._outstanding: Exchange | None = None
         """what was sent and is not answered yet"""
-        self._sent = time.monotonic()
+        self._sent = 0.0
+        """when the last request was first sent"""
         self._round_trip = 0.0
         """seconds that the last exchange took"""
         self._dry = False
@@ -300,14 +301,17 @@ class Worker:
     async def _send(self, request: Exchange) -> None:
         self._outstanding = request
         hints = self._hints
+        # Leases count from the first time that the request was sent: that one may have been carried out.
+        self._sent = again = time.monotonic()
 
         def exchange() -> Awaitable[Exchanged]:
-            self._sent = time.monotonic()
+            nonlocal again
+            again = time.monotonic()
             return self._store.commit_and_claim(request)
 
         reply = await self._patience.ask(exchange, "commit_and_claim")
         self._outstanding = None
-        self._round_trip = time.monotonic() - self._sent
+        self._round_trip = time.monotonic() - again
         for outcome, answer in zip(request.outcomes, reply.answers, strict=True):
             if answer is Answer.INVALID:
                 log.error("the store refused a report", worker=self.id, task=outcome.hold.task_id, how=outcome.ending)
