@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import overload
 
 import msgspec
 
@@ -20,10 +22,36 @@ _CHUNK = 32
 """Tasks of one lane that are read together, once the first round has been read."""
 
 _numbers = msgspec.json.Decoder(list[int])
-_lanes = msgspec.json.Decoder(list[tuple[int, str, float, float, list[Head]]])
+_heads = msgspec.json.Decoder(list[Head])
+_lanes = msgspec.json.Decoder(list[tuple[int, str, float, float, int, list[Head]]])
 _usage = msgspec.json.Decoder(Usage)
 _usages = msgspec.json.Decoder(list[Usage])
 _agents = msgspec.json.Decoder(list[tuple[str, int]])
+
+
+class _Heads(Sequence[Head]):
+    """A lane's best tasks: the first of them at hand, the rest read when a claim gets that far."""
+
+    def __init__(self, first: list[Head], length: int, more: Callable[[Head, int], list[Head]]) -> None:
+        self.known = first
+        self._length = length
+        self._more = more
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Head: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Head]: ...
+
+    def __getitem__(self, index: int | slice) -> Head | list[Head]:
+        if isinstance(index, int) and index < len(self.known):
+            return self.known[index]
+        if len(self.known) < self._length:
+            self.known += self._more(self.known[-1], self._length - len(self.known))
+        return self.known[index]
 
 
 class ClaimRows(TaskRows):
@@ -46,9 +74,11 @@ class ClaimRows(TaskRows):
         offset = 0
         while len(found) < most:
             page = _lanes.decode(self.value("lanes", agent, band, most, offset, want))
-            for _, owner, tag, weight, heads in page:
-                if heads:
+            for number, owner, tag, weight, tasks, heads in page:
+                if tasks == len(heads) > 0:
                     found.append(Lane(agent, owner, tag, weight, heads))
+                elif tasks:
+                    found.append(Lane(agent, owner, tag, weight, _Heads(heads, tasks, partial(self._more, number))))
                 else:
                     self.close_lane(agent, band, owner)
             if len(page) < most:
@@ -57,17 +87,27 @@ class ClaimRows(TaskRows):
         self._plan_reads(found, want)
         return found
 
+    def _more(self, lane: int, after: Head, most: int) -> list[Head]:
+        heads = _heads.decode(self.value("heads", lane, after.rank, after.number, most))
+        self._read_together(heads)
+        return heads
+
     def _plan_reads(self, lanes: Sequence[Lane], want: int) -> None:
         """Which tasks are read together when one of them is asked for: as many as a fair claim takes of each lane."""
         if not lanes:
             return
         share = -(-want // len(lanes)) + 1
-        first = [head.number for lane in lanes for head in lane.heads[:share]]
-        self._together.update(dict.fromkeys(first, first))
+        first: list[int] = []
         for lane in lanes:
-            for begin in range(share, len(lane.heads), _CHUNK):
-                chunk = [head.number for head in lane.heads[begin : begin + _CHUNK]]
-                self._together.update(dict.fromkeys(chunk, chunk))
+            heads = lane.heads.known if isinstance(lane.heads, _Heads) else lane.heads
+            first += [head.number for head in heads[:share]]
+            self._read_together(heads[share:])
+        self._together.update(dict.fromkeys(first, first))
+
+    def _read_together(self, heads: Sequence[Head]) -> None:
+        for begin in range(0, len(heads), _CHUNK):
+            chunk = [head.number for head in heads[begin : begin + _CHUNK]]
+            self._together.update(dict.fromkeys(chunk, chunk))
 
     # -- limits
 

@@ -1,0 +1,46 @@
+"""Claims read only part of each lane at first: what they take is the same as if they had read everything."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tenuto.stores.base import Claim, Exchange, Store
+from tenuto.stores.memory import MemoryStore
+from tenuto.stores.sqlite import SqliteStore
+from tenuto.tasks.goal import Tree
+from tenuto.tasks.limits import Limit
+from tenuto.tasks.task import TaskSpec
+
+
+async def claimed(store: Store, trees: list[Tree], slots: int) -> list[list[str]]:
+    for limit in (Limit("slow", concurrency=3), Limit("slower", concurrency=1)):
+        await store.put_limit(limit)
+    await store.put_weight("owner-3", 500.0)
+    await store.put_weight("owner-7", 20.0)
+    await store.submit(trees)
+    taken: list[list[str]] = []
+    for number in range(1, 8):
+        exchanged = await store.commit_and_claim(Exchange("w", number, claim=Claim(("a", "b"), slots, 30_000)))
+        taken.append([lease.task_id for lease in exchanged.leases])
+    return taken
+
+
+@pytest.mark.parametrize("slots", [1, 7, 60, 200])
+async def test_one_heavy_owner_among_many(store: SqliteStore, slots: int) -> None:
+    chance = random.Random(slots)
+    trees = [
+        Tree(
+            TaskSpec(
+                id=f"task-{number}",
+                agent=chance.choice("aab"),
+                owner=f"owner-{chance.randrange(20)}",
+                priority=chance.randrange(3),
+                limits=chance.choice([(), (), (), ("slow",), ("slow", "slower")]),
+            )
+        )
+        for number in range(1_500)
+    ]
+    assert await claimed(store, trees, slots) == await claimed(MemoryStore(), trees, slots)
+    assert await store.check() == []
