@@ -10,7 +10,7 @@ from tenuto.tasks.outcome import Step
 from tenuto.tasks.signal import Delivery, SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import TaskSpec
-from tests.conformance.stage import Stage, Worker, raw, spec
+from tests.conformance.stage import LEASE, Stage, Worker, raw, spec
 
 RETRY, CANCEL = SignalKind.RETRY, SignalKind.CANCEL
 
@@ -89,6 +89,25 @@ async def test_an_edge_is_met_when_its_source_ends_as_it_says(
     assert await stage.states("b") == [state]
     handled = ending == "done" or when is not When.DONE
     assert await stage.states("goal-1") == ["done" if handled else "failed"]
+
+
+@pytest.mark.parametrize("what", ["lost", "retry", "release", "wait"])
+async def test_the_end_of_an_attempt_is_not_the_end_of_its_node(stage: Stage, what: str) -> None:
+    await stage.add_goal([spec("a"), spec("b", agent="later")], "a>b")
+    await stage.add(spec("watcher", agent="watch"))
+    watch = stage.worker("watch")
+    await watch.wait(await watch.claim_one(), "task:a", "task:goal-1", need=1)
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    if what == "lost":
+        await stage.after(LEASE)
+    elif what == "wait":
+        await worker.wait(lease, "event:go")
+    else:
+        await getattr(worker, what)(lease)
+    assert await stage.states("b", "goal-1", "watcher") == ["blocked", "waiting", "waiting"]
+    assert (await stage.task("goal-1")).unmet == 2
+    assert (await stage.task("b")).unmet == 1
 
 
 async def test_a_node_that_a_person_cancels_counts_as_not_done(stage: Stage) -> None:
