@@ -26,7 +26,7 @@ T = TypeVar("T")
 class _Call:
     """One call on its way."""
 
-    __slots__ = ("abandoned", "context", "dropped", "error", "future", "result", "work")
+    __slots__ = ("abandoned", "context", "dropped", "error", "future", "result", "returned", "work")
 
     def __init__(self, work: Callable[[], Any], future: asyncio.Future[Any]) -> None:
         self.work = work
@@ -35,6 +35,8 @@ class _Call:
         self.result: Any = None
         self.error: BaseException | None = None
         self.dropped = False
+        self.returned = False
+        """the loop has taken note of its end"""
         self.abandoned = False
 
 
@@ -64,9 +66,8 @@ class Threads:
         try:
             return await call.future  # type: ignore[no-any-return]  # the future of exactly this call
         except asyncio.CancelledError:
-            call.dropped = True
-            if not call.abandoned:
-                call.abandoned = True
+            if not call.returned:  # else it was cancelled between the call's end and its own next step
+                call.dropped = call.abandoned = True
                 self.abandoned += 1
                 self._grow()
             raise
@@ -109,6 +110,7 @@ class Threads:
         while self._ended:
             call = self._ended.popleft()
             self._unfinished -= 1
+            call.returned = True
             if call.abandoned:
                 self.abandoned -= 1
             if call.future.done():

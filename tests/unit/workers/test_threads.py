@@ -77,3 +77,19 @@ async def test_a_call_that_is_cancelled_is_abandoned_and_replaced(threads: Threa
         while threads.abandoned:  # noqa: ASYNC110 - a count, not an event
             await asyncio.sleep(0.001)
     assert threads.abandoned == 0
+
+
+async def test_a_call_that_ended_before_it_was_cancelled_counts_for_nothing(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver = threads._deliver
+
+    def deliver_and_cancel() -> None:
+        deliver()
+        waiting.cancel()  # the call has ended, and whoever waits for it has not taken its next step yet
+
+    monkeypatch.setattr(threads, "_deliver", deliver_and_cancel)
+    waiting = asyncio.create_task(threads.run(colour.get))
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert threads.abandoned == 0
