@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 import zlib
@@ -12,7 +13,24 @@ from tenuto.agents.function import task_agent
 from tenuto.workers.context import Context
 from tests.chaos.ledger import Ledger
 
-__all__ = ["AGENTS", "node_agent", "steps_agent", "tree_agent", "wait_agent"]
+__all__ = [
+    "AGAIN",
+    "AGENTS",
+    "FAILED",
+    "RESOLVED",
+    "node_agent",
+    "once_agent",
+    "steps_agent",
+    "tree_agent",
+    "wait_agent",
+]
+
+AGAIN = "again"
+"""In the ledger: somebody has allowed a step that may run only once to start again."""
+RESOLVED = "resolved"
+"""How the value of a step begins that no execution has computed."""
+FAILED = "failed"
+"""What a program makes of a step that failed."""
 
 _LEDGER = Ledger()
 
@@ -105,4 +123,27 @@ async def wait_agent(ctx: Context, payload: dict[str, Any]) -> dict[str, Any]:
     return {"values": values, "event": event, "answer": answer}
 
 
-AGENTS = (steps_agent, node_agent, tree_agent, wait_agent)
+def _reconcile(task: str, attempt: int, key: str) -> Any:
+    """What an outside system might say about a step whose end is not known; a second start is noted."""
+    if zlib.crc32(f"{task}/{attempt}".encode()) % 2:
+        return "done", f"{RESOLVED} by reconcile of {key}"
+    _LEDGER.note(task, AGAIN, attempt, key)
+    return "retry"
+
+
+@task_agent(name="chaos-once")
+async def once_agent(ctx: Context, payload: dict[str, Any]) -> dict[str, Any]:
+    """The second of three steps may start only once, and whoever may decide otherwise does so."""
+    pause = payload["pause"]
+    reconcile = functools.partial(_reconcile, ctx.task_id, ctx.attempt) if payload["reconcile"] else None
+    values = [await _step(ctx, "s0", pause)]
+    given = (ctx.task_id, "s1", ctx.attempt, pause)
+    try:
+        values.append(await ctx.step("s1", _body, *given, effect="once", reconcile=reconcile))
+    except Exception:  # noqa: BLE001  # as careless as programs are: an unknown end must pause it all the same
+        values.append(FAILED)
+    values.append(await _step(ctx, "s2", pause))
+    return {"values": values}
+
+
+AGENTS = (steps_agent, node_agent, tree_agent, wait_agent, once_agent)

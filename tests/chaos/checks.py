@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 
 from tenuto.tasks.event import Event, EventKind
 from tenuto.tasks.outcome import Answer, Ending, StepState
 from tenuto.tasks.states import FINAL, State
 from tenuto.tasks.task import Kind
+from tests.chaos.agents import FAILED, RESOLVED
 from tests.chaos.evidence import Evidence
 from tests.chaos.histories import replay
 from tests.chaos.ledger import Execution
@@ -15,6 +17,8 @@ from tests.chaos.stubborn import POISON
 
 __all__ = ["check_all"]
 
+_BODY = re.compile(r"s\d+")
+"""Names of steps with a body that writes into the ledger."""
 _FREES = frozenset(
     {
         EventKind.DONE,
@@ -81,14 +85,16 @@ def _check_steps(evidence: Evidence) -> dict[str, int]:
     for task_id, journal in evidence.journals.items():
         recorded: dict[str, str] = {}
         for step in journal:
-            executions = ran.get((task_id, _name(step.key)))
-            if executions is None or step.state is not StepState.DONE or step.value is None:
-                if _name(step.key) == POISON:
-                    evidence.complain(f"{task_id}: a step was recorded under a stale lease")
-                continue
+            if _name(step.key) == POISON:
+                evidence.complain(f"{task_id}: a step was recorded under a stale lease")
+            if step.state is StepState.FAILED:
+                recorded[_name(step.key)] = FAILED
+            if not _BODY.fullmatch(_name(step.key)) or step.state is not StepState.DONE or step.value is None:
+                continue  # a wait or a child: no body of ours ran
+            executions = ran[task_id, _name(step.key)]
             value = bytes(step.value).decode().strip('"')
             recorded[_name(step.key)] = value
-            repeated += len(executions) - 1
+            repeated += max(len(executions) - 1, 0)
             for execution in executions:
                 if execution.attempt > step.attempt:
                     evidence.complain(
@@ -96,7 +102,7 @@ def _check_steps(evidence: Evidence) -> dict[str, int]:
                         f"and ran again in attempt {execution.attempt}"
                     )
             own = [execution.value for execution in executions if execution.attempt == step.attempt]
-            if own != [value]:
+            if own != [value] and not value.startswith(RESOLVED):
                 evidence.complain(f"{task_id}: step {step.key} has the value {value!r}, and its attempt computed {own}")
         _check_result(evidence, task_id, recorded)
     return {"repeated in flight": repeated}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections import defaultdict
+from collections.abc import Awaitable
 
+from tenuto.errors import AlreadyFinished, NotFound
 from tenuto.tasks.ids import new_id
 from tenuto.tasks.states import State
 from tenuto.tasks.task import TaskSpec
@@ -38,7 +42,24 @@ class Steps:
         await desk.submit([self._spec(number, desk.size) for number in range(desk.size.tasks)])
 
     async def drive(self, desk: Desk) -> None:
-        """Nothing: these tasks need no direction."""
+        """Pauses some tasks for a moment, and gives others another priority, while they come, run and end."""
+        rng = random.Random(f"{desk.size.seed}/directed")
+        some = [f"steps-{n}" for n in range(desk.size.tasks) if n % 10 < 7 and n % 17 == 0]
+        rng.shuffle(some)
+        for task_id in some:
+            await self._direct(desk.client.pause_task(task_id, "chaos"))
+            await self._direct(desk.client.elevate_task(f"{task_id[:-1]}1", rng.randint(0, 9)))
+            await asyncio.sleep(0.02)
+            await self._direct(desk.client.resume_task(task_id))
+        for task_id in some:  # also those that were paused by an incarnation which did not live to resume them
+            await self._direct(desk.client.resume_task(task_id))
+
+    @staticmethod
+    async def _direct(directive: Awaitable[None]) -> None:
+        try:
+            await directive
+        except (NotFound, AlreadyFinished):
+            return
 
     def _spec(self, number: int, size: Size) -> TaskSpec:
         """With the same id each time, or with a fresh one under the same idempotency key."""
