@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tenuto.cli.logs import log_to_stderr
 from tenuto.cli.output import remark
-from tenuto.stores import masked
+from tenuto.stores import open_store
 from tenuto.workers.config import WorkerConfig
 from tenuto.workers.pool import Executor, WorkerPool
 
@@ -26,11 +26,12 @@ def run_workers(url: str, agents: Sequence[Handler], config: WorkerConfig, proce
     A second signal hands them back at once.
     """
     log_to_stderr(logging.INFO)
+    shown = open_store(url).url  # a URL that makes no sense is told before anything starts
     executor: Executor = "async" if processes == 1 else "process"
     pool = WorkerPool(url, agents, config, workers=processes, executor=executor)
     names = ", ".join(agent.name for agent in agents)
     where = "" if processes == 1 else f" in each of {processes} processes"
-    remark(f"Serving {names} on {masked(url)}, {config.concurrency} at once{where}.")
+    remark(f"Serving {names} on {shown}, {config.concurrency} at once{where}.")
     asyncio.run(_work(pool, config.grace))
 
 
