@@ -81,7 +81,7 @@ def _import(name: str, reference: str) -> ModuleType:
         ) from error
     except SyntaxError as error:
         raise InvalidInput(f"--agents {reference!r}: {error.msg} in {error.filename}, line {error.lineno}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise InvalidInput(
             f"--agents {reference!r}: importing {name!r} failed with {type(error).__name__}: {error} "

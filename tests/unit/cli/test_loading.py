@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "loading_twin.py").write_text(MODULE)
     (tmp_path / "loading_missing.py").write_text("import not_installed_anywhere\n")
     (tmp_path / "loading_syntax.py").write_text("def (:\n")
+    (tmp_path / "loading_exit.py").write_text("raise SystemExit(1)\n")
     (tmp_path / "loading_empty.py").write_text("x = 1\n")
     yield
     for name in [name for name in sys.modules if name.startswith("loading_")]:
@@ -60,6 +61,7 @@ def test_one_agent_all_of_a_module_and_one_inside_something() -> None:
         ("no_such_module_here", "there is no module 'no_such_module_here'"),
         ("loading_missing", "imports 'not_installed_anywhere', which is not installed"),
         ("loading_syntax", "invalid syntax in"),
+        ("loading_exit", "failed with SystemExit: 1"),
         ("loading_empty", "holds no agent"),
         ("loading_sample:raeder", "did you mean 'reader'"),
         ("loading_sample:xyz", "its agents are reader, writer"),
