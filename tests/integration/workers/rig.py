@@ -10,7 +10,6 @@ from typing import Any
 
 from tenuto.errors import StoreClosed
 from tenuto.stores.base import Store
-from tenuto.stores.memory.store import MemoryStore
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.states import State
@@ -118,8 +117,3 @@ def waits(task: Task) -> bool:
 async def kinds(store: Store, task_id: str) -> Sequence[str]:
     """The kinds of the task's events, in order."""
     return [event.kind.value for event in (await store.events(task_id=task_id)).events]
-
-
-def fresh_store() -> tuple[MemoryStore, Clock]:
-    clock = Clock()
-    return MemoryStore(clock=clock), clock

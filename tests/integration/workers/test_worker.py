@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -19,8 +20,10 @@ from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task
-from tenuto.workers.config import WorkerConfig
+from tenuto.workers.config import MaintenanceWorkerConfig, TaskTTLConfig, WorkerConfig
 from tenuto.workers.context import Context
+from tenuto.workers.loops import run
+from tenuto.workers.maintenance import Sweeper
 from tenuto.workers.worker import Worker, WorkerStuck
 from tests.integration.workers.rig import CONFIG, Clock, ended, eventually, kinds, submit, until, working
 
@@ -409,3 +412,57 @@ async def test_any_handler_can_be_run(store: Store) -> None:
     async with working(store, Plain()):
         (task_id,) = await submit(store, TaskSpec(id=new_id(), agent="plain"))
         assert value(await ended(store, task_id)) == 1
+
+
+async def test_a_keyboard_interrupt_hands_the_task_back_and_ends_the_worker(store: Store) -> None:
+    @task_agent
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    (task_id,) = await submit(store, interrupted.create_task())
+    with ThreadPoolExecutor(1) as thread:  # where it ends the loop of the worker, and not that of the tests
+        ended_by = thread.submit(lambda: run(Worker(store, [interrupted], CONFIG).run()))
+        assert isinstance(await asyncio.to_thread(ended_by.exception, 10), KeyboardInterrupt)
+    assert (await kinds(store, task_id))[-1] == "released"
+
+
+async def test_a_sweeper_by_itself_meets_timers_and_removes_old_trees(store: Store, clock: Clock) -> None:
+    # Given a store in which nobody works, with a task that is due in an hour and one that ended
+    changes: list[int] = []
+    late, old = await submit(store, double.create_task(payload=Point(1), delay=3600), double.create_task())
+    await store.signal([Signal(old, SignalKind.CANCEL)])
+    ttl = TaskTTLConfig(cancelled_ttl=60)
+    sweeper = Sweeper(store, MaintenanceWorkerConfig(interval=0.02, task_ttl=ttl), changed=lambda: changes.append(1))
+    sweeping = asyncio.create_task(sweeper.run())
+
+    # When the hour is over
+    clock.forward(3601)
+
+    # Then the one is ready and the other is gone
+    await until(store, late, lambda task: task.state is State.READY)
+    await eventually(lambda: missing(store, old))
+    assert changes
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+
+
+async def missing(store: Store, task_id: str) -> bool:
+    return await store.task(task_id) is None
+
+
+async def test_an_agents_own_limit_holds_over_all_workers(store: Store) -> None:
+    now, most = 0, 0
+
+    @task_agent(concurrency=2)
+    async def narrow() -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.005)
+        now -= 1
+
+    async with working(store, narrow), working(store, narrow):
+        ids = await submit(store, *(narrow.create_task() for _ in range(20)))
+        for task_id in ids:
+            assert (await ended(store, task_id)).state is State.DONE
+    assert most == 2
