@@ -196,6 +196,10 @@ async def test_somebody_else_keeps_the_file_locked(path: Path, tree: Callable[[s
     await store.open()
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
+    began = asyncio.get_running_loop().time()
+    answers = await asyncio.gather(*(store.submit([tree(f"many-{n}")]) for n in range(50)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StoreBusy}
+    assert asyncio.get_running_loop().time() - began < 5  # they wait together, not one after the other
     with pytest.raises(StoreBusy, match=r"0\.2 seconds"):
         await store.submit([tree("one")])
     assert await store.task("one") is None

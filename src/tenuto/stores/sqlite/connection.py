@@ -176,7 +176,7 @@ def begin(connection: apsw.Connection, path: Path, timeout: float = BUSY_TIMEOUT
             waits += 1
             time.sleep(random.uniform(*(_SHORT_WAITS if waits < _MOST_SHORT else _LONG_WAITS)))
         except apsw.Error as error:
-            raise translate(error, path) from error
+            raise translate(error, path, connection) from error
         else:
             return waits > 0
 

@@ -39,12 +39,12 @@ def migrate(connection: apsw.Connection, path: Path) -> int:
 
     Raises `StoreTooNew` for a file of a newer release, and `StoreCorrupt` for one that is not ours after all.
     """
-    with translated(path):
+    with translated(path, connection):
         if version(connection) == LATEST and connection.pragma("application_id") == APPLICATION_ID:
             return 0
     begin(connection, path)
     try:
-        with translated(path):
+        with translated(path, connection):
             applied = _apply(connection, path)
             connection.execute("COMMIT")
     finally:

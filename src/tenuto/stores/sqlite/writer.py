@@ -19,7 +19,7 @@ from typing import Any
 
 import apsw
 
-from tenuto.errors import TenutoError
+from tenuto.errors import StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable, TenutoError
 from tenuto.stores.base import Hint
 from tenuto.stores.rules.work import Work
 from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, Identity, begin, connect, roll_back
@@ -34,6 +34,8 @@ __all__ = ["Writer"]
 MOST_WEIGHT = 512
 """Rows in one transaction, about: some milliseconds of work."""
 
+_FOR_ALL = (StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable)
+"""Errors that no request is to blame for, and that trying one by one would only repeat."""
 _CHECKPOINT_PAGES = 4_000
 _MOST_LOG_PAGES = 16 * _CHECKPOINT_PAGES
 _POLITE = 0.1
@@ -97,8 +99,9 @@ class Writer:
         error = self._transaction(requests)
         if error is None:
             return _joined(requests)
-        if len(requests) == 1:
-            requests[0].error = error
+        if len(requests) == 1 or isinstance(error, _FOR_ALL):
+            for request in requests:
+                request.error = error
             return None
         for request in requests:
             request.error = self._transaction([request])
@@ -114,6 +117,7 @@ class Writer:
                 work = Work(self._rows)
                 works.append(work)
                 request.answer = request.verb(work)
+                self._rows.write_purges()
                 request.hint = work.hint
             self._rows.write()
             self._connection.execute("COMMIT")

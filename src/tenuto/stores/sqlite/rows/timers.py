@@ -9,6 +9,7 @@ import msgspec
 from tenuto.stores.base import WorkerInfo
 from tenuto.stores.sqlite.rows.inboxes import InboxRows
 from tenuto.stores.sqlite.rows.layout import codes, dump
+from tenuto.stores.sqlite.rows.session import Clock, Connection
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.event import Event, EventKind
 from tenuto.tasks.schedules import Schedule
@@ -30,6 +31,10 @@ _PURGED = ("events", "steps", "messages", "waits", "tags", "specs", "tasks")
 
 class TimerRows(InboxRows):
     """Timers, schedules, workers, the feed, and purging."""
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        super().__init__(connection, clock)
+        self._purged: list[str] = []
 
     def due(self, limit: int) -> list[Task]:
         self.write_tasks()
@@ -116,20 +121,30 @@ class TimerRows(InboxRows):
         return [task_id for _, _, task_id in sorted(found)[:limit]]
 
     def purge_tree(self, root: str) -> None:
-        self.write()
-        members = _members.decode(self.value("tree", dump([root])))
+        self._purged.append(root)
+
+    def write_purges(self) -> None:
+        """Removes the trees that were purged, all of them together; called when a verb is done."""
+        if not self._purged:
+            return
+        roots, self._purged = dump(self._purged), []
+        self.write_tasks()
+        self.write_events()
+        self.write_steps()
+        members = _members.decode(self.value("tree", roots))
         self.run("raise_floor", self._number or self.stands[0], self.last_cursor(), self.now)
         numbers = dump([number for number, _ in members])
         for what in _PURGED:
             self.run(f"purge_{what}", numbers)
-        self.run("purge_links", dump([root]))
-        self.run("purge_blobs", dump([root]))
+        self.run("purge_links", roots)
+        self.run("purge_blobs", roots)
         for number, task_id in members:
             self.rows.pop(task_id, None)
             self._ids.pop(number, None)
 
     def write(self) -> None:
         """Writes all that is still to be written."""
+        self.write_purges()
         self.write_tasks()
         self.write_events()
         self.write_lanes()
