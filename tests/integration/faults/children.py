@@ -1,6 +1,6 @@
 """What the fault tests run in processes of their own: limits, lost rights and sudden deaths must not hit the tests.
 
-    python -m tests.integration.faults.children fill|work|submit|open STORE ...
+    python -m tests.integration.faults.children begin|fill|work|submit|open STORE ...
 
 Each prints what happened as lines of JSON.
 """
@@ -65,6 +65,19 @@ def _limit_files(size: int) -> None:
 
 def _sizes(path: Path) -> Iterable[int]:
     return (file.stat().st_size for file in path.parent.glob(f"{path.name}*") if file.is_file())
+
+
+async def _begin(path: Path, size: int) -> None:
+    """Makes a store where there is no room for it, and again when there is."""
+    _limit_files(size)
+    store = SqliteStore(path)
+    _say(error=await _error(store.open()))
+    await store.close()
+    _limit_files(resource.RLIM_INFINITY)
+    await store.open()
+    await store.submit([goal_tree(1)])
+    _say(damage=await store.check())
+    await store.close()
 
 
 async def _fill(path: Path) -> None:
@@ -188,6 +201,8 @@ async def _open(path: Path) -> None:
 if __name__ == "__main__":
     what, file, *more = sys.argv[1:]
     match what:
+        case "begin":
+            asyncio.run(_begin(Path(file), int(more[0])))
         case "fill":
             asyncio.run(_fill(Path(file)))
         case "work":

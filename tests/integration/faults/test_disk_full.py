@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tenuto.stores.sqlite import SqliteStore
 from tests.integration.faults.children import NODES, run
 
@@ -21,6 +23,14 @@ def test_a_full_disk_is_a_clear_error_that_stores_nothing_and_passes(tmp_path: P
     assert swept["swept"] in (None, "StoreFull")
     # With room again the same store, in the same process, goes on.
     assert again == {"again": (full["accepted"] + 1) * NODES, "damage": []}
+
+
+@pytest.mark.parametrize("size", [0, 4_096, 50_000])
+def test_a_store_that_had_no_room_to_begin_is_made_later(tmp_path: Path, size: int) -> None:
+    error, later = run("begin", tmp_path / "new.db", f"{size}")
+
+    assert error == {"error": "StoreFull"}
+    assert later == {"damage": []}
 
 
 async def test_a_worker_waits_for_room_and_then_finishes_everything_once(tmp_path: Path) -> None:
