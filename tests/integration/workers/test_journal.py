@@ -402,6 +402,21 @@ async def test_code_that_catches_everything_cannot_swallow_a_wait(store: Store) 
         assert value(await ended(store, task_id)) == "went on"
 
 
+async def test_a_task_group_of_the_program_lets_a_wait_through(store: Store) -> None:
+    @task_agent
+    async def grouped(ctx: Context) -> Any:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            got = group.create_task(ctx.wait_event("go"))
+            group.create_task(ctx.step("beside", count, "beside"))
+        return got.result()
+
+    async with working(store, grouped):
+        (task_id,) = await submit(store, grouped.create_task())
+        await until(store, task_id, waits)
+        await store.signal([Signal(task_id, SignalKind.EVENT, "event:go", 7)])
+        assert value(await ended(store, task_id)) == 7
+
+
 # -- children ----------------------------------------------------------------------------------------------
 
 
