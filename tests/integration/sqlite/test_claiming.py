@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
@@ -11,6 +12,7 @@ from tenuto.stores.memory import MemoryStore
 from tenuto.stores.sqlite import SqliteStore
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.limits import Limit
+from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.task import TaskSpec
 
 
@@ -44,3 +46,13 @@ async def test_one_heavy_owner_among_many(store: SqliteStore, slots: int) -> Non
     ]
     assert await claimed(store, trees, slots) == await claimed(MemoryStore(), trees, slots)
     assert await store.check() == []
+
+
+async def test_what_was_elevated_in_the_same_transaction_comes_first(store: SqliteStore) -> None:
+    await store.submit([Tree(TaskSpec(id=f"task-{number}", agent="a")) for number in range(10)])
+    # Asked for together, so that they share a transaction.
+    _, exchanged = await asyncio.gather(
+        store.signal([Signal("task-7", SignalKind.ELEVATE, data=5)]),
+        store.commit_and_claim(Exchange("w", 1, claim=Claim(("a",), 2, 30_000))),
+    )
+    assert [lease.task_id for lease in exchanged.leases] == ["task-7", "task-0"]

@@ -125,7 +125,8 @@ class TaskRows(LaneRows):
         row = self.rows.get(task.id) or self.row(task.id)
         if row is None:
             raise KeyError(task.id)
-        if row.task.claimable is not task.claimable or task.gate:
+        known = row.task
+        if known.claimable is not task.claimable or known.priority != task.priority or known.gate or task.gate:
             self._ready_changed = True
         row.task = task
         row.written = False
