@@ -152,6 +152,21 @@ async def test_a_hint_crosses_processes(store: SqliteStore, path: Path) -> None:
     stop()
 
 
+async def test_who_listens_before_the_store_is_opened_hears_all_the_same(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "not" / "there" / "yet.db")
+    loop = asyncio.get_running_loop()
+    heard = asyncio.Event()
+    stop = store.listen(lambda hint: loop.call_soon_threadsafe(heard.set))
+    for name in ("first", "second"):  # and after it was closed and opened again
+        await store.open()
+        heard.clear()
+        child = await submitter(store.path, name, 1)
+        await asyncio.wait_for(heard.wait(), 30)
+        assert await asyncio.wait_for(child.wait(), 30) == 0
+        await store.close()
+    stop()
+
+
 async def test_sockets_of_the_dead_are_removed(store: SqliteStore, path: Path, tree: Callable[[str], Tree]) -> None:
     code = (
         "import asyncio, os, sys\n"

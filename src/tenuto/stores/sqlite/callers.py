@@ -11,7 +11,7 @@ import apsw
 import msgspec
 from msgspec.structs import replace
 
-from tenuto.errors import InvalidInput, StoreBusy, StoreError
+from tenuto.errors import InvalidInput
 from tenuto.stores.base import Submission
 from tenuto.stores.rules.outcomes import holds
 from tenuto.stores.rules.record import record
@@ -31,55 +31,43 @@ __all__ = ["CallersError", "CallersSql", "recorded_with", "submit_inside"]
 # -- their transaction -------------------------------------------------------------------------------------
 
 
-class _Theirs:
-    """The caller's connection, whatever it makes of rows."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def execute(self, sql: str, parameters: Any = (), /) -> Any:
-        """Runs one statement."""
-        cursor = self._connection.cursor()
-        cursor.row_factory = None
-        return cursor.execute(sql, parameters)
-
-
 def submit_inside(connection: Any, path: Path, clock: Clock, trees: Sequence[Tree]) -> list[Submission]:
     """Stores `trees` over the caller's `connection`, in the transaction that is open on it.
 
     Raises `InvalidInput` for a connection of another kind, to another file or without a transaction. Whatever is
     raised, of the trees nothing is in the transaction.
+
+    A connection of Python's own `sqlite3` will not do: it brings a copy of SQLite of its own, and two copies in one
+    process do not see each other's locks on a file (https://sqlite.org/howtocorrupt.html, 2.2.1).
     """
-    if not isinstance(connection, sqlite3.Connection | apsw.Connection):
+    if isinstance(connection, sqlite3.Connection):
         raise InvalidInput(
-            f"connection must be a sqlite3.Connection or an apsw.Connection, not {type(connection).__name__}"
+            "connection is one of sqlite3, whose copy of SQLite must never open the file of a store that this process "
+            f"has open, because it does not see its locks: use apsw.Connection({str(path)!r})"
         )
-    theirs = connection if isinstance(connection, apsw.Connection) else _Theirs(connection)
+    if not isinstance(connection, apsw.Connection):
+        raise InvalidInput(f"connection must be an apsw.Connection, not {type(connection).__name__}")
     try:
-        _check_file(theirs, path)
+        _check_file(connection, path)
         if not connection.in_transaction:
             raise InvalidInput("connection has no open transaction: begin one, submit, then commit it")
-        theirs.execute("SAVEPOINT tenuto_submit", ())
+        connection.execute("SAVEPOINT tenuto_submit", ())
         try:
-            rows = Rows(theirs, clock)
+            rows = Rows(connection, clock)
             rows.load([tree.root.id for tree in trees] + [node.id for tree in trees for node in tree.nodes])
             answers = submit(Work(rows), trees)
             rows.write()
         except BaseException:
-            theirs.execute("ROLLBACK TO tenuto_submit", ())
+            connection.execute("ROLLBACK TO tenuto_submit", ())
             raise
         finally:
-            theirs.execute("RELEASE tenuto_submit", ())
+            connection.execute("RELEASE tenuto_submit", ())
     except apsw.Error as error:
         raise translate(error, path) from error
-    except sqlite3.OperationalError as error:
-        busy = "locked" in str(error)
-        kind = StoreBusy if busy else StoreError
-        raise kind(f"The store {path} could not take the tasks on the given connection: {error}.") from error
     return answers
 
 
-def _check_file(connection: Any, path: Path) -> None:
+def _check_file(connection: apsw.Connection, path: Path) -> None:
     files = [row[2] for row in connection.execute("PRAGMA database_list", ()).fetchall() if row[1] == "main"]
     if not files or not files[0] or not path.exists() or not path.samefile(files[0]):
         raise InvalidInput(f"connection is not connected to the store {path} but to {(files or [''])[0] or 'memory'}")

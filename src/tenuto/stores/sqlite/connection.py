@@ -130,29 +130,42 @@ class Identity:
     """Which file it was that was opened under a path.
 
     A file that is removed stays open, and SQLite goes on writing to it, where nobody will ever find it. So whoever
-    keeps a connection looks, before each transaction, whether the path still leads to the same file.
+    keeps a connection looks, before each transaction, whether the path still leads to the same file, and to the same
+    log: another copy of SQLite in this process, as Python's `sqlite3` is one, does not see our locks and removes the
+    log when it closes the file.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = self._present()
-
-    def _present(self) -> tuple[int, int] | None:
-        try:
-            found = os.stat(self._path)  # noqa: PTH116  # three times as fast as Path.stat, and it is asked all the time
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
+        self._file = _file_at(path)
+        self._log_path = path.with_name(f"{path.name}-wal")
+        self._log = _file_at(self._log_path)
 
     def check(self) -> None:
         """Raises `StoreGone` when the path leads elsewhere now."""
-        present = self._present()
+        present = _file_at(self._path)
         if present is None or present != self._file:
             what = "removed" if present is None else "replaced by another"
             raise StoreGone(
                 f"The store {self._path} was {what} while it was in use. Put the file back if you have it, "
                 "then start this program again."
             )
+        log = _file_at(self._log_path)
+        if self._log is not None and log != self._log:
+            raise StoreGone(
+                f"The log of the store {self._path} was removed while it was in use, and with it the latest changes. "
+                "Never open the file of a store with Python's sqlite3 in a program that has the store open: use apsw. "
+                "Start this program again."
+            )
+        self._log = log
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116  # three times as fast as Path.stat, and it is asked all the time
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def begin(connection: apsw.Connection, path: Path, timeout: float = BUSY_TIMEOUT) -> bool:

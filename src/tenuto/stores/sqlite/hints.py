@@ -65,6 +65,12 @@ class Hints:
 
     # -- hearing
 
+    def open(self) -> None:
+        """The store was opened: there is a folder now for the socket of those who listen already."""
+        with self._lock:
+            if self._listeners and self._ear is None:
+                self._open_ear()
+
     def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
         """Calls `listener` for every hint from now on, from any thread; returns how to stop."""
         key = object()

@@ -87,6 +87,7 @@ class SqliteStore(RuledStore):
                 connection.close()
             self._reader = Reader(self.path, self._clock)
             self._writer = Writer(self.path, self._clock, self._hints, self._busy_timeout)
+            self._hints.open()
 
     async def close(self) -> None:
         if self._process == os.getpid():

@@ -1,7 +1,6 @@
 """Running named queries on a connection, and what is remembered between the statements of a transaction.
 
-Reads give one row with one value, JSON where it is more than a number; writes of many rows are one statement. Either
-connection will do: apsw's, or that of Python's own `sqlite3` when a caller submits inside its own transaction.
+Reads give one row with one value, JSON where it is more than a number; writes of many rows are one statement.
 """
 
 from __future__ import annotations
