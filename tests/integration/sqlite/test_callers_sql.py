@@ -1,4 +1,4 @@
-"""Trees inside the caller's own transaction, on either connection; and what a task's own SQL may not do."""
+"""Trees inside the caller's own transaction; and what a task's own SQL may not do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from tenuto.errors import InvalidInput, StoreBusy
+from tenuto.errors import InvalidInput, StoreBusy, StoreGone
 from tenuto.stores.base import Claim, Exchange, Verdict
 from tenuto.stores.sqlite import SqliteStore
 from tenuto.tasks.goal import Edge, Tree
@@ -21,29 +21,17 @@ from tenuto.tasks.task import TaskSpec
 LEASE = 30_000
 
 
-def python_connection(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=0.1, isolation_level=None)
-    connection.row_factory = lambda _, row: {"odd": row}
-    return connection
-
-
 def apsw_connection(path: Path) -> apsw.Connection:
     return apsw.Connection(str(path))
 
 
-connections = pytest.mark.parametrize("connect", [python_connection, apsw_connection])
-
-
-@connections
-async def test_a_tree_exists_when_the_caller_commits(
-    store: SqliteStore, path: Path, connect: Callable[[Path], Any]
-) -> None:
+async def test_a_tree_exists_when_the_caller_commits(store: SqliteStore, path: Path) -> None:
     goal = Tree(
         TaskSpec(id="trip"),
         nodes=(TaskSpec(id="book", agent="a"), TaskSpec(id="pack", agent="a")),
         edges=(Edge("book", "pack"),),
     )
-    connection = connect(path)
+    connection = apsw_connection(path)
     connection.execute("CREATE TABLE mine (name TEXT)")
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("INSERT INTO mine VALUES ('ann')")
@@ -61,11 +49,10 @@ async def test_a_tree_exists_when_the_caller_commits(
     connection.close()
 
 
-@connections
 async def test_a_tree_is_gone_when_the_caller_rolls_back(
-    store: SqliteStore, path: Path, connect: Callable[[Path], Any], tree: Callable[[str], Tree]
+    store: SqliteStore, path: Path, tree: Callable[[str], Tree]
 ) -> None:
-    connection = connect(path)
+    connection = apsw_connection(path)
     connection.execute("BEGIN IMMEDIATE")
     await store.submit([tree("one")], connection=connection)
     connection.execute("ROLLBACK")
@@ -86,10 +73,32 @@ async def test_connections_that_will_not_do(
     other.close()
 
 
+async def test_pythons_own_sqlite_is_refused_because_it_does_not_see_our_locks(
+    store: SqliteStore, path: Path, tree: Callable[[str], Tree]
+) -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute("BEGIN")
+    with pytest.raises(InvalidInput, match=r"use apsw\.Connection"):
+        await store.submit([tree("one")], connection=connection)
+    connection.close()
+
+
+async def test_a_log_that_another_copy_of_sqlite_removed_is_noticed_at_once(
+    store: SqliteStore, path: Path, tree: Callable[[str], Tree]
+) -> None:
+    await store.submit([tree("one")])
+    connection = sqlite3.connect(path)
+    connection.execute("SELECT count(*) FROM tenuto_task").fetchall()
+    connection.close()
+    for _ in range(2):
+        with pytest.raises(StoreGone, match="Never open the file of a store with Python's sqlite3"):
+            await store.submit([tree("two")])
+
+
 async def test_a_callers_transaction_that_cannot_write(
     store: SqliteStore, path: Path, tree: Callable[[str], Tree]
 ) -> None:
-    connection = python_connection(path)
+    connection = apsw_connection(path)
     connection.execute("BEGIN")
     connection.execute("SELECT count(*) FROM tenuto_task").fetchall()
     await store.submit([tree("meanwhile")])

@@ -156,7 +156,11 @@ async def test_who_listens_before_the_store_is_opened_hears_all_the_same(tmp_pat
     store = SqliteStore(tmp_path / "not" / "there" / "yet.db")
     loop = asyncio.get_running_loop()
     heard = asyncio.Event()
-    stop = store.listen(lambda hint: loop.call_soon_threadsafe(heard.set))
+
+    def listener(_: Hint) -> None:
+        loop.call_soon_threadsafe(heard.set)
+
+    stop = store.listen(listener)
     for name in ("first", "second"):  # and after it was closed and opened again
         await store.open()
         heard.clear()
