@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import apsw
 
 from tenuto.stores.base import Store
 from tenuto.stores.memory import MemoryStore
@@ -44,8 +45,8 @@ def _sqlite(folder: Path, clock: Clock) -> Store:
     return SqliteStore(folder / "tenuto.db", clock=clock)
 
 
-def _sqlite_connection(folder: Path) -> sqlite3.Connection:
-    return sqlite3.connect(folder / "tenuto.db", isolation_level=None)
+def _sqlite_connection(folder: Path) -> apsw.Connection:
+    return apsw.Connection(str(folder / "tenuto.db"))
 
 
 ENGINES = {

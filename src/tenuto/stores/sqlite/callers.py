@@ -69,7 +69,7 @@ def submit_inside(connection: Any, path: Path, clock: Clock, trees: Sequence[Tre
 
 def _check_file(connection: apsw.Connection, path: Path) -> None:
     files = [row[2] for row in connection.execute("PRAGMA database_list", ()).fetchall() if row[1] == "main"]
-    if not files or not files[0] or not path.exists() or not path.samefile(files[0]):
+    if not files or not files[0] or not path.exists() or not path.samefile(str(files[0])):
         raise InvalidInput(f"connection is not connected to the store {path} but to {(files or [''])[0] or 'memory'}")
 
 
