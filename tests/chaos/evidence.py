@@ -11,7 +11,7 @@ import msgspec
 
 from tenuto.client import Client
 from tenuto.stores.base import LimitUse, TaskFilter
-from tenuto.tasks.event import Event
+from tenuto.tasks.event import Event, EventKind
 from tenuto.tasks.outcome import Step
 from tenuto.tasks.task import Task
 from tests.chaos.ledger import Execution, read_ledger, read_lines
@@ -60,6 +60,11 @@ class Evidence:
         while task.parent is not None:
             yield task.parent
             task = self.tasks[task.parent]
+
+    def vanished(self) -> set[str]:
+        """Tasks that have failed because they lost their workers too often: a storm may hit one task five times."""
+        failed = (event for event in self.events if event.kind is EventKind.FAILED)
+        return {event.task_id for event in failed if event.data["error"]["type"] == "LeaseLost"}
 
     def by_task(self) -> dict[str, list[Event]]:
         """The feed, sorted by task."""

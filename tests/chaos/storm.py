@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tenuto.client import Client
 from tenuto.stores.base import TaskFilter
-from tenuto.tasks.states import ACTIVE
+from tenuto.tasks.states import ACTIVE, State
+from tenuto.tasks.task import Kind
 from tests.chaos.checks import check_all
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.ledger import count_lines
@@ -105,7 +106,7 @@ class _Storm:
         self.stubborn: list[Child] = []
         self.submitter = self._client("submit")
         self.driver = self._client("drive")
-        self.deaths = 0
+        self.deaths = self.revived = 0
         self.readers = 0
         self.reader = self._reader()
         self.client = Client(self.url)
@@ -222,14 +223,18 @@ class _Storm:
         frozen = any(child.thaw_at is not None for child in self.slots)
         if self.submitter.exit_code is None or self.driver.exit_code is None or self.submitter_kills or frozen:
             return False
+        await self._revive()
         page = await self.client.store.tasks(TaskFilter(states=tuple(ACTIVE)), limit=1)
         # A cancelled task keeps its slots until its worker lets go: that is awaited, too.
-        return not page.tasks and not self.waiting_for_slots(await self.client.limits())
+        return not page.tasks and not any(use.used for use in await self.client.limits())
 
-    @staticmethod
-    def waiting_for_slots(limits: object) -> bool:
-        assert isinstance(limits, list | tuple)
-        return any(use.used for use in limits)
+    async def _revive(self) -> None:
+        """Retries what failed because it lost five workers: that is promised, and the storm's doing."""
+        where = TaskFilter(states=(State.FAILED,), kind=Kind.TASK, roots_only=True)
+        for task in (await self.client.store.tasks(where, limit=100)).tasks:
+            if task.error is not None and task.error.type == "LeaseLost":
+                await self.client.retry_task(task.id)
+                self.revived += 1
 
     async def _explain(self) -> None:
         """It has gone on for too long, or too many have died: says what hangs."""
@@ -264,6 +269,8 @@ class _Storm:
     def _count(self, evidence: Evidence) -> None:
         if self.report.plan.actions and self.waiting:
             self.report.counts["blows that came too late"] = len(self.waiting)
+        if self.revived:
+            self.report.counts["retried, having lost five workers"] = self.revived
         self.report.counts["tasks"] = len(evidence.tasks)
 
     def _words(self) -> str:

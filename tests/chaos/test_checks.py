@@ -16,6 +16,7 @@ from tenuto.tasks.task import Task
 from tests.chaos.checks import check_all
 from tests.chaos.evidence import Evidence
 from tests.chaos.ledger import Execution, Lines
+from tests.chaos.plan import plan_storm
 from tests.chaos.witness import Saw
 
 
@@ -57,6 +58,12 @@ def _sound(folder: Path) -> Evidence:
 def _said(evidence: Evidence) -> str:
     check_all(evidence)
     return "\n".join(evidence.violations)
+
+
+def test_the_same_seed_is_the_same_plan() -> None:
+    sizes = {"executions": 500, "submissions": 90, "slots": 4, "blows": 12, "driver": 2}
+    assert plan_storm(7, **sizes) == plan_storm(7, **sizes)
+    assert plan_storm(7, **sizes) != plan_storm(8, **sizes)
 
 
 def test_nothing_is_said_about_what_is_sound(tmp_path: Path) -> None:

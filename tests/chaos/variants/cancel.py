@@ -81,13 +81,14 @@ class Cancel:
                     f"the cancellation of {target} was answered with {answer}, and it is {task and task.state}"
                 )
             cancelled.add(target)
+        vanished = evidence.vanished()
         for task in evidence.tasks.values():
             parent = evidence.tasks.get(task.parent or "")
             if task.state not in FINAL:
                 evidence.complain(
                     f"{task.id} is {task.state}, long after the end; its parent is {parent and parent.state}"
                 )
-            if task.state is State.FAILED:
+            if task.state is State.FAILED and task.id not in vanished:
                 evidence.complain(f"{task.id} failed: {task.error}")
             if parent is None and task.state is State.CANCELLED and task.reason != "chaos":
                 evidence.complain(f"{task.id} was cancelled by nobody: {task.reason}")

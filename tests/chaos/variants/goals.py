@@ -159,8 +159,10 @@ class Goals:
         stored = [task for task in evidence.tasks.values() if task.kind is Kind.GOAL]
         if len(stored) != len(plans):
             evidence.complain(f"{len(plans)} goals were submitted, and the store has {len(stored)}")
+        vanished = {evidence.tasks[task_id].parent for task_id in evidence.vanished()}
         for plan in plans:
-            self._check_goal(evidence, plan)
+            if plan.id not in vanished:  # a node that failed for another reason than those of the plan
+                self._check_goal(evidence, plan)
 
     def _check_goal(self, evidence: Evidence, plan: _Plan) -> None:
         outcome = plan.play()
