@@ -132,8 +132,8 @@ async def test_a_task_whose_worker_vanished_past_its_deadline_fails(stage: Stage
     assert task.state is State.FAILED
     assert task.error is not None
     assert task.error.type == "Deadline"
+    assert await stage.used("api") == (0, 0), "its lease has ended too"
     assert await worker.done(lease) is Answer.STALE
-    assert await stage.used("api") == (0, 0)
 
 
 async def test_the_total_time_limit_ends_a_task_that_keeps_being_retried(stage: Stage) -> None:

@@ -152,8 +152,8 @@ class Store(Limits, Blobs, Protocol):
         Unique keys: EXISTING names the task that holds the key. A node has its own id when that is free, else
         `<goal>.<node>`. Idempotency and unique keys belong to roots. Refused trees (`goal.check_tree`) change nothing.
 
-        `connection`: on SQLite and PostgreSQL, the caller's own connection with an open transaction: the trees exist
-        when and only when the caller commits. No hint is sent then.
+        `connection`: on SQLite (an `apsw.Connection`) and PostgreSQL, the caller's own connection with an open
+        transaction: the trees exist when and only when the caller commits. No hint is sent then.
         """
 
     async def commit_and_claim(self, exchange: Exchange) -> Exchanged:
