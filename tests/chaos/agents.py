@@ -20,6 +20,7 @@ __all__ = [
     "RESOLVED",
     "node_agent",
     "once_agent",
+    "sql_agent",
     "steps_agent",
     "tree_agent",
     "wait_agent",
@@ -146,4 +147,20 @@ async def once_agent(ctx: Context, payload: dict[str, Any]) -> dict[str, Any]:
     return {"values": values}
 
 
-AGENTS = (steps_agent, node_agent, tree_agent, wait_agent, once_agent)
+def _book(connection: Any, task: str, step: str, attempt: int) -> str:
+    """Writes into a table of our own, in the transaction that records the step."""
+    value = _value(task, step, attempt)
+    _LEDGER.note(task, step, attempt, value)
+    connection.execute("INSERT INTO chaos_booked VALUES (?, ?, ?)", (task, step, value))
+    return value
+
+
+@task_agent(name="chaos-sql")
+async def sql_agent(ctx: Context, payload: dict[str, Any]) -> dict[str, Any]:
+    """Two bookings, each in one transaction with its step."""
+    first = await _step(ctx, "s0", payload["pause"])
+    booked = [await ctx.transaction(name, _book, ctx.task_id, name, ctx.attempt) for name in ("t0", "t1")]
+    return {"values": [first], "booked": booked}
+
+
+AGENTS = (steps_agent, node_agent, tree_agent, wait_agent, once_agent, sql_agent)

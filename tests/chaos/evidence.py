@@ -25,6 +25,8 @@ class Evidence:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.path = folder.with_suffix("")
+        """the store's file"""
         self.violations: list[str] = []
         self.tasks: dict[str, Task] = {}
         self.journals: dict[str, Sequence[Step]] = {}

@@ -49,11 +49,6 @@ class StormPlan:
     submitter_kills: tuple[int, ...]
     """counts of submitted tasks at which the submitting client is killed"""
 
-    def describe(self) -> str:
-        kinds = [action.blow for action in self.actions]
-        counts = [f"{kinds.count(blow)} x {blow.value}" for blow in Blow if blow in kinds]
-        return ", ".join([*counts, f"{len(self.submitter_kills)} x kill the submitting client"])
-
 
 def plan_storm(
     seed: int, *, executions: int, submissions: int, slots: int, blows: int, stubborn: int = 2, driver: int = 0

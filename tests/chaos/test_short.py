@@ -12,7 +12,7 @@ from tests.chaos.variants.base import Size
 
 pytestmark = pytest.mark.chaos
 
-_TASKS = {"steps": 250, "goals": 80, "cancel": 80, "waits": 60, "once": 60, "schedules": 16}
+_TASKS = {"steps": 250, "goals": 80, "cancel": 80, "waits": 60, "once": 60, "sql": 60, "schedules": 16}
 
 
 def _quiet(executions: int, expected: int, words: str) -> None:

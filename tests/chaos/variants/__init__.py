@@ -7,9 +7,12 @@ from tests.chaos.variants.cancel import Cancel
 from tests.chaos.variants.goals import Goals
 from tests.chaos.variants.once import Once
 from tests.chaos.variants.schedules import Schedules
+from tests.chaos.variants.sql import Sql
 from tests.chaos.variants.steps import Steps
 from tests.chaos.variants.waits import Waits
 
 __all__ = ["VARIANTS"]
 
-VARIANTS: dict[str, Variant] = {each.name: each for each in (Steps(), Goals(), Cancel(), Waits(), Once(), Schedules())}
+VARIANTS: dict[str, Variant] = {
+    each.name: each for each in (Steps(), Goals(), Cancel(), Waits(), Once(), Sql(), Schedules())
+}

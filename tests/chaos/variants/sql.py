@@ -1,0 +1,90 @@
+"""The caller's own SQL: tasks submitted inside its transactions, and steps that commit with what they write.
+
+Here nothing is repeated, not even what was in flight: a row and its task, a row and its step, are there together or
+not at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+
+from tenuto.plans import tree_of
+from tenuto.stores.sqlite import SqliteStore
+from tenuto.tasks.states import State
+from tests.chaos.agents import sql_agent
+from tests.chaos.evidence import Evidence
+from tests.chaos.variants.base import Desk, Size
+
+__all__ = ["Sql"]
+
+_PAUSE = 0.03
+_TABLES = """
+CREATE TABLE IF NOT EXISTS chaos_order (number INTEGER, task TEXT);
+CREATE TABLE IF NOT EXISTS chaos_booked (task TEXT, step TEXT, value TEXT);
+"""
+
+
+def _connect(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(20_000)
+    return connection
+
+
+class Sql:
+    """Orders that are placed with their tasks, and booked with their steps."""
+
+    name = "sql"
+    sweepers = 0
+
+    def scaled(self, tasks: int) -> int:
+        return max(60, tasks // 5)
+
+    def executions(self, size: Size) -> int:
+        return size.tasks * 3
+
+    def submissions(self, size: Size) -> int:
+        return size.tasks
+
+    async def submit(self, desk: Desk) -> None:
+        store = desk.client.store
+        assert isinstance(store, SqliteStore)
+        with closing(_connect(store.path)) as connection:
+            connection.execute(_TABLES)
+            for number in range(desk.size.tasks):
+                task = sql_agent.create_task(payload={"pause": _PAUSE}, id=f"sql-{number}")
+                connection.execute("BEGIN IMMEDIATE")
+                known = connection.execute("SELECT count(*) FROM chaos_order WHERE number = ?", (number,)).get
+                if known:
+                    connection.execute("ROLLBACK")
+                    continue
+                connection.execute("INSERT INTO chaos_order VALUES (?, ?)", (number, task.id))
+                await store.submit([tree_of(task)], connection=connection)
+                connection.execute("COMMIT")
+                desk.note([number, task.id])
+
+    async def drive(self, desk: Desk) -> None:
+        """Nothing: these tasks need no direction."""
+
+    def check(self, evidence: Evidence, size: Size) -> None:
+        with closing(_connect(evidence.path)) as connection:
+            orders = connection.execute("SELECT task FROM chaos_order").fetchall()
+            booked = connection.execute("SELECT task, step, value FROM chaos_booked").fetchall()
+        if sorted(task for (task,) in orders) != sorted(evidence.tasks) or len(orders) != size.tasks:
+            evidence.complain(
+                f"{size.tasks} orders: the table has {len(orders)}, the store {len(evidence.tasks)} tasks"
+            )
+        rows = Counter((task, step) for task, step, _ in booked)
+        values = {(task, step): value for task, step, value in booked}
+        for task in evidence.tasks.values():
+            if task.state is not State.DONE:
+                evidence.complain(f"{task.id} is {task.state}: {task.error or task.reason}")
+                continue
+            for step, value in zip(("t0", "t1"), evidence.result(task)["booked"], strict=True):
+                if rows[task.id, step] != 1:
+                    evidence.complain(f"{task.id}: {step} was booked {rows[task.id, step]} times")
+                elif values[task.id, step] != value:
+                    evidence.complain(f"{task.id}: {step} was booked as {values[task.id, step]}, and returned {value}")
