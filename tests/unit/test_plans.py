@@ -12,6 +12,7 @@ import pytest
 from tenuto.errors import InvalidInput, NotFound, TenutoError, TooLarge
 from tenuto.plans import LARGEST_PLAN, goal, read_plan, tree_of
 from tenuto.tasks.goal import Edge, When
+from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.task import TaskSpec
 from tenuto.tasks.values import digest
 
@@ -149,9 +150,9 @@ def test_a_plan_is_read_with_all_its_fields(tmp_path: Path) -> None:
     assert (tree.root.id, tree.root.title, scan.owner) == ("review", "Review", "ada")
     assert bytes(scan.payload) == b'{"path":"."}'
     assert (scan.attempt_timeout, scan.timeout, scan.run_at) == (1_500, 60_000, 1_893_553_445_000)
-    assert (scan.retry.max_retries, scan.retry.base, scan.retry.fatal) == (2, 500, ("ValueError",))
+    assert scan.retry == RetryPolicy(max_retries=2, base=500, fatal=("ValueError",))
     assert (scan.limits, scan.tags, scan.metadata) == (("disk",), ("nightly",), {"ticket": 7})
-    assert write.retry.max_retries == 0
+    assert write.retry == RetryPolicy(max_retries=0)
     assert tree.edges == (Edge("scan", "write"), Edge("scan", "sorry", When.FAILED))
 
 

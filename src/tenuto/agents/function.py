@@ -65,7 +65,8 @@ class FunctionAgent(Generic[P, R]):
         if not isinstance(version, str):
             raise InvalidInput(f"version of agent {self.name!r} must be text, not {type(version).__name__}")
         self.version = version
-        self.retry = retry_policy(retry, max_retries, RetryPolicy())
+        self.retry = retry_policy(retry, max_retries)
+        """for tasks with no policy of their own; None: as its worker says"""
         self._timeout = timeout
         self._attempt_timeout = attempt_timeout
         self.limits = _own_limit(self.name, concurrency, rate)

@@ -24,16 +24,20 @@ Instant: TypeAlias = float | datetime
 """Unix seconds, or an aware `datetime`."""
 
 
-def retry_policy(retry: RetryPolicy | None, max_retries: int | None, default: RetryPolicy) -> RetryPolicy:
-    """`retry`, or `default` where it is None; with `max_retries` where that is given. Checked."""
+def retry_policy(
+    retry: RetryPolicy | None, max_retries: int | None, base: RetryPolicy | None = None
+) -> RetryPolicy | None:
+    """`retry`, with `max_retries` where that is given; None when neither is. Checked.
+
+    `base` is what `max_retries` alone changes.
+    """
     if retry is not None and not isinstance(retry, RetryPolicy):
         raise InvalidInput(f"retry must be a RetryPolicy, not {type(retry).__name__}")
-    policy = default if retry is None else retry
     if max_retries is None:
-        return policy.check()
+        return None if retry is None else retry.check()
     if isinstance(max_retries, bool) or not isinstance(max_retries, int):
         raise InvalidInput(f"max_retries must be a whole number, not {max_retries!r}")
-    return replace(policy, max_retries=max_retries).check()
+    return replace(retry or base or RetryPolicy(), max_retries=max_retries).check()
 
 
 def _names(values: Sequence[str] | str, field: str) -> tuple[str, ...]:
@@ -64,7 +68,7 @@ def build_spec(
     limits: Sequence[str],
     tags: Sequence[str],
     metadata: Mapping[str, Any] | None,
-    retry: RetryPolicy,
+    retry: RetryPolicy | None,
 ) -> TaskSpec:
     """The checked spec of a task for `agent`. Raises `InvalidInput`, which names the field, and `Unstorable`."""
     task_id = new_id() if id is None else check_id(id)

@@ -6,7 +6,6 @@ from typing import Any
 
 from tenuto.agents.specs import build_spec, retry_policy
 from tenuto.tasks.ids import check_name
-from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.task import TaskSpec
 
 __all__ = ["task_spec"]
@@ -29,6 +28,6 @@ def task_spec(
         "limits": (),
         "tags": (),
         "metadata": None,
-        "retry": retry_policy(None, max_retries, RetryPolicy()),
+        "retry": retry_policy(None, max_retries),
     }
     return build_spec(check_name(agent, "agent"), owner, payload, id=id, **told | fields)

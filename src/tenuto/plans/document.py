@@ -85,7 +85,7 @@ class _Task(_Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise InvalidInput("delay and run_at exclude each other")
         if self.retry is not None and self.max_retries is not None:
             raise InvalidInput("max_retries and retry exclude each other: put max_retries into retry")
-        retry = (self.retry or _Retry(5 if self.max_retries is None else self.max_retries)).policy()
+        retry = self.retry or (None if self.max_retries is None else _Retry(self.max_retries))
         run_at = None if self.run_at is None else instant(self.run_at, "run_at")
         spec = TaskSpec(
             id=check_id(self.id),
@@ -98,7 +98,7 @@ class _Task(_Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
             deadline=None if self.deadline is None else instant(self.deadline, "deadline"),
             timeout=_span(self.timeout, "timeout"),
             attempt_timeout=_span(self.attempt_timeout, "attempt_timeout"),
-            retry=retry,
+            retry=None if retry is None else retry.policy(),
             idempotency_key=self.idempotency_key,
             limits=self.limits,
             tags=self.tags,

@@ -7,7 +7,7 @@ have two holders' work accepted.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -51,7 +51,9 @@ class Lease(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     attempt_timeout: Millis | None = None
     time_left: Millis | None = None
     """milliseconds until deadline or total limit, whichever is first, from the claim on"""
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy | None = None
+    """of the task itself; None: as its agent says"""
+    metadata: dict[str, Any] = {}
     messages: tuple[Message, ...] = ()
     """the inbox: what was not consumed yet, in order"""
 

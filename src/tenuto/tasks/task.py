@@ -90,7 +90,8 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """most milliseconds for one attempt"""
     timeout: Millis | None = None
     """most milliseconds from the first claim to the end, time spent waiting for people not counted"""
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy | None = None
+    """None: as the agent that runs it says"""
     idempotency_key: str | None = None
     unique: Unique | None = None
     limits: tuple[str, ...] = ()
@@ -122,7 +123,8 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             check_name(name, f"task {self.id!r}: tag or limit")
         if self.metadata:
             encode(self.metadata, f"the metadata of task {self.id!r}")
-        self.retry.check()
+        if self.retry is not None:
+            self.retry.check()
 
     def _check_times(self) -> None:
         for field, at in (("run_at", self.run_at), ("deadline", self.deadline)):

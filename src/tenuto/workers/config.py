@@ -91,7 +91,7 @@ class WorkerConfig:
     poll: float = 1.0
     """an idle worker asks at least this often, seconds; hints make it ask at once"""
     max_retries: int | None = None
-    """retries for tasks that come with no retry policy of their own; None: 5"""
+    """retries where neither the task nor its agent says; None: 5"""
     turn_timeout: float = 120.0
     """most seconds for one turn of an agent that works in turns"""
     maintenance: MaintenanceWorkerConfig | None = field(default_factory=MaintenanceWorkerConfig)
@@ -118,7 +118,7 @@ class AgentWorkerConfig:
     batch_size: int = 25
     """tasks in flight per worker"""
     max_retries: int = 5
-    """retries after the first attempt, for tasks that come with no retry policy of their own"""
+    """retries after the first attempt, where neither the task nor its agent says"""
     heartbeat_interval: float = 5
     """seconds"""
     missed_heartbeats_threshold: int = 5

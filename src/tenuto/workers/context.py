@@ -15,7 +15,7 @@ network), belongs into a step; the code between the steps must do the same each 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -63,6 +63,11 @@ class Context:
     def owner_id(self) -> str:
         """Whose task it is."""
         return self.lease.owner
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What was submitted with the task besides its payload; of a scheduled one also `schedule` and `instant`."""
+        return self.lease.metadata
 
     @property
     def attempt(self) -> int:

@@ -30,18 +30,17 @@ from msgspec.structs import replace
 from tenuto.errors import InvalidPayload, JournalMismatch, LeaseLost, StepUnknown, TimeLimit, Unstorable
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Ending, Outcome
-from tenuto.tasks.retry import RetryPolicy, Verdict
+from tenuto.tasks.retry import Verdict
 from tenuto.tasks.task import ErrorRecord
 from tenuto.tasks.values import encode, is_blob, to_blob
 from tenuto.workers.context import Context
 from tenuto.workers.failures import describe
-from tenuto.workers.handler import Handler
+from tenuto.workers.handler import Handler, retry_of
 from tenuto.workers.interruption import HandedBack, Suspended
 from tenuto.workers.services import Services
 
 __all__ = ["Execution", "Stop"]
 
-_DEFAULT_RETRY = RetryPolicy()
 _STUBBORN = 5.0
 """Seconds that a stopped attempt gets to end before its worker gives it up."""
 
@@ -190,10 +189,7 @@ class Execution:
 
     def _failure(self, error: BaseException) -> Outcome:
         lease = self.lease
-        policy = lease.retry
-        most = self.context.services.max_retries
-        if most is not None and policy == _DEFAULT_RETRY:
-            policy = replace(policy, max_retries=most)
+        policy = lease.retry or retry_of(self.handler) or self.context.services.retry
         grew = self.context.keeps_journal and self.context.journal.grew
         failures = (0 if grew else lease.failures) + 1
         verdict, record = policy.verdict(error), describe(error)

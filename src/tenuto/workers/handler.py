@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.limits import Limit
+from tenuto.tasks.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from tenuto.workers.context import Context
 
-__all__ = ["Handler", "limits_of"]
+__all__ = ["Handler", "limits_of", "retry_of"]
 
 
 class Handler(Protocol):
@@ -36,3 +37,9 @@ class Handler(Protocol):
 def limits_of(handler: Handler) -> tuple[Limit, ...]:
     """The limits that an agent brings along (its attribute `limits`): its workers put them into the store."""
     return tuple(getattr(handler, "limits", ()))
+
+
+def retry_of(handler: Handler) -> RetryPolicy | None:
+    """How an agent wants its tasks retried (its attribute `retry`), where they do not say so themselves."""
+    policy: RetryPolicy | None = getattr(handler, "retry", None)
+    return policy

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tenuto.stores.base import Store
 from tenuto.tasks.clock import Millis
+from tenuto.tasks.retry import RetryPolicy
 from tenuto.workers.patience import Patience
 from tenuto.workers.recorder import Recorder
 from tenuto.workers.threads import Threads
@@ -25,5 +26,5 @@ class Services:
     """how long a task is held without a word, milliseconds"""
     turn_timeout: float
     """most seconds for one turn of an agent that works in turns"""
-    max_retries: int | None
-    """for tasks without a retry policy of their own"""
+    retry: RetryPolicy
+    """where neither the task nor its agent has a policy of its own"""

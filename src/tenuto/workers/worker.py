@@ -51,6 +51,7 @@ from tenuto.stores.base import Claim, Exchange, Exchanged, Hint, Store, WorkerIn
 from tenuto.tasks.clock import Millis, duration, wall_clock
 from tenuto.tasks.ids import check_name, new_id
 from tenuto.tasks.outcome import Answer
+from tenuto.tasks.retry import RetryPolicy
 from tenuto.workers.config import WorkerConfig
 from tenuto.workers.handler import Handler, limits_of
 from tenuto.workers.keeper import Keeper
@@ -126,7 +127,7 @@ class Worker:
             self._patience,
             self._lease,
             self.config.turn_timeout,
-            self.config.max_retries,
+            RetryPolicy() if self.config.max_retries is None else RetryPolicy(self.config.max_retries),
         )
         self._keeper = Keeper(store, self.info, self.config.lease)
         self._slots = Slots(

@@ -19,7 +19,7 @@ from tenuto.tasks.lease import Lease
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
-from tenuto.tasks.task import Task
+from tenuto.tasks.task import Task, TaskSpec
 from tenuto.workers.config import MaintenanceWorkerConfig, TaskTTLConfig, WorkerConfig
 from tenuto.workers.context import Context
 from tenuto.workers.loops import run
@@ -126,6 +126,21 @@ async def test_a_failing_task_is_retried_and_then_failed(store: Store) -> None:
     assert task.error is not None
     assert (task.error.type, task.error.message, task.error.attempt) == ("ValueError", "no", 3)
     assert "raise ValueError(payload)" in task.error.traceback
+
+
+async def test_a_task_that_says_nothing_is_retried_as_its_agent_says(store: Store) -> None:
+    # Given a task that was submitted by the name of its agent, and one that has a policy of its own
+    async with working(store, fails):
+        ids = await submit(
+            store,
+            TaskSpec(id="by-name", agent="fails", payload=msgspec.Raw(b'"a"')),
+            fails.create_task(id="own", payload="b", max_retries=0),
+        )
+        for task_id in ids:
+            await ended(store, task_id)
+    # Then the first had the retries of its agent, and the second its own
+    assert seen.count("a") == 3
+    assert seen.count("b") == 1
 
 
 @pytest.mark.parametrize(

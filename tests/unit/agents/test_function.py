@@ -44,11 +44,12 @@ def test_a_task_takes_what_is_not_said_from_its_agent() -> None:
     assert (spec.agent, spec.owner, spec.priority, spec.tags, spec.timeout) == ("shop.order", "ann", 3, ("x",), 60_000)
     assert bytes(spec.payload) == b'{"count":2}'
     assert spec.limits == ("db", "agent:shop.order")
-    assert spec.retry.max_retries == 1
+    assert spec.retry is None  # the agent's own, wherever it runs
+    assert order.retry == RetryPolicy(max_retries=1)
     assert spec.metadata == {"a": [1]}
     assert order.limits == (Limit("agent:shop.order", 3, 10, 60_000),)
     again = order.create_task(max_retries=9, timeout=1, run_at=datetime(2030, 1, 1, tzinfo=UTC))
-    assert (again.retry.max_retries, again.timeout, again.run_at) == (9, 1_000, 1_893_456_000_000)
+    assert (again.retry, again.timeout, again.run_at) == (RetryPolicy(max_retries=9), 1_000, 1_893_456_000_000)
 
 
 @pytest.mark.parametrize(
@@ -112,5 +113,5 @@ def test_an_agent_travels_by_name_or_with_its_function() -> None:
     agent = task_agent(name="local", retry=RetryPolicy(max_retries=7))(local)
     copy = cloudpickle.loads(cloudpickle.dumps(agent))
     assert copy is not agent
-    assert (copy.name, copy.retry.max_retries, copy(1)) == ("local", 7, 2)
+    assert (copy.name, copy.retry, copy(1)) == ("local", RetryPolicy(max_retries=7), 2)
     assert msgspec.json.decode(copy.create_task(payload=1).payload) == 1

@@ -11,6 +11,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from tenuto.errors import InvalidInput
+from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.signal import DIRECTIVES, SignalKind
 from tenuto.tasks.states import ACTIVE, FINAL, State, Status, status_of
 from tenuto.tasks.task import ErrorRecord, Task, TaskSpec, Unique, same_content
@@ -107,7 +108,7 @@ CHANGES: dict[str, Any] = {
     "band": 1,
     "attempt_timeout": 1,
     "timeout": 1,
-    "retry": replace(spec().retry, max_retries=1),
+    "retry": RetryPolicy(max_retries=1),
     "idempotency_key": "k",
     "unique": Unique("u"),
     "limits": ("db",),

@@ -178,5 +178,6 @@ def lease_of(task: Task, messages: Sequence[Message], now: Millis) -> Lease:
         attempt_timeout=task.attempt_timeout,
         time_left=max(min(ends) - now, 0) if ends else None,
         retry=task.retry,
+        metadata=task.metadata,
         messages=tuple(messages),
     )
