@@ -45,6 +45,9 @@ STUCK = 75
 REFUSED = 78
 """Exit code of a worker that can never use its store."""
 _ORPHAN = 2.0
+_SWITCH = 0.0005
+"""Seconds after which a thread that runs Python lets another one: the event loop and the store's writer take turns many
+times for each batch, and at Python's default of 5 ms they would mostly wait for each other."""
 _LENGTH = struct.Struct("!Q")
 
 
@@ -93,6 +96,7 @@ def _main_names() -> Mapping[str, Any]:
 def main() -> None:
     """The process's program; does not return."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.setswitchinterval(_SWITCH)
     pipe = sys.stdin.buffer
     (length,) = _LENGTH.unpack(_exactly(pipe, _LENGTH.size))
     names, order = cloudpickle.loads(_exactly(pipe, length))
