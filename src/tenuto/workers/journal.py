@@ -222,14 +222,14 @@ class Journal:
         step = Step(place.key, place.position, value=msgspec.Raw(data))
         self._entries[place.key] = step
         steps = (step, *(Step(name, NOTE, value=msgspec.Raw(encode(it, name))) for name, it in (notes or {}).items()))
-        if not wait:
+        if wait:
+            try:
+                await self.commit(place.scope, steps, consumed=consumed, spawned=spawned, blobs=kept)
+            except BaseException:
+                self._entries.pop(place.key, None)
+                raise
+        else:
             self._report(self._record(place.scope, steps, consumed, spawned, kept))
-            return step
-        try:
-            await self.commit(place.scope, steps, consumed=consumed, spawned=spawned, blobs=kept)
-        except BaseException:
-            self._entries.pop(place.key, None)
-            raise
         # The value itself is at hand: a reader need not fetch from the store what was just sent there.
         return msgspec.structs.replace(step, value=msgspec.Raw(encoded))
 
@@ -243,9 +243,15 @@ class Journal:
         blobs: Mapping[str, bytes] | None = None,
     ) -> None:
         """Makes entries durable, with what must commit together with them."""
-        answer = await self.services.recorder.put(self._record(scope, steps, consumed, spawned, dict(blobs or {})))
-        if answer.answer is Answer.INVALID:
-            raise InvalidInput(answer.detail or f"the store refused a step of task {self.lease.task_id!r}")
+        notes, failures = tuple(self._notes), tuple(scope.failures)
+        try:
+            answer = await self.services.recorder.put(self._record(scope, steps, consumed, spawned, dict(blobs or {})))
+            if answer.answer is Answer.INVALID:
+                raise InvalidInput(answer.detail or f"the store refused a step of task {self.lease.task_id!r}")
+        except BaseException:
+            # What was to ride along goes with the next record; where this one was stored after all, that changes nothing.
+            self._notes[:0], scope.failures[:0] = notes, failures
+            raise
         self.grew = True
         self.hear(answer)
         self.check()

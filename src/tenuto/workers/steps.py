@@ -111,6 +111,8 @@ def _returns(fn: Callable[..., Any]) -> Any:
 async def _run(journal: Journal, place: Place, call: StepCall) -> Any:
     if call.effect == "once":
         await journal.commit(place.scope, (Step(place.key, place.position, StepState.STARTED),))
+    else:
+        await journal.outlive(place.scope)  # first: nothing may be done on the strength of a failure that is forgotten
     try:
         result = await _attempts(journal, place, call)
     except Exception as error:
