@@ -249,7 +249,7 @@ class Journal:
             if answer.answer is Answer.INVALID:
                 raise InvalidInput(answer.detail or f"the store refused a step of task {self.lease.task_id!r}")
         except BaseException:
-            # What was to ride along goes with the next record; where this one was stored after all, that changes nothing.
+            # What was to ride along goes with the next record. Where this one was stored, that changes nothing.
             self._notes[:0], scope.failures[:0] = notes, failures
             raise
         self.grew = True
