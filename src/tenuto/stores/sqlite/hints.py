@@ -43,7 +43,10 @@ def hint_folder(path: Path) -> Path:
     if len(os.fsencode(beside)) + 24 <= _LONGEST_PATH:
         return beside
     name = hashlib.blake2b(os.fsencode(path), digest_size=10).hexdigest()
-    return Path(tempfile.gettempdir()) / f"tenuto-{os.getuid()}-{name}"
+    try:
+        return Path(tempfile.gettempdir()) / f"tenuto-{os.getuid()}-{name}"
+    except FileNotFoundError:  # it writes a file to find out, and the disk is full: no hints then
+        return beside
 
 
 class Hints:
