@@ -73,9 +73,10 @@ class Sql:
         with closing(_connect(evidence.path)) as connection:
             orders = connection.execute("SELECT task FROM chaos_order").fetchall()
             booked = connection.execute("SELECT task, step, value FROM chaos_booked").fetchall()
-        if sorted(task for (task,) in orders) != sorted(evidence.tasks) or len(orders) != size.tasks:
+        ordered = [str(task) for (task,) in orders]
+        if sorted(ordered) != sorted(evidence.tasks) or len(ordered) != size.tasks:
             evidence.complain(
-                f"{size.tasks} orders: the table has {len(orders)}, the store {len(evidence.tasks)} tasks"
+                f"{size.tasks} orders: the table has {len(ordered)}, the store {len(evidence.tasks)} tasks"
             )
         rows = Counter((task, step) for task, step, _ in booked)
         values = {(task, step): value for task, step, value in booked}
