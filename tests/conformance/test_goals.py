@@ -270,6 +270,25 @@ async def test_an_edge_that_fired_is_not_fired_again(stage: Stage) -> None:
     assert await stage.states("a", "after", "b", "goal-1") == ["done"] * 4
 
 
+async def test_a_retry_leaves_what_is_done_or_runs_exactly_as_it_is(stage: Stage) -> None:
+    await stage.add_goal(
+        [spec("a"), spec("done"), spec("runs", priority=-1), spec("free"), spec("open", priority=-2)],
+        *(Edge("a", target, When.FINISHED) for target in ("done", "runs", "open")),
+        "runs>open",
+    )
+    worker = stage.worker()
+    first = {lease.task_id: lease for lease in await worker.claim(2)}
+    await worker.fail(first["a"])
+    await worker.done(first["free"])
+    await worker.done(await worker.claim_one())
+    assert (await worker.claim_one()).task_id == "runs"
+    before = await stage.store.tasks_by_id(["done", "runs", "free"])
+    assert (await stage.task("open")).unmet == 1
+    assert (await stage.signal(RETRY, "a")).delivery is Delivery.ACCEPTED
+    assert await stage.store.tasks_by_id(["done", "runs", "free"]) == before
+    assert (await stage.task("open")).unmet == 2
+
+
 async def test_a_blocked_node_waits_again_for_a_source_that_runs_again(stage: Stage) -> None:
     """`join` had one of its two edges met by the failure of `a`; `a` is retried before the other is met."""
     await stage.add_goal("a slow join", Edge("a", "join", When.FINISHED), "slow>join")

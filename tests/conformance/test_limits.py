@@ -245,6 +245,21 @@ async def test_a_rate_that_is_used_up_says_when_it_opens(stage: Stage) -> None:
     assert (await stage.sweep()).next_due == stage.clock.now + 5_000
 
 
+async def test_a_rate_that_nobody_waits_for_rings_no_timer(stage: Stage) -> None:
+    await stage.limit("api", rate=1, period=1_000)
+    await queue(stage, 2, "api")
+    worker = stage.worker()
+    first = await worker.claim_one()
+    assert await worker.claim(5) == []
+    stage.clock.move(1_000)
+    second = await worker.claim_one()
+    for lease in (first, second):
+        await worker.done(lease)
+    swept = await stage.sweep()
+    assert (swept.changed, swept.next_due) == (0, None)
+    assert (await stage.after(60_000)).changed == 0
+
+
 async def test_a_burst_may_follow_at_once_after_a_quiet_time(stage: Stage) -> None:
     await stage.limit("api", rate=10, period=1_000, burst=4)
     await queue(stage, 20, "api")
