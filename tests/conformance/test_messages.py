@@ -1,0 +1,136 @@
+"""Messages: kept in order in the inbox until their effect is committed, once under a key, and never lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tenuto.stores.base import MOST_MESSAGES
+from tenuto.tasks.event import EventKind
+from tenuto.tasks.outcome import Answer, Step
+from tenuto.tasks.signal import Delivery, Message, Signal, SignalKind
+from tests.conformance.stage import LEASE, START, Stage, spec
+
+STEER = SignalKind.STEER
+ACCEPTED, ALREADY, FINISHED, REFUSED = Delivery.ACCEPTED, Delivery.ALREADY, Delivery.FINISHED, Delivery.REFUSED
+
+
+async def test_messages_are_kept_in_order_until_their_effect_is_committed(stage: Stage) -> None:
+    await stage.add(spec())
+    for word in ("left", "right", "stop"):
+        assert (await stage.signal(STEER, data=word)).delivery is ACCEPTED
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    assert lease.messages == tuple(
+        Message(number, STEER, "steer", word, START) for number, word in enumerate(("left", "right", "stop"), start=1)
+    )
+    assert (await worker.record(lease, Step("a", 0), consumed=(1, 3))).messages
+    await worker.release(lease)
+    lease = await worker.claim_one()
+    assert [message.data for message in lease.messages] == ["right"]
+    assert not (await worker.record(lease, consumed=(2,))).messages
+    await stage.signal(STEER, data="again")
+    assert [message.number for message in await stage.store.inbox("task-1")] == [4], "numbers are never used again"
+    assert (await stage.last(EventKind.SIGNALLED)).data == {"kind": "steer", "topic": "steer", "number": 4}
+
+
+async def test_a_message_is_stored_once_under_its_key_also_when_it_was_consumed(stage: Stage) -> None:
+    await stage.add(spec(), spec("other"))
+    assert (await stage.signal(STEER, data=1, key="k")).delivery is ACCEPTED
+    assert (await stage.signal(STEER, data=1, key="k")).delivery is ALREADY
+    assert (await stage.signal(STEER, "other", data=1, key="k")).delivery is ACCEPTED
+    worker = stage.worker()
+    await worker.record(await worker.claim_one(), consumed=(1,))
+    assert (await stage.signal(STEER, data=1, key="k")).delivery is ALREADY
+    assert list(await stage.store.inbox("task-1")) == []
+
+
+async def test_any_json_value_can_be_a_message(stage: Stage) -> None:
+    await stage.add(spec())
+    values: list[Any] = [None, 0, -1.5, "", "a\x00b 名前", [1, [2]], {"a": {"b": None}}, True, 2**60]
+    for each in values:
+        await stage.signal(STEER, data=each)
+    assert [message.data for message in await stage.store.inbox("task-1")] == values
+
+
+class Opaque:
+    """Has no JSON form."""
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"data": Opaque()}, {"data": "\ud800"}, {"topic": "event:\udcff"}, {"key": "\udcff"}]
+)
+async def test_what_cannot_be_stored_is_refused_and_disturbs_nobody(stage: Stage, wrong: dict[str, Any]) -> None:
+    await stage.add(spec())
+    first, second, third = await stage.store.signal(
+        [Signal("task-1", STEER, data=1), Signal("task-1", STEER, **wrong), Signal("task-1", STEER, data=2)]
+    )
+    assert (first.delivery, second.delivery, third.delivery) == (ACCEPTED, REFUSED, ACCEPTED)
+    assert "cannot be stored" in second.detail
+    assert [message.data for message in await stage.store.inbox("task-1")] == [1, 2]
+
+
+async def test_a_message_reads_as_it_was_stored_on_every_engine(stage: Stage) -> None:
+    await stage.add(spec())
+    for each in ((1, 2), float("nan"), {1: 2}):
+        await stage.signal(STEER, data=each)
+    assert [message.data for message in await stage.store.inbox("task-1")] == [[1, 2], None, {"1": 2}]
+
+
+async def test_a_message_to_a_task_that_has_ended_is_not_stored(stage: Stage) -> None:
+    await stage.add(spec())
+    await stage.worker().run_all()
+    assert (await stage.signal(STEER, data=1)).delivery is FINISHED
+    assert list(await stage.store.inbox("task-1")) == []
+    assert (await stage.kinds())[-1] == "done"
+
+
+async def test_done_wins_over_steering_that_came_too_late_and_names_it(stage: Stage) -> None:
+    await stage.add(spec())
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    await stage.signal(STEER, data="in time")
+    await stage.signal(STEER, data="too late")
+    await stage.signal(SignalKind.EVENT, topic="event:x")
+    assert await worker.done(lease, consumed=(1,)) is Answer.ACCEPTED
+    assert (await stage.last(EventKind.DONE)).data == {"not_applied": [2]}
+    assert list(await stage.store.inbox("task-1")) == []
+
+
+async def test_an_outcome_that_is_stale_consumes_nothing(stage: Stage) -> None:
+    await stage.add(spec())
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    await stage.signal(STEER, data=1)
+    await stage.after(LEASE)
+    await worker.done(lease, consumed=(1,))
+    await worker.record(lease, consumed=(1,))
+    assert len(await stage.store.inbox("task-1")) == 1
+
+
+async def test_messages_survive_a_failed_attempt(stage: Stage) -> None:
+    await stage.add(spec())
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    await stage.signal(STEER, data="left")
+    await worker.retry(lease, 10)
+    await stage.after(10)
+    assert [message.data for message in (await worker.claim_one()).messages] == ["left"]
+
+
+async def test_a_goal_takes_no_messages(stage: Stage) -> None:
+    await stage.add_goal("a")
+    assert (await stage.signal(STEER, "goal-1", data=1)).delivery is REFUSED
+
+
+async def test_an_inbox_is_bounded(stage: Stage) -> None:
+    await stage.add(spec())
+    for _ in range(10):
+        answers = await stage.store.signal([Signal("task-1", STEER, data=1)] * (MOST_MESSAGES // 10))
+        assert {answer.delivery for answer in answers} == {ACCEPTED}
+    delivered = await stage.signal(STEER, data=1)
+    assert (delivered.delivery, "full" in delivered.detail) == (REFUSED, True)
+    worker = stage.worker()
+    await worker.record(await worker.claim_one(), consumed=(1,))
+    assert (await stage.signal(STEER, data=1)).delivery is ACCEPTED
