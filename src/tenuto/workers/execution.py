@@ -36,7 +36,7 @@ from tenuto.tasks.values import encode, is_blob, to_blob
 from tenuto.workers.context import Context
 from tenuto.workers.failures import describe
 from tenuto.workers.handler import Handler, retry_of
-from tenuto.workers.interruption import HandedBack, Suspended
+from tenuto.workers.interruption import HandedBack, Suspended, is_ctrl_c
 from tenuto.workers.services import Services
 
 __all__ = ["Execution", "Stop"]
@@ -160,7 +160,7 @@ class Execution:
         if self.context.keeps_journal:
             journal = self.context.journal
             error = journal.halt or journal.root.suspended or error
-        if isinstance(error, KeyboardInterrupt):
+        if is_ctrl_c(error):
             self.fatal = error
             return self.release()
         if self.cause in (Stop.LEASE_LOST, Stop.DRAINING) or (self.cause is None and _cancelled_from_outside(error)):

@@ -8,9 +8,11 @@ as if they had not been caught.
 
 from __future__ import annotations
 
+import signal
+
 from tenuto.tasks.waits import Wait
 
-__all__ = ["HandedBack", "Interruption", "Suspended"]
+__all__ = ["HandedBack", "Interruption", "Suspended", "contained", "is_ctrl_c"]
 
 
 class Interruption(BaseException):
@@ -36,3 +38,18 @@ class HandedBack(Interruption):
         super().__init__(pause or "the task was handed back")
         self.pause = pause
         """pause the task as well, for this reason"""
+
+
+def contained(error: BaseException) -> BaseException:
+    """What to raise in place of an `error` of a task's own code that asyncio would end the whole event loop over.
+
+    A task that calls `sys.exit`, or something that does (a command line's `main`), has failed; its neighbours have not.
+    """
+    if isinstance(error, SystemExit) or (isinstance(error, KeyboardInterrupt) and not is_ctrl_c(error)):
+        return RuntimeError(f"the function raised {error!r}")
+    return error
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether somebody may have pressed Ctrl-C: not where the signal is ignored, as in worker processes."""
+    return isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN

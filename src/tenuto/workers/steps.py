@@ -29,6 +29,7 @@ from tenuto.tasks.task import ErrorRecord
 from tenuto.tasks.values import encode
 from tenuto.workers.annotations import hints_of
 from tenuto.workers.failures import class_of, describe, restored
+from tenuto.workers.interruption import contained
 from tenuto.workers.journal import Journal
 from tenuto.workers.scopes import Place
 
@@ -163,10 +164,13 @@ async def _called(journal: Journal, place: Place, call: StepCall) -> Any:
     kwargs = dict(call.kwargs or {})
     if "idempotency_key" not in kwargs and _wants_key(call.fn):
         kwargs["idempotency_key"] = idempotency_key(journal, place)
-    if inspect.iscoroutinefunction(call.fn):
-        return await call.fn(*call.args, **kwargs)
-    result = await journal.services.threads.run(functools.partial(call.fn, *call.args, **kwargs))
-    return await result if inspect.isawaitable(result) else result
+    try:
+        if inspect.iscoroutinefunction(call.fn):
+            return await call.fn(*call.args, **kwargs)
+        result = await journal.services.threads.run(functools.partial(call.fn, *call.args, **kwargs))
+        return await result if inspect.isawaitable(result) else result
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise contained(error) from error
 
 
 def idempotency_key(journal: Journal, place: Place) -> str:

@@ -22,6 +22,9 @@ __all__ = ["Threads"]
 
 T = TypeVar("T")
 
+_NOT_CARRIED = (StopIteration, SystemExit, KeyboardInterrupt)
+"""What a future cannot carry, or would end the whole event loop. Ctrl-C never reaches a thread: the call made it."""
+
 
 class _Call:
     """One call on its way."""
@@ -88,8 +91,8 @@ class Threads:
             if not call.dropped:
                 try:
                     call.result = call.context.run(call.work)
-                except StopIteration as error:  # a future cannot carry it
-                    call.error = RuntimeError(f"the function raised StopIteration({error})")
+                except _NOT_CARRIED as error:
+                    call.error = RuntimeError(f"the function raised {error!r}")
                 except BaseException as error:  # noqa: BLE001 - it is raised again where the call is awaited
                     call.error = error
             self._ended.append(call)

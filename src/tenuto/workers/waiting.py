@@ -23,7 +23,7 @@ from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.values import encode
 from tenuto.tasks.waits import Wait
 from tenuto.workers.failures import class_of, describe, restored
-from tenuto.workers.interruption import Suspended
+from tenuto.workers.interruption import Suspended, contained
 from tenuto.workers.journal import Journal
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope
 
@@ -120,7 +120,10 @@ def _check(branches: Sequence[object]) -> None:
 
 def _start(journal: Journal, scope: Scope, branch: Awaitable[Any] | Callable[[], Awaitable[Any]]) -> asyncio.Task[Any]:
     async def run() -> Any:
-        value = await (branch() if callable(branch) else branch)
+        try:
+            value = await (branch() if callable(branch) else branch)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise contained(error) from error
         journal.leftover(scope.path)
         return value
 

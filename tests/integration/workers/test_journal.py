@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -383,6 +384,35 @@ async def test_a_failed_branch_ends_its_siblings(store: Store) -> None:
     async with working(store, broken):
         (task_id,) = await submit(store, broken.create_task())
         assert value(await ended(store, task_id)) == "bad branch"
+
+
+@pytest.mark.parametrize("where", ["function", "coroutine", "branch", "task group"])
+async def test_an_exit_in_a_branch_fails_its_task_and_leaves_the_worker_alone(store: Store, where: str) -> None:
+    def leave() -> None:
+        sys.exit(3)
+
+    async def leave_soon() -> None:
+        sys.exit(3)
+
+    @task_agent(max_retries=0)
+    async def exits(ctx: Context) -> None:
+        match where:
+            case "function":
+                await ctx.gather(ctx.step("leave", leave))
+            case "coroutine":
+                await ctx.gather(ctx.step("leave", leave_soon))
+            case "branch":
+                await ctx.gather(leave_soon)
+            case _:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(ctx.step("leave", leave_soon))
+
+    async with working(store, exits, leaf):
+        first, second = await submit(store, exits.create_task(), leaf.create_task(payload=4))
+        task = await ended(store, first)
+        assert task.error is not None
+        assert "SystemExit(3)" in task.error.traceback
+        assert value(await ended(store, second)) == 8
 
 
 async def test_code_that_catches_everything_cannot_swallow_a_wait(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -439,6 +440,26 @@ async def test_a_keyboard_interrupt_hands_the_task_back_and_ends_the_worker(stor
         ended_by = thread.submit(lambda: run(Worker(store, [interrupted], CONFIG).run()))
         assert isinstance(await asyncio.to_thread(ended_by.exception, 10), KeyboardInterrupt)
     assert (await kinds(store, task_id))[-1] == "released"
+
+
+async def test_a_keyboard_interrupt_of_the_tasks_own_making_is_a_failure(store: Store) -> None:
+    @task_agent(max_retries=0)
+    def in_a_thread() -> None:
+        raise KeyboardInterrupt
+
+    @task_agent(max_retries=0)
+    async def where_ctrl_c_is_ignored() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a worker process does
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        async with working(store, in_a_thread, where_ctrl_c_is_ignored):
+            for agent in (in_a_thread, where_ctrl_c_is_ignored):
+                (task_id,) = await submit(store, agent.create_task())
+                assert (await ended(store, task_id)).state is State.FAILED
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def test_a_sweeper_by_itself_meets_timers_and_removes_old_trees(store: Store, clock: Clock) -> None:

@@ -25,15 +25,21 @@ async def test_a_call_returns_raises_and_sees_the_callers_context(threads: Threa
     def fail() -> None:
         raise KeyError("x")
 
-    def stop() -> None:
-        raise StopIteration(5)
-
     colour.set("red")
     assert await threads.run(colour.get) == "red"
     with pytest.raises(KeyError):
         await threads.run(fail)
-    with pytest.raises(RuntimeError, match="StopIteration"):
-        await threads.run(stop)
+
+
+@pytest.mark.parametrize("error", [StopIteration(5), SystemExit(5), KeyboardInterrupt(5)], ids=repr)
+async def test_what_would_end_the_event_loop_arrives_as_an_ordinary_error(
+    threads: Threads, error: BaseException
+) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(RuntimeError, match=type(error).__name__):
+        await threads.run(fail)
 
 
 async def test_no_more_threads_run_than_asked_for(threads: Threads) -> None:
