@@ -171,7 +171,8 @@ class Store(Limits, Blobs, Protocol):
         """Appends to journals, with children, events and consumed messages, and extends the leases.
 
         A step whose key is recorded already as DONE or FAILED is left as it is; STARTED may become DONE or FAILED. A
-        child whose id exists is left as it is. Steps reset `failures`. Records of one task are applied in order.
+        child whose id exists is left as it is; one of a paused task is paused. Steps reset `failures`. Records of one
+        task are applied in order.
         INVALID: a child that cannot be accepted; nothing of that record is stored, and `detail` says why.
         """
 

@@ -87,6 +87,10 @@ class Tables(Protocol):
     def active_children(self, parent: str) -> list[Task]:
         """Those of `children` that are not final."""
 
+    def active_descendants(self, task_id: str) -> list[Task]:
+        """What is not final below `task_id`, at any depth and also below what has ended, by number: a parent comes
+        before its children."""
+
     def find(self, where: TaskFilter, before: int | None, limit: int) -> list[tuple[int, Task]]:
         """Numbers and tasks that match, newest first; only numbers below `before`."""
 

@@ -66,6 +66,7 @@ __all__ = [
     "meet",
     "more",
     "open_goal",
+    "out_of_time",
     "park",
     "pause",
     "progress",
@@ -321,6 +322,13 @@ def expire(task: Task, now: Millis) -> Change:
         reason=error.message,
         lease_until=task.lease_until,
     )
+
+
+def out_of_time(task: Task, now: Millis) -> bool:
+    """Whether the deadline or the total time limit has passed: what `expire` is for."""
+    waits_for_people = task.wait is not None and task.wait.people
+    limits = (task.deadline, None if waits_for_people else task.expires_at)
+    return any(at is not None and at <= now for at in limits)
 
 
 def pause(task: Task, now: Millis, reason: str) -> Change:

@@ -95,6 +95,13 @@ class MemoryTables(Tables):
     def active_children(self, parent: str) -> list[Task]:
         return [child for child in self.children(parent) if not child.is_final]
 
+    def active_descendants(self, task_id: str) -> list[Task]:
+        below = self.children(task_id)
+        for child in below:
+            below.extend(self.children(child.id))  # the list grows while it is walked
+        found = [task for task in below if not task.is_final]
+        return sorted(found, key=lambda task: self.numbers[task.id])
+
     def find(self, where: TaskFilter, before: int | None, limit: int) -> list[tuple[int, Task]]:
         found: list[tuple[int, Task]] = []
         for number in reversed(self.ids):

@@ -33,21 +33,21 @@ def come(work: Work, task_id: str, topic: str) -> None:
 
 def ended(work: Work, task: Task, *, with_descendants: bool = False) -> None:
     """`task` has just reached a final state. `with_descendants`: it was cancelled or ran out of time."""
-    queue: deque[tuple[Task, bool]] = deque([(task, with_descendants)])
+    queue = deque([task])
+    if with_descendants:
+        why = f"{SKIPPED}{task.id} {_how(task)}"
+        for each in work.tables.active_descendants(task.id):
+            queue.append(work.apply(each, transitions.cancel(each, work.now, why)))
     while queue:
-        task, cascade = queue.popleft()
+        task = queue.popleft()
         work.tables.expect_nothing(task.id)
         for waiting in work.tables.expecting(task_topic(task.id)):
             come(work, waiting, task_topic(task.id))
-        if cascade:
-            for child in work.tables.active_children(task.id):
-                reason = f"{SKIPPED}{task.id} {_how(task)}"
-                queue.append((work.apply(child, transitions.cancel(child, work.now, reason)), True))
         if task.node is not None and task.parent is not None:
-            queue.extend((skipped, False) for skipped in _decide(work, task))
+            queue.extend(_decide(work, task))
             goal = _count(work, task.parent)
             if goal is not None:
-                queue.append((goal, False))
+                queue.append(goal)
 
 
 def _how(task: Task) -> str:

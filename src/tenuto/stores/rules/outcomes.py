@@ -68,7 +68,8 @@ def _apply(work: Work, task: Task, outcome: Outcome) -> None:
             ended(work, work.apply(task, transitions.finish(task, now, outcome.result, steering)))
         case Ending.FAILED:
             assert outcome.error is not None
-            ended(work, work.apply(task, transitions.fail(task, now, outcome.error)))
+            failed = work.apply(task, transitions.fail(task, now, outcome.error))
+            ended(work, failed, with_descendants=transitions.out_of_time(task, now))
         case Ending.RETRY:
             assert outcome.error is not None
             work.apply(task, transitions.retry(task, now, outcome.error, outcome.delay, outcome.excused))

@@ -58,7 +58,7 @@ def _record(work: Work, each: Record, lease: Millis) -> Recorded:
     added = sum(_put(work, task, step) for step in each.steps)
     for child in each.spawned:
         if tables.task(child.id) is None:
-            work.admit(transitions.admit(child, work.now, task_id=child.id, root=task.root, parent=task.id))
+            _admit(work, task, child)
     known = transitions.hold(task, work.now + lease)
     if each.steps:
         known = transitions.recorded(known, added)
@@ -68,6 +68,12 @@ def _record(work: Work, each: Record, lease: Millis) -> Recorded:
         known = change.task
     work.store(task, known)
     return Recorded(Answer.ACCEPTED, paused=task.paused, messages=tables.inbox_size(task.id) > 0)
+
+
+def _admit(work: Work, task: Task, child: TaskSpec) -> None:
+    new = work.admit(transitions.admit(child, work.now, task_id=child.id, root=task.root, parent=task.id))
+    if task.paused:
+        work.apply(new, transitions.pause(new, work.now, task.reason))
 
 
 def _check_child(task: Task, child: TaskSpec) -> None:

@@ -58,6 +58,8 @@ def _node(work: Work, node: Task, fresh: bool) -> Delivered:
     if node.state is not State.FAILED:
         return _refused(f"{node.id!r} is {node.state.value}: in a running goal, only a failed node can be retried")
     revived = _nodes(work, goal, fresh, node.node)
+    if not revived:
+        return _refused(f"{node.id!r} depends on a node that did not end as it needs: retry that one")
     work.store(goal, transitions.more(goal, revived))
     return _ACCEPTED
 
@@ -69,6 +71,8 @@ def _nodes(work: Work, goal: Task, fresh: bool, only: str | None) -> int:
     links = work.tables.links(goal.id)
     edges = [Edge(names[link.source], names[link.target], link.when) for link in links]
     revived = revivable(nodes, edges, only)
+    if only is not None and only not in revived:
+        return 0
     for name, unmet in revived.items():
         node = nodes[name]
         for link in work.tables.links_from(node.id):
@@ -76,5 +80,7 @@ def _nodes(work: Work, goal: Task, fresh: bool, only: str | None) -> int:
             fired = edge_fate(link.when, node.state) is Fate.MET
             if fired and target is not None and target.state is State.BLOCKED and names[target.id] not in revived:
                 work.store(target, transitions.farther(target))
-        _revive(work, node, fresh, unmet)
+        again = _revive(work, node, fresh, unmet)
+        if goal.paused:
+            work.apply(again, transitions.pause(again, work.now, goal.reason))
     return len(revived)

@@ -62,10 +62,7 @@ def _deliver(work: Work, each: Signal) -> Delivered:
 
 def _unfinished(work: Work, top: Task) -> list[Task]:
     """`top` and every unfinished descendant, parents before children."""
-    found = [top]
-    for task in found:
-        found.extend(work.tables.active_children(task.id))  # the list grows while it is walked
-    return found
+    return [top, *work.tables.active_descendants(top.id)]
 
 
 def _pause(work: Work, task: Task, reason: str) -> Delivered:

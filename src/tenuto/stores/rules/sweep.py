@@ -77,11 +77,9 @@ def _passed(at: Millis | None, now: Millis) -> bool:
 def _ring(work: Work, task: Task) -> None:
     """A task's clock has rung."""
     now = work.now
-    for_people = task.wait is not None and task.wait.people
-    out_of_time = _passed(task.deadline, now) or (_passed(task.expires_at, now) and not for_people)
     if task.is_final:
         work.store(task, transitions.let_go(task))
-    elif out_of_time:
+    elif transitions.out_of_time(task, now):
         expired = work.apply(task, transitions.expire(task, now))
         if expired.lease_until is not None and expired.lease_until <= now:
             expired = work.store(expired, transitions.let_go(expired))

@@ -103,6 +103,9 @@ class TaskRows(LaneRows):
     def active_children(self, parent: str) -> list[Task]:
         return self._children("active_children", parent)
 
+    def active_descendants(self, task_id: str) -> list[Task]:
+        return self._children("active_descendants", task_id)
+
     def _children(self, name: str, parent: str) -> list[Task]:
         self.write_tasks()
         number = self.number_of(parent)

@@ -125,6 +125,15 @@ SELECT json_group_array(number) FROM (
     ORDER BY number DESC LIMIT ?2
 );
 
+-- name: active_descendants
+-- Numbers of what is not final below a task, at any depth, also below what has ended.
+WITH RECURSIVE below (number, state) AS (
+    SELECT number, state FROM tenuto_task WHERE parent = ?1
+    UNION ALL
+    SELECT child.number, child.state FROM below CROSS JOIN tenuto_task AS child ON child.parent = below.number
+)
+SELECT json_group_array(number) FROM below WHERE state < 6;
+
 -- name: count_states
 -- How many tasks are in each state, goals not counted.
 SELECT json_group_array(json_array(state, tasks)) FROM (
