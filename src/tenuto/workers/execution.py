@@ -83,8 +83,9 @@ class Execution:
         """when its claim was sent"""
         self.until = sent + services.lease / 1000
         """when the lease ends at the earliest"""
-        self.limit_at = math.inf if lease.time_left is None else sent + lease.time_left / 1000
-        """when a time limit ends the attempt"""
+        self.limit_at = math.inf if lease.time_left is None else time.monotonic() + lease.time_left / 1000
+        """when a time limit ends the attempt. Not counted from `sent`: once the worker says so, it must have passed by the
+        engine's clock too"""
         self.limit = Stop.TASK_LIMIT
         """which one"""
         self.cause: Stop | None = None
