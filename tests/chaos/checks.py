@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 
 from tenuto.tasks.event import Event, EventKind
+from tenuto.tasks.limits import Limit
 from tenuto.tasks.outcome import Answer, Ending, StepState
 from tenuto.tasks.states import FINAL, State
 from tenuto.tasks.task import Kind
@@ -199,7 +200,20 @@ def _check_limits(evidence: Evidence) -> None:
                 complained.add(key)
                 evidence.complain(f"{len(running[key])} tasks ran at once under {key!r}, which allows {allowed}")
     for use in evidence.limits:
+        _check_rate(evidence, use.limit)
         if use.used or use.parked:
             evidence.complain(
                 f"the limit {use.limit.key!r} still counts {use.used} slots and {use.parked} parked tasks"
             )
+
+
+def _check_rate(evidence: Evidence, limit: Limit) -> None:
+    """No window of the limit's period holds more starts than its rate, whoever claimed."""
+    if limit.rate is None:
+        return
+    keyed = {task.id for task in evidence.tasks.values() if limit.key in task.limits}
+    starts = [event.at for event in evidence.events if event.kind is EventKind.STARTED and event.task_id in keyed]
+    for first, beyond in zip(starts, starts[limit.rate :], strict=False):
+        if beyond - first < limit.period:
+            evidence.complain(f"{limit.rate + 1} tasks started within {beyond - first} ms under {limit}")
+            return

@@ -123,6 +123,14 @@ def test_what_was_left_behind_is_seen(tmp_path: Path) -> None:
     assert "still counts 1 slots" in said
 
 
+def test_a_rate_that_was_exceeded_is_seen(tmp_path: Path) -> None:
+    evidence = _sound(tmp_path)
+    evidence.tasks |= {"t": _task(limits=("k",)), "u": _task(id="u", root="u", limits=("k",))}
+    evidence.events += [msgspec.structs.replace(event, task_id="u", at=event.at + 800) for event in evidence.events]
+    evidence.limits = [LimitUse(Limit("k", rate=1), used=0, parked=0, next_at=0)]
+    assert "2 tasks started within 800 ms" in _said(evidence)
+
+
 def test_a_limit_that_was_exceeded_is_seen(tmp_path: Path) -> None:
     evidence = _sound(tmp_path)
     evidence.tasks |= {"t": _task(limits=("k",)), "u": _task(id="u", root="u", limits=("k",))}

@@ -1,4 +1,5 @@
-"""The caller's own SQL: tasks submitted inside its transactions, and steps that commit with what they write.
+"""The caller's own SQL: tasks submitted inside its transactions, and steps that commit with what they write. All of
+them under one shared rate.
 
 Here nothing is repeated, not even what was in flight: a row and its task, a row and its step, are there together or
 not at all.
@@ -22,6 +23,9 @@ from tests.chaos.variants.base import Desk, Size
 __all__ = ["Sql"]
 
 _PAUSE = 0.03
+_LIMIT = "chaos-rate"
+_RATE = 60
+"""Starts per second, by all workers together."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS chaos_order (number INTEGER, task TEXT);
 CREATE TABLE IF NOT EXISTS chaos_booked (task TEXT, step TEXT, value TEXT);
@@ -54,8 +58,9 @@ class Sql:
         assert isinstance(store, SqliteStore)
         with closing(_connect(store.path)) as connection:
             connection.execute(_TABLES)
+            await desk.client.put_limit(_LIMIT, rate=_RATE)
             for number in range(desk.size.tasks):
-                task = sql_agent.create_task(payload={"pause": _PAUSE}, id=f"sql-{number}")
+                task = sql_agent.create_task(payload={"pause": _PAUSE}, id=f"sql-{number}", limits=(_LIMIT,))
                 connection.execute("BEGIN IMMEDIATE")
                 known = connection.execute("SELECT count(*) FROM chaos_order WHERE number = ?", (number,)).get
                 if known:
