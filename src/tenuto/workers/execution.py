@@ -84,8 +84,7 @@ class Execution:
         self.until = sent + services.lease / 1000
         """when the lease ends at the earliest"""
         self.limit_at = math.inf if lease.time_left is None else time.monotonic() + lease.time_left / 1000
-        """when a time limit ends the attempt. Not counted from `sent`: once the worker says so, it must have passed by the
-        engine's clock too"""
+        """when a time limit ends the attempt; counted from now: it has passed by the engine's clock too"""
         self.limit = Stop.TASK_LIMIT
         """which one"""
         self.cause: Stop | None = None
