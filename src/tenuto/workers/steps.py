@@ -22,7 +22,7 @@ from typing import Any, Literal, NoReturn, TypeAlias
 
 import msgspec
 
-from tenuto.errors import InvalidInput, StepUnknown, TimeLimit, Unstorable
+from tenuto.errors import InvalidInput, LeaseLost, StepUnknown, TimeLimit, Unstorable
 from tenuto.tasks.outcome import Answer, Step, StepState
 from tenuto.tasks.retry import RetryPolicy, Verdict
 from tenuto.tasks.task import ErrorRecord
@@ -126,9 +126,10 @@ async def _run(journal: Journal, place: Place, call: StepCall) -> Any:
 async def _failed(journal: Journal, place: Place, call: StepCall, error: Exception) -> None:
     """Keeps the failure until the program goes on; of a step that runs only once, at once."""
     step = Step(place.key, place.position, StepState.FAILED, value=class_of(error), error=describe(error))
-    if journal.halt is None:
+    once = call.effect == "once"
+    if journal.halt is None or (once and not isinstance(journal.halt, LeaseLost)):
         place.scope.failures.append(step)
-        if call.effect == "once":
+        if once:
             await journal.outlive(place.scope)
 
 

@@ -17,17 +17,19 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from tenuto.errors import InvalidInput, WaitTimeout
+from tenuto.errors import InvalidInput, JournalMismatch, StepUnknown, WaitTimeout
 from tenuto.tasks.clock import Millis, duration
 from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.values import encode
 from tenuto.tasks.waits import Wait
 from tenuto.workers.failures import class_of, describe, restored
-from tenuto.workers.interruption import Suspended, contained
+from tenuto.workers.interruption import HandedBack, Suspended, contained
 from tenuto.workers.journal import Journal
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope
 
 __all__ = ["gather", "sleep", "time_out", "until_of", "wait_message"]
+
+_STOPPED = (Suspended, HandedBack, JournalMismatch, StepUnknown)
 
 
 async def sleep(journal: Journal, seconds: float) -> None:
@@ -139,8 +141,9 @@ def _error(task: asyncio.Task[Any]) -> BaseException | None:
 
 
 def _broken(tasks: Iterable[asyncio.Task[Any]]) -> bool:
-    """Whether a branch ended in a way that ends the gather; one that waits does not."""
-    return any((error := _error(task)) is not None and not isinstance(error, Suspended) for task in tasks)
+    """Whether a branch ended in a way that ends the gather. One that waits does not, nor one that was stopped at a
+    verb: the steps of the others that are in flight end, and are recorded."""
+    return any((error := _error(task)) is not None and not isinstance(error, _STOPPED) for task in tasks)
 
 
 async def _end(journal: Journal, scope: Scope, scopes: Sequence[Scope], tasks: Sequence[asyncio.Task[Any]]) -> None:
