@@ -26,10 +26,9 @@ from dataclasses import dataclass, fields, replace
 from types import FrameType
 from typing import Any, Self, get_args
 
-import structlog
-
 from tenuto.client import Client
 from tenuto.errors import Conflict, InvalidInput, MissingExtra, StoreBusy, StoreUnavailable
+from tenuto.observability.logging import logger
 from tenuto.stores.base import Store
 from tenuto.tasks.ids import check_name
 from tenuto.workers.config import AgentWorkerConfig, MaintenanceWorkerConfig
@@ -46,7 +45,7 @@ _GLANCE = 1.0
 _LATE = 5.0
 """Seconds after the grace time, before workers that do not end are left behind."""
 
-log = structlog.stdlib.get_logger("tenuto.orchestrator")
+log = logger("tenuto.orchestrator")
 
 
 @dataclass(frozen=True, kw_only=True)

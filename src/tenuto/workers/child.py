@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import cloudpickle
-import structlog
 
 from tenuto.errors import InvalidInput, StoreError
+from tenuto.observability.logging import logger
 from tenuto.stores import open_store
 from tenuto.stores.base import Store
 from tenuto.workers.config import WorkerConfig
@@ -38,7 +38,7 @@ from tenuto.workers.worker import Worker, WorkerStuck
 
 __all__ = ["REFUSED", "STUCK", "Order", "command", "main", "packed"]
 
-log = structlog.stdlib.get_logger("tenuto.worker")
+log = logger("tenuto.worker")
 
 STUCK = 75
 """Exit code of a worker that wants to be started afresh."""

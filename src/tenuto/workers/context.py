@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import structlog
 
 from tenuto.errors import InvalidInput
+from tenuto.observability.logging import logger
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.task import TaskSpec
@@ -86,10 +87,9 @@ class Context:
 
     @property
     def log(self) -> structlog.stdlib.BoundLogger:
-        """A logger that names the task."""
+        """A logger that names the task; see `observability.logging` for where it goes."""
         lease = self.lease
-        logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("tenuto.task")
-        return logger.bind(task=lease.task_id, agent=lease.agent, attempt=lease.attempt)
+        return logger("tenuto.task").bind(task=lease.task_id, agent=lease.agent, attempt=lease.attempt)
 
     @property
     def journal(self) -> Journal:

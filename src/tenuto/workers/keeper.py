@@ -20,16 +20,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-import structlog
-
 from tenuto.errors import StoreError
+from tenuto.observability.logging import logger
 from tenuto.stores.base import Renewal, Store, WorkerInfo
 from tenuto.workers.execution import Execution, Stop
 from tenuto.workers.patience import passes
 
 __all__ = ["Keeper", "KeptBy"]
 
-log = structlog.stdlib.get_logger("tenuto.worker")
+log = logger("tenuto.worker")
 
 _PRESENCE = 20.0
 """Seconds within which a worker shows itself to the store even when it holds nothing."""

@@ -11,15 +11,14 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import structlog
-
 from tenuto.errors import StoreClosed, StoreCorrupt, StoreError, StoreGone, StoreTooNew
+from tenuto.observability.logging import logger
 
 __all__ = ["Patience", "passes"]
 
 T = TypeVar("T")
 
-log = structlog.stdlib.get_logger("tenuto.worker")
+log = logger("tenuto.worker")
 
 _FIRST = 0.02
 _LONGEST = 2.0

@@ -19,9 +19,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Literal, TypeAlias
 
-import structlog
-
 from tenuto.errors import InvalidInput, StoreError
+from tenuto.observability.logging import logger
 from tenuto.stores.base import Store
 from tenuto.workers.child import REFUSED, STUCK, Order, command, packed
 from tenuto.workers.config import WorkerConfig
@@ -31,7 +30,7 @@ from tenuto.workers.worker import Worker, WorkerStuck
 
 __all__ = ["Executor", "WorkerPool"]
 
-log = structlog.stdlib.get_logger("tenuto.worker")
+log = logger("tenuto.worker")
 
 Executor: TypeAlias = Literal["async", "thread", "process"]
 

@@ -17,8 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-import structlog
-
+from tenuto.observability.logging import logger
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Outcome
 from tenuto.workers.execution import Execution, Stop
@@ -27,7 +26,7 @@ from tenuto.workers.services import Services
 
 __all__ = ["Slots"]
 
-log = structlog.stdlib.get_logger("tenuto.worker")
+log = logger("tenuto.worker")
 
 _ALONE = 2
 """Lost leases from which on a task runs alone."""

@@ -44,9 +44,8 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 
-import structlog
-
 from tenuto.errors import InvalidInput, TenutoError
+from tenuto.observability.logging import logger
 from tenuto.stores.base import Claim, Exchange, Exchanged, Hint, Store, WorkerInfo
 from tenuto.tasks.clock import Millis, duration, wall_clock
 from tenuto.tasks.ids import check_name, new_id
@@ -64,7 +63,7 @@ from tenuto.workers.threads import Threads
 
 __all__ = ["Worker", "WorkerConfig", "WorkerStuck"]
 
-log = structlog.stdlib.get_logger("tenuto.worker")
+log = logger("tenuto.worker")
 
 _RETURNS_WITHIN = 1.0
 """Seconds after which a call that was stopped counts as one that does not return."""
