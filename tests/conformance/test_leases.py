@@ -320,3 +320,16 @@ async def test_the_clock_never_runs_backwards(stage: Stage) -> None:
     assert (await stage.task("b")).created_at >= (await stage.task("a")).created_at
     second = await stage.worker().exchange(slots=1)
     assert second.now >= first.now
+
+
+async def test_a_task_that_gets_ahead_is_not_failed_for_the_leases_it_lost(stage: Stage) -> None:
+    # Given a task whose workers vanish again and again, each of them one recorded step later
+    await stage.add(spec())
+    for number in range(2 * MOST_LOSSES):
+        worker = stage.worker()
+        lease = await worker.claim_one()
+        await worker.record(lease, Step(f"step#{number}", number, value=raw(number)))
+        await stage.after(LEASE)
+    # Then it is ready for the next
+    task = await stage.task()
+    assert (task.state, task.losses, task.steps) == (State.READY, 1, 2 * MOST_LOSSES)

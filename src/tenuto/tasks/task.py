@@ -156,7 +156,7 @@ class Task(TaskSpec, frozen=True, omit_defaults=True, kw_only=True):
     failures: int = 0
     """failed attempts in a row; a recorded step resets it"""
     losses: int = 0
-    """leases that ended without a word"""
+    """leases in a row that ended without a word; a recorded step resets it"""
     unmet: int = 0
     """BLOCKED: dependencies not met yet. WAITING: topics of the wait still needed. A goal: nodes that are not final"""
     nonce: int = 0

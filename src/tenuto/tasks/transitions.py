@@ -30,7 +30,8 @@ Invariants, which hold before and after every function (the property tests hold 
     report, so that a late one finds no hold to match.
  4. Final states are left only by `revive`, which raises `run`.
  5. `finished_at` is set exactly in final states; `wait` exactly in WAITING of a task; `result` only in DONE.
- 6. `failures` counts failed attempts in a row, `losses` leases that ended without a word; neither counts releases.
+ 6. `failures` counts failed attempts in a row, `losses` leases in a row that ended without a word; a recorded step
+    begins both anew, and releases count as neither.
 """
 
 from __future__ import annotations
@@ -292,8 +293,8 @@ def hold(task: Task, until: Millis) -> Task:
 
 
 def recorded(task: Task, steps: int) -> Task:
-    """Its journal has grown by `steps`: it gets ahead, so failures in a row begin anew."""
-    return replace(task, steps=task.steps + steps, failures=0)
+    """Its journal has grown by `steps`: where it gets ahead, failures and losses in a row begin anew."""
+    return replace(task, steps=task.steps + steps, failures=0, losses=0 if steps > 0 else task.losses)
 
 
 def park(task: Task, key: str) -> Task:
