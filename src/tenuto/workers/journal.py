@@ -93,7 +93,7 @@ class Journal:
         written = self._entries.get(_VERSION)
         version = "" if written is None else str(await self.value(written))
         if steps and version != self._version:
-            self._refuse(
+            self.refuse(
                 f"the journal of task {task_id!r} was written by version {version!r} of agent {self.lease.agent!r}, "
                 f"and this worker runs version {self._version!r}: run it with the old version, or retry it fresh"
             )
@@ -147,13 +147,14 @@ class Journal:
             recorded = "nothing"
         if recorded is not None and recorded != key:
             where = f"in branch {scope.path[:-1]!r}, " if scope.path else ""
-            self._refuse(
+            self.refuse(
                 f"task {self.lease.task_id!r} does not follow its journal: {where}call {position} is {key!r} now, and "
                 f"{recorded!r} was recorded there; put the old code back, declare the change with ctx.patched, or "
                 "retry the task fresh"
             )
 
-    def _refuse(self, message: str) -> NoReturn:
+    def refuse(self, message: str) -> NoReturn:
+        """Ends the attempt: the program and its journal do not fit."""
         self.halt = JournalMismatch(message)
         raise self.halt
 
@@ -161,7 +162,7 @@ class Journal:
         """The scope `path` has come to its end: raises `JournalMismatch` when it holds calls that were not made."""
         unread = sorted(key for key in self._unread if key.startswith(path)) if path else sorted(self._unread)
         if unread:
-            self._refuse(
+            self.refuse(
                 f"task {self.lease.task_id!r} does not follow its journal: it ended without the recorded step "
                 f"{unread[0]!r}; put the old code back, or retry the task fresh"
             )

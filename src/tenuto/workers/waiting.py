@@ -96,19 +96,28 @@ async def gather(
         scope, position = journal.enter_gather()
         await journal.outlive(scope)
         scopes = [scope.branch(position, number) for number in range(len(branches))]
+        stopped = f"{scope.path}{position}@stopped"
+        known = journal.note(stopped)
+        never: set[int] = set() if known is None else set(await journal.value(known, list[int]))
     except BaseException:
         for branch in branches:
-            if asyncio.iscoroutine(branch):
-                branch.close()  # it will never run, and must not complain about that
+            _drop(branch)
         raise
-    tasks = [_start(journal, inner, branch) for inner, branch in zip(scopes, branches, strict=True)]
+    tasks = [
+        _drop(branch) if number in never else _start(journal, inner, branch)
+        for number, (inner, branch) in enumerate(zip(scopes, branches, strict=True))
+    ]
+    begun = [task for number, task in enumerate(tasks) if number not in never]
     try:
-        left = set(tasks)
-        while left and (return_exceptions or not _broken(tasks)):
+        left = set(begun)
+        while left and (return_exceptions or not _broken(begun)):
             _, left = await asyncio.wait(left, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        await _end(journal, scope, scopes, tasks)
-    return await _joined(journal, scope, scopes, tasks, return_exceptions)
+        cancelled = never | await _end(journal, scope, scopes, tasks)
+    if cancelled and not never and journal.halt is None:
+        # Committed with the failure that ended them: a replay meets that failure, and does not begin them again.
+        scope.failures.append(Step(stopped, NOTE, value=msgspec.Raw(encode(sorted(cancelled), stopped))))
+    return await _joined(journal, scope, scopes, tasks, cancelled, return_exceptions)
 
 
 def _check(branches: Sequence[object]) -> None:
@@ -134,46 +143,65 @@ def _start(journal: Journal, scope: Scope, branch: Awaitable[Any] | Callable[[],
     return asyncio.get_running_loop().create_task(run(), context=inside)
 
 
-def _error(task: asyncio.Task[Any]) -> BaseException | None:
+def _drop(branch: Awaitable[Any] | Callable[[], Awaitable[Any]]) -> asyncio.Future[Any]:
+    """A branch that does not begin."""
+    if asyncio.iscoroutine(branch):
+        branch.close()  # it will never run, and must not complain about that
+    dropped = asyncio.get_running_loop().create_future()
+    dropped.cancel()
+    return dropped
+
+
+def _error(task: asyncio.Future[Any]) -> BaseException | None:
     if not task.done():
         return None
     return asyncio.CancelledError() if task.cancelled() else task.exception()
 
 
-def _broken(tasks: Iterable[asyncio.Task[Any]]) -> bool:
+def _broken(tasks: Iterable[asyncio.Future[Any]]) -> bool:
     """Whether a branch ended in a way that ends the gather. One that waits does not, nor one that was stopped at a
     verb: the steps of the others that are in flight end, and are recorded."""
     return any((error := _error(task)) is not None and not isinstance(error, _STOPPED) for task in tasks)
 
 
-async def _end(journal: Journal, scope: Scope, scopes: Sequence[Scope], tasks: Sequence[asyncio.Task[Any]]) -> None:
-    running = [task for task in tasks if not task.done()]
-    for task in running:
+async def _end(
+    journal: Journal, scope: Scope, scopes: Sequence[Scope], tasks: Sequence[asyncio.Future[Any]]
+) -> set[int]:
+    """Cancels the branches that still run; which ones those were."""
+    running = {number: task for number, task in enumerate(tasks) if not task.done()}
+    for task in running.values():
         task.cancel()
     if running:
-        await asyncio.wait(running)
+        await asyncio.wait(running.values())
     for inner, task in zip(scopes, tasks, strict=True):
         scope.failures += inner.failures  # the program has outlived them when it goes on behind the gather
         if _error(task) is not None:
             journal.forget(inner.path)
+    return set(running)
 
 
 async def _joined(
     journal: Journal,
     scope: Scope,
     scopes: Sequence[Scope],
-    tasks: Sequence[asyncio.Task[Any]],
+    tasks: Sequence[asyncio.Future[Any]],
+    cancelled: set[int],
     return_exceptions: bool,
 ) -> list[Any]:
     if journal.halt is not None:
         raise journal.halt
     errors = [_error(task) for task in tasks]
     waits = [inner.suspended.wait for inner in scopes if inner.suspended is not None]
-    for error in errors:
-        if error is None or isinstance(error, Suspended):
+    for number, error in enumerate(errors):
+        if error is None or isinstance(error, Suspended) or number in cancelled:
             continue
         if not return_exceptions or not isinstance(error, Exception):
             raise error
+    if cancelled:
+        journal.refuse(
+            f"task {journal.lease.task_id!r} does not follow its journal: a branch of a gather failed and ended the "
+            "others, and does not fail now; put the old code back, or retry the task fresh"
+        )
     if waits:
         await journal.suspend(scope, _first_of(waits))
     return [task.result() if error is None else error for task, error in zip(tasks, errors, strict=True)]
