@@ -1,7 +1,12 @@
 """Settings that all tests share: a clean environment, and property tests that a busy machine cannot fail."""
 
+import signal
+
 import pytest
 from hypothesis import settings
+
+# A shell that runs the tests in the background has SIGINT ignored, which every program started from here would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A deadline per example would test the machine, not the code; each test has its time limit anyway.
 settings.register_profile("tenuto", deadline=None, print_blob=True)
