@@ -13,7 +13,8 @@ is next, and gives its best task over all of its lanes. Inside an owner: priorit
 
 `pick` is a function of values. An engine hands it, for each agent of the claim, the `want` lanes with the
 lowest (tag, owner), and of each lane its best `want` tasks: more are needed only where `admits` turned some away,
-and then it is called again with the same `began`.
+and then it is called again with the same `began`. An engine may hand over fewer tasks of a lane at first, with a way
+to get `more`: with many owners, a claim takes few tasks of each.
 """
 
 from __future__ import annotations
@@ -43,10 +44,19 @@ class Lane(msgspec.Struct):
     owner: str
     tag: float
     weight: float
-    heads: Sequence[Head]
+    heads: list[Head]
     """best first"""
     taken: int = 0
     """how many of `heads` were picked or passed over"""
+    more: Callable[[], list[Head]] | None = None
+    """reads the heads after these; None when these are all"""
+
+    def has_next(self) -> bool:
+        """Whether there is a head that was neither picked nor passed over."""
+        if self.taken == len(self.heads) and self.more is not None:
+            more, self.more = self.more, None
+            self.heads += more()
+        return self.taken < len(self.heads)
 
 
 def pick(
@@ -63,7 +73,7 @@ def pick(
     """
     owners: dict[str, list[Lane]] = {}
     for lane in lanes:
-        if lane.taken < len(lane.heads):
+        if lane.has_next():
             owners.setdefault(lane.owner, []).append(lane)
 
     def turn(owner: str) -> tuple[float, float, str]:
@@ -81,7 +91,7 @@ def pick(
         owner = queue[0][2]
         ready = owners[owner]
         if len(ready) > 1 or ready[0].taken == len(ready[0].heads):
-            ready = [lane for lane in ready if lane.taken < len(lane.heads)]
+            ready = [lane for lane in ready if lane.has_next()]
             if not ready:
                 heapq.heappop(queue)
                 continue

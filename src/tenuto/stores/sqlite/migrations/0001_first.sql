@@ -2,7 +2,7 @@
 --
 -- A task is three things: a narrow row that every transition rewrites (tenuto_task), what was submitted and never
 -- changes (tenuto_spec), and what is kept about it elsewhere by its number. Numbers rise and are never used again.
--- The columns of tenuto_task are what queries look for; the task as it stands is `live` together with `fixed`.
+-- The columns of tenuto_task are what queries look for; the task as it stands is `{fixed,live}`.
 
 CREATE TABLE tenuto_meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -27,7 +27,7 @@ CREATE TABLE tenuto_task (
     unique_key TEXT,
     finished INTEGER,           -- when it reached its final state
     result TEXT,                -- JSON, once it is done
-    live TEXT NOT NULL          -- JSON: whatever else transitions change
+    live TEXT NOT NULL          -- JSON: whatever else transitions change; members of an object without its braces
 ) STRICT;
 CREATE UNIQUE INDEX tenuto_task_id ON tenuto_task (id);
 -- Running tasks are not in the first one: they are found by their leases, and come and go with every claim.
@@ -43,7 +43,7 @@ CREATE INDEX tenuto_task_unique ON tenuto_task (unique_key, state) WHERE unique_
 
 CREATE TABLE tenuto_spec (
     number INTEGER PRIMARY KEY,
-    fixed TEXT NOT NULL         -- JSON: what was submitted
+    fixed TEXT NOT NULL         -- JSON: what was submitted; members of an object without its braces
 ) STRICT;
 
 CREATE TABLE tenuto_tag (

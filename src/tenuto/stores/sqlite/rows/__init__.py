@@ -9,13 +9,11 @@ from __future__ import annotations
 from tenuto.stores.sqlite.rows.session import Clock, Connection
 from tenuto.stores.sqlite.rows.timers import TimerRows
 from tenuto.stores.tables import Tables
-from tenuto.tasks.states import State
 
 __all__ = ["Clock", "Connection", "Rows"]
 
-_RUNNING = State.RUNNING
 _MOST_KEPT = 4_096
-"""Running tasks that are remembered from one transaction to the next."""
+"""Tasks that are remembered from one transaction to the next."""
 
 
 class Rows(TimerRows, Tables):
@@ -24,7 +22,8 @@ class Rows(TimerRows, Tables):
     def begin_again(self) -> None:
         """The next transaction begins, nobody else has written since the last one, and that one was committed.
 
-        What is running is remembered: it was claimed here, and will be reported here.
+        Tasks that are not final are remembered: what was submitted here is often claimed here, and what was claimed
+        here will be reported here.
         """
         self._now = None
         self._nonce = 0
@@ -32,8 +31,12 @@ class Rows(TimerRows, Tables):
         self._together.clear()
         self._keys.clear()
         self._steps.clear()
-        kept = {task_id: row for task_id, row in self.rows.items() if row.task.state is _RUNNING}
-        if len(kept) > _MOST_KEPT:
-            kept = {}
-        self.rows = kept
-        self._ids = {row.number: task_id for task_id, row in kept.items()}
+        if len(self.rows) > _MOST_KEPT:
+            self.rows.clear()
+            self._ids.clear()
+        else:
+            for row in self._final:
+                if row.task.is_final and self.rows.get(row.task.id) is row:
+                    self.rows.pop(row.task.id)
+                    self._ids.pop(row.number, None)
+        self._final.clear()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from functools import partial
-from typing import overload
 
 import msgspec
 
@@ -23,35 +23,10 @@ _CHUNK = 32
 
 _numbers = msgspec.json.Decoder(list[int])
 _heads = msgspec.json.Decoder(list[Head])
-_lanes = msgspec.json.Decoder(list[tuple[int, str, float, float, int, list[Head]]])
+_lanes = msgspec.json.Decoder(list[tuple[int, str, float, float, list[Head], int]])
 _usage = msgspec.json.Decoder(Usage)
 _usages = msgspec.json.Decoder(list[Usage])
 _agents = msgspec.json.Decoder(list[tuple[str, int]])
-
-
-class _Heads(Sequence[Head]):
-    """A lane's best tasks: the first of them at hand, the rest read when a claim gets that far."""
-
-    def __init__(self, first: list[Head], length: int, more: Callable[[Head, int], list[Head]]) -> None:
-        self.known = first
-        self._length = length
-        self._more = more
-
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, index: int) -> Head: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Head]: ...
-
-    def __getitem__(self, index: int | slice) -> Head | list[Head]:
-        if isinstance(index, int) and index < len(self.known):
-            return self.known[index]
-        if len(self.known) < self._length:
-            self.known += self._more(self.known[-1], self._length - len(self.known))
-        return self.known[index]
 
 
 class ClaimRows(TaskRows):
@@ -61,10 +36,16 @@ class ClaimRows(TaskRows):
         super().__init__(connection, clock)
         self._usages: dict[str, Usage] = {}
         self._changed_usages: set[str] = set()
+        self._next_opens = -math.inf
+        """no limit opens before"""
 
     def bands(self, agents: Sequence[str]) -> list[int]:
-        self.write_lanes()
-        return _numbers.decode(self.value("bands", dump(list(agents))))
+        wanted = tuple(agents)
+        bands = self.open_bands.get(wanted)
+        if bands is None:
+            self.write_lanes()
+            bands = self.open_bands[wanted] = _numbers.decode(self.value("bands", dump(wanted)))
+        return bands
 
     def lanes(self, agent: str, band: int, want: int) -> list[Lane]:
         self.write_ready()
@@ -73,14 +54,14 @@ class ClaimRows(TaskRows):
         found: list[Lane] = []
         offset = 0
         while len(found) < most:
-            page = _lanes.decode(self.value("lanes", agent, band, most, offset, want))
-            for number, owner, tag, weight, tasks, heads in page:
-                if tasks == len(heads) > 0:
-                    found.append(Lane(agent, owner, tag, weight, heads))
-                elif tasks:
-                    found.append(Lane(agent, owner, tag, weight, _Heads(heads, tasks, partial(self._more, number))))
-                else:
+            page = _lanes.decode(self.value("lanes", agent, band, most, offset, want) or "[]")
+            for number, owner, tag, weight, heads, most_heads in page:
+                if not heads:
                     self.close_lane(agent, band, owner)
+                    continue
+                cut = len(heads) == most_heads < want
+                more = partial(self._more, number, heads[-1], want - len(heads)) if cut else None
+                found.append(Lane(agent, owner, tag, weight, heads, 0, more))
             if len(page) < most:
                 break
             offset += most
@@ -99,9 +80,8 @@ class ClaimRows(TaskRows):
         share = -(-want // len(lanes)) + 1
         first: list[int] = []
         for lane in lanes:
-            heads = lane.heads.known if isinstance(lane.heads, _Heads) else lane.heads
-            first += [head.number for head in heads[:share]]
-            self._read_together(heads[share:])
+            first += [head.number for head in lane.heads[:share]]
+            self._read_together(lane.heads[share:])
         self._together.update(dict.fromkeys(first, first))
 
     def _read_together(self, heads: Sequence[Head]) -> None:
@@ -121,14 +101,22 @@ class ClaimRows(TaskRows):
     def set_usage(self, usage: Usage) -> None:
         self._usages[usage.key] = usage
         self._changed_usages.add(usage.key)
+        if usage.opens is not None:
+            self._next_opens = min(self._next_opens, usage.opens)
 
     def usages(self) -> list[Usage]:
         self.write_usages()
         return _usages.decode(self.value("limits"))
 
     def opened(self, limit: int) -> list[Usage]:
+        if self._next_opens > self.now:
+            return []
         self.write_usages()
-        return _usages.decode(self.value("opened_limits", self.now, limit))
+        opened = _usages.decode(self.value("opened_limits", self.now, limit))
+        if not opened:
+            at = self.value("next_opens")
+            self._next_opens = math.inf if at is None else at
+        return opened
 
     def parked(self, key: str, agent: str, want: int) -> list[Task]:
         self.write_ready()

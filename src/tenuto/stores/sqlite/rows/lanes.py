@@ -36,6 +36,8 @@ class LaneRows(Session):
         self._changed_lanes: dict[int, LaneRow] = {}
         self._virtuals: dict[tuple[str, int], float] = {}
         self._changed_virtuals: set[tuple[str, int]] = set()
+        self.open_bands: dict[tuple[str, ...], list[int]] = {}
+        """by agents, as they were asked for: the bands in which these have open lanes"""
 
     def lane(self, agent: str, band: int, owner: str) -> LaneRow:
         """A lane; a new one is made where there is none."""
@@ -55,11 +57,13 @@ class LaneRows(Session):
         if not lane.open:
             lane.open = True
             self._changed_lanes[lane.number] = lane
+            self.open_bands.clear()
 
     def close_lane(self, agent: str, band: int, owner: str) -> None:
         """The lane has no claimable tasks."""
         lane = self.lane(agent, band, owner)
         lane.open = False
+        self.open_bands.clear()
         self._changed_lanes[lane.number] = lane
 
     def set_tag(self, agent: str, band: int, owner: str, tag: float) -> None:

@@ -1,7 +1,8 @@
 """How a task lies in the file: what never changes apart from what transitions change, both as JSON; and its result.
 
-Put together, the two texts are the task: `{fixed..., live...}` is decoded in one go. The numbers that queries look for
-are columns of their own; they follow from the task here, and nowhere else.
+Both texts are members of a JSON object without its braces, so that the task is `{fixed,live}`: put together by the
+query, and decoded in one go. The numbers that queries look for are columns of their own; they follow from the task
+here, and nowhere else.
 """
 
 from __future__ import annotations
@@ -74,28 +75,25 @@ _fixed_values = attrgetter(*_Fixed.__struct_fields__)
 _live_values = attrgetter(*_Live.__struct_fields__)
 
 
-class Row:
-    """A task in the cache of a transaction, with what is known about its surroundings."""
+class Row(msgspec.Struct, array_like=True, gc=False):
+    """A task in the cache, with what is known about its surroundings; queries give the first fields as JSON."""
 
-    __slots__ = ("awaited", "keys", "mail", "new", "number", "root", "task", "waits", "written")
-
-    def __init__(self, number: int, root: int | None, mail: bool, awaited: bool, waits: bool, task: Task) -> None:
-        self.number = number
-        self.root = root
-        """the number of its root, None when it is one"""
-        self.mail = mail
-        """whether there are messages in its inbox"""
-        self.awaited = awaited
-        """whether anyone waits for its end"""
-        self.waits = waits
-        """whether it waits for topics"""
-        self.task = task
-        self.keys: set[str] | None = None if task.steps else set()
-        """the keys of all of its recorded steps; None when they are not known"""
-        self.new = False
-        """not in the file yet"""
-        self.written = True
-        """whether the file holds `task` as it is here"""
+    number: int
+    root: int | None
+    """the number of its root, None when it is one"""
+    mail: bool
+    """whether there are messages in its inbox"""
+    awaited: bool
+    """whether anyone waits for its end"""
+    waits: bool
+    """whether it waits for topics"""
+    task: Task
+    keys: set[str] | None = None
+    """the keys of all of its recorded steps; None when they are not known"""
+    new: bool = False
+    """not in the file yet"""
+    written: bool = True
+    """whether the file holds `task` as it is here"""
 
 
 def dump(value: Any) -> str:
@@ -105,12 +103,12 @@ def dump(value: Any) -> str:
 
 def fixed_text(task: Task) -> str:
     """What never changes."""
-    return _encoder.encode(_Fixed(*_fixed_values(task))).decode()
+    return _encoder.encode(_Fixed(*_fixed_values(task)))[1:-1].decode()
 
 
 def live_text(task: Task) -> str:
     """What transitions change."""
-    return _encoder.encode(_Live(*_live_values(task))).decode()
+    return _encoder.encode(_Live(*_live_values(task)))[1:-1].decode()
 
 
 def _parked(task: Task) -> str | None:

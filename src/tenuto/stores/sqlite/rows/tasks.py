@@ -20,8 +20,7 @@ __all__ = ["TaskRows"]
 _FAR = 2**62
 _PAGE = 256
 
-_Found = list[tuple[int, int | None, int, int, int, list[msgspec.Raw], Task]]
-_found = msgspec.json.Decoder(_Found)
+_rows = msgspec.json.Decoder(list[tuple[Row, list[msgspec.Raw]]])
 _numbers = msgspec.json.Decoder(list[int])
 _counts = msgspec.json.Decoder(list[tuple[int, int]])
 _loads = msgspec.json.Decoder(list[tuple[str, int, int]])
@@ -35,6 +34,8 @@ class TaskRows(LaneRows):
         super().__init__(connection, clock)
         self.rows: dict[str, Row] = {}
         self._ids: dict[int, str] = {}
+        self._final: list[Row] = []
+        """rows that nobody will ask for soon"""
         self._absent: set[str] = set()
         self._changed: dict[str, Row] = {}
         self._ready_changed = False
@@ -86,11 +87,17 @@ class TaskRows(LaneRows):
             self._take(self.value("tasks_by_number", dump(missing)))
 
     def _take(self, text: str | None) -> None:
-        for number, root, mail, awaited, waits, result, task in _found.decode(text) if text else ():
+        rows, ids = self.rows, self._ids
+        for row, result in _rows.decode(text) if text else ():
+            task = row.task
             if result:
-                task = msgspec.structs.replace(task, result=result[0])
-            self.rows[task.id] = Row(number, root, bool(mail), bool(awaited), bool(waits), task)
-            self._ids[number] = task.id
+                row.task = msgspec.structs.replace(task, result=result[0])
+            if not task.steps:
+                row.keys = set()
+            rows[task.id] = row
+            ids[row.number] = task.id
+            if task.state in FINAL:
+                self._final.append(row)
 
     def listed(self, numbers: Sequence[int]) -> list[Task]:
         """The tasks with these numbers, in this order."""
@@ -116,8 +123,7 @@ class TaskRows(LaneRows):
     def insert(self, task: Task) -> None:
         self._number = number = (self._number or self.stands[0]) + 1
         root = None if task.root == task.id else self.number_of(task.root)
-        row = Row(number, root, False, False, False, task)
-        row.new, row.written = True, False
+        row = Row(number, root, False, False, False, task, set(), True, False)
         self._absent.discard(task.id)
         self.rows[task.id] = row
         self._ids[number] = task.id
@@ -129,8 +135,12 @@ class TaskRows(LaneRows):
         if row is None:
             raise KeyError(task.id)
         known = row.task
-        if known.claimable is not task.claimable or known.priority != task.priority or known.gate or task.gate:
+        if not self._ready_changed and (
+            known.claimable is not task.claimable or known.priority != task.priority or known.gate or task.gate
+        ):
             self._ready_changed = True
+        if task.state in FINAL:
+            self._final.append(row)
         row.task = task
         row.written = False
         self._changed[task.id] = row
@@ -141,9 +151,7 @@ class TaskRows(LaneRows):
             raise KeyError(event.task_id)
         self._cursor = (self._cursor or self.stands[1]) + 1
         data = dump(event.data) if event.data else None
-        self._events.append(
-            (self._cursor, row.number, row.root, event.seq, event.kind.value, event.at, event.attempt, data)
-        )
+        self._events.append((self._cursor, row.number, row.root, event.seq, event.kind, event.at, event.attempt, data))
 
     def write_ready(self) -> None:
         """Writes tasks when that changes which ones can be claimed."""

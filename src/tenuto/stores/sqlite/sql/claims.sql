@@ -16,33 +16,27 @@ SELECT json_group_array(band) FROM (
 );
 
 -- name: lanes
--- Open lanes of an agent's band, lowest tag first: each with its weight, the number of its tasks (up to ?5), and the best
--- of these: more than a fair share of ?5, and all where there are few lanes.
-SELECT json_group_array(json_array(lane, owner, tag, weight, tasks, json(heads))) FROM (
-    SELECT
-        lane, owner, tag, ifnull((SELECT weight FROM tenuto_weight WHERE tenuto_weight.owner = open.owner), 1.0) AS weight,
-        (
-            SELECT count(*) FROM (
-                SELECT 1 FROM tenuto_task INDEXED BY tenuto_task_idle
-                WHERE state = 0 AND state < 5 AND tenuto_task.lane = open.lane LIMIT ?5
-            )
-        ) AS tasks,
-        (
-            SELECT json_group_array(json_array(rank, number)) FROM (
-                SELECT rank, number FROM tenuto_task INDEXED BY tenuto_task_idle
-                WHERE state = 0 AND state < 5 AND tenuto_task.lane = open.lane ORDER BY rank, number
-                LIMIT min(?5, 4 + 2 * ?5 / max(1, (
-                    SELECT count(*) FROM (
-                        SELECT 1 FROM tenuto_lane WHERE open = 1 AND agent = ?1 AND band = ?2 LIMIT ?3
-                    )
-                )))
-            )
-        ) AS heads
-    FROM (
-        SELECT lane, owner, tag FROM tenuto_lane
-        WHERE open = 1 AND agent = ?1 AND band = ?2 ORDER BY tag, owner LIMIT ?3 OFFSET ?4
-    ) AS open
-);
+-- Open lanes of an agent's band, lowest tag first: each with its weight and its best tasks, and how many these are at
+-- most. Of ?5 tasks, that is more than a fair share, and all where there are few lanes.
+WITH share (most) AS MATERIALIZED (
+    SELECT min(?5, 4 + ?5 * 5 / 4 / max(1, count(*))) FROM (
+        SELECT 1 FROM tenuto_lane WHERE open = 1 AND agent = ?1 AND band = ?2 LIMIT ?3
+    )
+)
+SELECT '[' || group_concat(
+    '[' || lane || ',' || json_quote(owner) || ',' || json_quote(tag)
+    || ',' || json_quote(ifnull((SELECT weight FROM tenuto_weight WHERE tenuto_weight.owner = open.owner), 1.0))
+    || ',[' || ifnull((
+        SELECT group_concat('[' || rank || ',' || number || ']') FROM (
+            SELECT rank, number FROM tenuto_task INDEXED BY tenuto_task_idle
+            WHERE state = 0 AND state < 5 AND tenuto_task.lane = open.lane ORDER BY rank, number
+            LIMIT (SELECT most FROM share)
+        )
+    ), '') || '],' || (SELECT most FROM share) || ']'
+) || ']' FROM (
+    SELECT lane, owner, tag FROM tenuto_lane
+    WHERE open = 1 AND agent = ?1 AND band = ?2 ORDER BY tag, owner LIMIT ?3 OFFSET ?4
+) AS open;
 
 -- name: heads
 -- The next best tasks of a lane (?1) after one of them (?2, ?3).
@@ -87,6 +81,10 @@ SELECT json_group_array(
     SELECT * FROM tenuto_limit
     WHERE opens IS NOT NULL AND definition IS NOT NULL AND opens <= ?1 ORDER BY opens, key LIMIT ?2
 );
+
+-- name: next_opens
+-- When the next limit opens.
+SELECT min(opens) FROM tenuto_limit WHERE opens IS NOT NULL AND definition IS NOT NULL;
 
 -- name: put_limits
 -- Rows of limits.

@@ -54,12 +54,12 @@ SELECT count(*) FROM tenuto_task JOIN tenuto_lane USING (lane) WHERE state = 0 A
 
 -- name: check_running_without_lease
 -- Tasks that would run for ever.
-SELECT count(*) FROM tenuto_task WHERE state = 5 AND live ->> 'lease_until' IS NULL;
+SELECT count(*) FROM tenuto_task WHERE state = 5 AND '{' || live || '}' ->> 'lease_until' IS NULL;
 
 -- name: check_missing_events
 -- Transitions and events are written together.
 SELECT count(*) FROM tenuto_task
-WHERE ifnull(live ->> 'seq', 0) <> (SELECT count(*) FROM tenuto_event WHERE task = number);
+WHERE ifnull('{' || live || '}' ->> 'seq', 0) <> (SELECT count(*) FROM tenuto_event WHERE task = number);
 
 -- name: check_wait_without_waiting
 -- Waits are over when their task goes on.
@@ -68,8 +68,8 @@ SELECT count(*) FROM tenuto_wait LEFT JOIN tenuto_task ON number = task WHERE st
 -- name: check_slots_miscounted
 -- A slot is held exactly while a lease is.
 WITH held (key, slots) AS (
-    SELECT named.value, count(*) FROM tenuto_task JOIN tenuto_spec USING (number), json_each(fixed, '$.limits') AS named
-    WHERE live ->> 'lease_until' IS NOT NULL GROUP BY named.value
+    SELECT named.value, count(*) FROM tenuto_task JOIN tenuto_spec USING (number), json_each('{' || fixed || '}', '$.limits') AS named
+    WHERE '{' || live || '}' ->> 'lease_until' IS NOT NULL GROUP BY named.value
 )
 SELECT count(*) FROM tenuto_limit LEFT JOIN held USING (key) WHERE used <> ifnull(slots, 0);
 

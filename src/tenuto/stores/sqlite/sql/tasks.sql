@@ -1,14 +1,16 @@
 -- The reads give one row with one JSON text:
--- [[number, root number, has messages, is awaited, waits, [result], task], ...].
+-- [[[number, root number, has messages, is awaited, waits, task], [result]], ...].
 
 -- name: tasks_by_id
 -- Tasks by id.
 SELECT '[' || group_concat(
-    '[' || task.number || ',' || ifnull(task.root, 'null')
-    || ',' || EXISTS (SELECT 1 FROM tenuto_message WHERE tenuto_message.task = task.number AND taken = 0)
-    || ',' || EXISTS (SELECT 1 FROM tenuto_wait WHERE topic = 'task:' || task.id)
-    || ',' || EXISTS (SELECT 1 FROM tenuto_wait WHERE tenuto_wait.task = task.number)
-    || ',[' || ifnull(result, '') || '],' || substr(fixed, 1, length(fixed) - 1) || ',' || substr(live, 2) || ']'
+    '[[' || task.number || ',' || ifnull(task.root, 'null')
+    || iif(EXISTS (SELECT 1 FROM tenuto_message WHERE tenuto_message.task = task.number AND taken = 0), ',true', ',false')
+    || iif(EXISTS (SELECT 1 FROM tenuto_wait WHERE topic = 'task:' || task.id), ',true', ',false')
+    || iif(
+        state = 4 AND EXISTS (SELECT 1 FROM tenuto_wait WHERE tenuto_wait.task = task.number), ',true,{', ',false,{'
+    )
+    || fixed || ',' || live || '}],[' || ifnull(result, '') || ']]'
 ) || ']'
 FROM json_each(?1) AS wanted
 CROSS JOIN tenuto_task AS task ON task.id = wanted.value
@@ -17,11 +19,13 @@ CROSS JOIN tenuto_spec AS spec ON spec.number = task.number;
 -- name: tasks_by_number
 -- Tasks by number.
 SELECT '[' || group_concat(
-    '[' || task.number || ',' || ifnull(task.root, 'null')
-    || ',' || EXISTS (SELECT 1 FROM tenuto_message WHERE tenuto_message.task = task.number AND taken = 0)
-    || ',' || EXISTS (SELECT 1 FROM tenuto_wait WHERE topic = 'task:' || task.id)
-    || ',' || EXISTS (SELECT 1 FROM tenuto_wait WHERE tenuto_wait.task = task.number)
-    || ',[' || ifnull(result, '') || '],' || substr(fixed, 1, length(fixed) - 1) || ',' || substr(live, 2) || ']'
+    '[[' || task.number || ',' || ifnull(task.root, 'null')
+    || iif(EXISTS (SELECT 1 FROM tenuto_message WHERE tenuto_message.task = task.number AND taken = 0), ',true', ',false')
+    || iif(EXISTS (SELECT 1 FROM tenuto_wait WHERE topic = 'task:' || task.id), ',true', ',false')
+    || iif(
+        state = 4 AND EXISTS (SELECT 1 FROM tenuto_wait WHERE tenuto_wait.task = task.number), ',true,{', ',false,{'
+    )
+    || fixed || ',' || live || '}],[' || ifnull(result, '') || ']]'
 ) || ']'
 FROM json_each(?1) AS wanted
 CROSS JOIN tenuto_task AS task ON task.number = wanted.value
