@@ -114,9 +114,11 @@ async def gather(
             _, left = await asyncio.wait(left, return_when=asyncio.FIRST_EXCEPTION)
     finally:
         cancelled = never | await _end(journal, scope, scopes, tasks)
-    if cancelled and not never and journal.halt is None:
+    if not (never or return_exceptions) and journal.halt is None and _broken(begun):
         # Committed with the failure that ended them: a replay meets that failure, and does not begin them again.
-        scope.failures.append(Step(stopped, NOTE, value=msgspec.Raw(encode(sorted(cancelled), stopped))))
+        over = sorted(cancelled.union(number for number, inner in enumerate(scopes) if inner.suspended is not None))
+        if over:
+            scope.failures.append(Step(stopped, NOTE, value=msgspec.Raw(encode(over, stopped))))
     return await _joined(journal, scope, scopes, tasks, cancelled, return_exceptions)
 
 

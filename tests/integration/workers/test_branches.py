@@ -78,3 +78,33 @@ async def test_a_failure_that_does_not_come_again_is_a_mismatch(store: Store) ->
         (task_id,) = await submit(store, fickle.create_task())
         task = await until(store, task_id, lambda task: task.paused)
         assert "ended the others" in task.reason
+
+
+async def test_a_branch_that_waited_when_another_failed_does_not_go_on_later(store: Store) -> None:
+    ran: Counter[str] = Counter()
+
+    @task_agent(max_retries=0)
+    async def moves_on(ctx: Context) -> str:
+        async def waiting() -> None:
+            await ctx.wait_event("late")
+            ran["went on"] += 1
+
+        async def bad() -> None:
+            await ctx.step("first", asyncio.sleep, 0.01)
+            raise ValueError("bad")
+
+        try:
+            await ctx.gather(waiting(), bad())
+        except ValueError:
+            return str(await ctx.wait_event("go"))
+        return ""
+
+    async with working(store, moves_on):
+        (task_id,) = await submit(store, moves_on.create_task())
+        await until(store, task_id, lambda task: waits(task) and task.wait is not None and "event:go" in task.wait.on)
+        for name in ("late", "go"):
+            await store.signal([Signal(task_id, SignalKind.EVENT, f"event:{name}", name)])
+        task = await until(store, task_id, lambda task: task.is_final or task.paused)
+    assert task.state is State.DONE, task.error or task.reason
+    assert not ran
+    assert [step.key for step in await store.journal(task_id)] == ["0.1/first#0", "0@stopped", "wait_event:go#0"]
