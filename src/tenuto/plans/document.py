@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ __all__ = ["LARGEST_PLAN", "read_plan"]
 
 LARGEST_PLAN = 64 * 1024 * 1024
 """Bytes in a plan file."""
+
+_BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class _Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,6 +158,8 @@ def _parse(name: str, data: bytes) -> _Plan:
     except msgspec.ValidationError as error:
         raise InvalidInput(_place(name, error)) from None
     except msgspec.DecodeError as error:
+        if data.startswith(_BYTE_ORDER_MARKS):
+            raise InvalidInput(f"{name} begins with a byte order mark: save it as UTF-8 without one") from None
         raise InvalidInput(f"{name} is not JSON: {_line(str(error), data)}") from None
     except (UnicodeDecodeError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else "it is not UTF-8 text"

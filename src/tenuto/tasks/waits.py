@@ -14,7 +14,7 @@ import msgspec
 
 from tenuto.tasks.clock import Millis
 
-__all__ = ["Wait", "answer_topic", "event_topic", "task_topic"]
+__all__ = ["Wait", "answer_topic", "event_topic", "in_words", "task_topic"]
 
 
 class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -49,3 +49,9 @@ def answer_topic(call_id: str) -> str:
 def task_topic(task_id: str) -> str:
     """The end of a task or goal, in any way."""
     return f"task:{task_id}"
+
+
+def in_words(topic: str) -> str:
+    """A topic as a sentence names it."""
+    kind, _, name = topic.partition(":")
+    return {"event": "the event ", "answer": "the answer to ", "task": "the task "}.get(kind, f"{kind} ") + repr(name)

@@ -8,6 +8,7 @@ from tenuto.tasks.clock import Millis, iso
 from tenuto.tasks.limits import Limit
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Kind, Task
+from tenuto.tasks.waits import in_words
 
 __all__ = ["Facts", "explain"]
 
@@ -78,9 +79,10 @@ def _waiting(task: Task) -> str:
     wait = task.wait
     if wait is None or not wait.on:
         return f"It sleeps until {iso(task.due or 0)}."
-    shown = ", ".join(wait.on[:5]) + (f" and {len(wait.on) - 5} more" if len(wait.on) > 5 else "")
+    shown = ", ".join(map(in_words, wait.on[:5])) + (f" and {len(wait.on) - 5} more" if len(wait.on) > 5 else "")
     until = f", at the latest until {iso(wait.until)}" if wait.until is not None else ""
-    return f"It waits for {task.unmet} of: {shown}{until}."
+    few = f"{task.unmet} of: " if len(wait.on) > 1 else ""
+    return f"It waits for {few}{shown}{until}."
 
 
 def _ready(task: Task, facts: Facts) -> list[str]:
@@ -93,7 +95,8 @@ def _ready(task: Task, facts: Facts) -> list[str]:
             said.append(f"The limit {limit.key!r} allows the next one at {iso(facts.limit_next)}.")
     if facts.workers == 0:
         said.append(f"No live worker serves the agent {task.agent!r}: start one.")
-    elif not said:
+    elif not said and not task.paused:
         ahead = f", {facts.ahead} of the same owner come first" if facts.ahead else ""
-        said.append(f"It waits for a free slot of the {facts.workers} workers of {task.agent!r}{ahead}.")
+        who = "the worker" if facts.workers == 1 else f"the {facts.workers} workers"
+        said.append(f"It waits for a free slot of {who} of {task.agent!r}{ahead}.")
     return said

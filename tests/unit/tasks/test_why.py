@@ -13,7 +13,7 @@ from tenuto.tasks import transitions
 from tenuto.tasks.limits import Limit
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task, TaskSpec
-from tenuto.tasks.waits import Wait, event_topic
+from tenuto.tasks.waits import Wait, answer_topic, event_topic, task_topic
 from tenuto.tasks.why import Facts, explain
 from tests.unit.tasks.make import BOOM, NOW, ready, running
 
@@ -49,7 +49,9 @@ def test_a_free_task_waits_for_a_slot_behind_others() -> None:
 def test_a_paused_task_says_so_before_anything_else() -> None:
     said, _ = explain(transitions.pause(ready(), NOW, "budget").task, Facts(), NOW)
     assert said[0] == "It is paused (budget): resume it."
-    assert len(said) == 2
+    assert said[1:] == ("No live worker serves the agent 'echo': start one.",)
+    said, _ = explain(transitions.pause(ready(), NOW, "budget").task, SERVED, NOW)
+    assert len(said) == 1
 
 
 def test_a_blocked_task_names_what_it_needs() -> None:
@@ -74,10 +76,15 @@ def test_a_parked_task_names_its_limit_and_when_it_opens() -> None:
         (ready(run_at=NOW + 60_000), "It is scheduled for 2025-06-15T15:07:40Z.", NOW + 60_000),
         (running(), "It is running: attempt 1 on worker worker-1, held until 2025-06-15T15:07:10Z.", NOW + 30_000),
         (waiting(Wait(until=NOW + 5_000)), "It sleeps until 2025-06-15T15:06:45Z.", NOW + 5_000),
-        (waiting(Wait((event_topic("go"),))), "It waits for 1 of: event:go.", None),
+        (waiting(Wait((event_topic("go"),))), "It waits for the event 'go'.", None),
+        (
+            waiting(Wait((task_topic("a"), answer_topic("call-1")), need=2)),
+            "It waits for 2 of: the task 'a', the answer to 'call-1'.",
+            None,
+        ),
         (
             waiting(Wait((event_topic("go"),), until=NOW + 5_000)),
-            "It waits for 1 of: event:go, at the latest until 2025-06-15T15:06:45Z.",
+            "It waits for the event 'go', at the latest until 2025-06-15T15:06:45Z.",
             NOW + 5_000,
         ),
         (transitions.finish(running(), NOW, None).task, "It is done.", None),
