@@ -25,6 +25,7 @@ from tenuto.stores.rules.work import Work
 from tenuto.stores.sqlite import maintenance
 from tenuto.stores.sqlite.callers import CallersError, recorded_with, submit_inside
 from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, connect, prepare_file
+from tenuto.stores.sqlite.forks import check_fork, note_closed, note_opened
 from tenuto.stores.sqlite.hints import Hints
 from tenuto.stores.sqlite.reader import Reader
 from tenuto.stores.sqlite.requests import Request
@@ -43,7 +44,7 @@ __all__ = ["SqliteStore"]
 T = TypeVar("T")
 
 _inherited: list[object] = []
-"""What a process got by a fork. It is never touched again: to close it would disturb the parent's."""
+"""What a process got by a fork. It is never touched again: a thread of the parent may have been at work on it."""
 
 
 class SqliteStore(RuledStore):
@@ -71,23 +72,36 @@ class SqliteStore(RuledStore):
 
     def _open(self) -> None:
         if self._process != os.getpid():
-            _inherited.extend([self._writer, self._reader, self._hints, self._opening])
-            self._writer = self._reader = None
+            check_fork(self.path)
+            _inherited.extend([self._hints, self._opening])
             self._hints = Hints(self.path)
             self._opening = threading.Lock()
             self._process = os.getpid()
         with self._opening:
             if self._writer is not None:
                 return
-            prepare_file(self.path)
-            connection = connect(self.path)
+            note_opened(self.path)
             try:
-                migrate(connection, self.path)
-            finally:
-                connection.close()
-            self._reader = Reader(self.path, self._clock)
-            self._writer = Writer(self.path, self._clock, self._hints, self._busy_timeout)
+                self._connect()
+            except BaseException:
+                note_closed(self.path)
+                raise
             self._hints.open()
+
+    def _connect(self) -> None:
+        prepare_file(self.path)
+        connection = connect(self.path)
+        try:
+            migrate(connection, self.path)
+        finally:
+            connection.close()
+        reader = Reader(self.path, self._clock)
+        try:
+            self._writer = Writer(self.path, self._clock, self._hints, self._busy_timeout)
+        except BaseException:
+            reader.close()
+            raise
+        self._reader = reader
 
     async def close(self) -> None:
         if self._process == os.getpid():
@@ -100,14 +114,13 @@ class SqliteStore(RuledStore):
                 writer.close()
             if reader is not None:
                 reader.close()
+                note_closed(self.path)
             self._hints.close()
 
     def _check_process(self) -> None:
         if self._process != os.getpid():
-            raise StoreClosed(
-                f"the store {self.path} was opened in process {self._process}, and a connection does not survive a "
-                "fork: open the store in this process"
-            )
+            check_fork(self.path)
+            raise self._closed()
 
     def _closed(self) -> StoreClosed:
         return StoreClosed(f"the store {self.path} is not open: open it first, or keep it open")
