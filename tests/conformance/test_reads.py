@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tenuto.errors import InvalidInput
-from tenuto.stores.base import AgentLoad, TaskFilter
+from tenuto.stores.base import AgentLoad, TaskFilter, WorkerInfo
 from tenuto.tasks.outcome import Step
 from tenuto.tasks.signal import SignalKind
 from tenuto.tasks.states import State
@@ -143,6 +143,16 @@ async def test_workers_are_seen_for_a_minute(stage: Stage) -> None:
     stage.clock.move(30_001)
     assert [info.id for info in await stage.store.workers()] == [second.name]
     assert [load.agent for load in await stage.store.agents()] == ["c"]
+
+
+async def test_a_worker_that_has_left_is_live_no_more(stage: Stage) -> None:
+    await stage.add(spec())
+    worker = stage.worker()
+    await worker.renew()
+    assert [info.id for info in await stage.store.workers()] == [worker.name]
+    await stage.store.renew(WorkerInfo(worker.name, worker.agents), (), LEASE)
+    assert not await stage.store.workers()
+    assert (await why(stage))[0] == "No live worker serves the agent 'echo': start one."
 
 
 # -- why ---------------------------------------------------------------------------------------------------

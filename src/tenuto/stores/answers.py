@@ -114,6 +114,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     agents: tuple[str, ...] = ()
     slots: int = 0
+    """tasks that it runs at once; 0 says that it has left"""
     busy: int = 0
     host: str = ""
     pid: int = 0

@@ -165,7 +165,10 @@ class Store(Limits, Blobs, Protocol):
         """
 
     async def renew(self, worker: WorkerInfo, holds: Sequence[Hold], lease: Millis) -> Sequence[Renewal]:
-        """Extends leases to `lease` milliseconds from now, and notes the worker's presence."""
+        """Extends leases to `lease` milliseconds from now, and notes the worker's presence.
+
+        A worker that says it has no slots has left.
+        """
 
     async def record(self, records: Sequence[Record], lease: Millis) -> Sequence[Recorded]:
         """Appends to journals, with children, events and consumed messages, and extends the leases.

@@ -44,6 +44,8 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from tenuto.errors import InvalidInput, TenutoError
 from tenuto.observability.logging import logger
 from tenuto.stores.base import Claim, Exchange, Exchanged, Hint, Store, WorkerInfo
@@ -242,6 +244,8 @@ class Worker:
         if self._slots.outcomes:
             self._number += 1
             await self._store.commit_and_claim(Exchange(self.id, self._number, tuple(self._slots.outcomes)))
+        # Whoever asks why a task does not run must not be told to wait for this worker.
+        await self._store.renew(replace(self.info(), slots=0), (), self._lease)
 
     # -- the exchange --------------------------------------------------------------------------------------
 

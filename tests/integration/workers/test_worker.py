@@ -282,6 +282,7 @@ async def test_a_draining_worker_hands_back_what_it_cannot_finish(store: Store) 
         assert task is not None
         assert task.state is State.READY
         assert (task.losses, task.failures) == (0, 0)
+    assert not await store.workers()
 
 
 async def test_a_cancelled_worker_hands_its_tasks_back(store: Store) -> None:
@@ -292,6 +293,7 @@ async def test_a_cancelled_worker_hands_its_tasks_back(store: Store) -> None:
     with pytest.raises(asyncio.CancelledError):
         await work
     assert (await kinds(store, task_id))[-1] == "released"
+    assert not await store.workers()
 
 
 async def test_a_task_lost_twice_runs_alone(store: Store, clock: Clock) -> None:

@@ -77,8 +77,8 @@ def limits(tables: Tables) -> list[LimitUse]:
 
 
 def workers(tables: Tables) -> list[WorkerInfo]:
-    """Live workers."""
-    return tables.workers(tables.now - _LIVE)
+    """Live workers: heard of within a minute, and not known to have left."""
+    return [worker for worker in tables.workers(tables.now - _LIVE) if worker.slots]
 
 
 def agents(tables: Tables) -> list[AgentLoad]:
