@@ -79,6 +79,9 @@ def build_spec(
     for field, text in (("owner_id", owner_id), ("title", title)):
         if not isinstance(text, str):
             raise InvalidInput(f"{field} must be text, not {type(text).__name__}")
+    unique = Unique(unique) if isinstance(unique, str) else unique
+    if unique is not None and not isinstance(unique, Unique):
+        raise InvalidInput(f"unique must be a key or a Unique, not {type(unique).__name__}")
     begin = None if run_at is None else instant(run_at, "run_at")
     if delay is not None:
         begin = wall_clock() + duration(delay, "delay")
@@ -94,7 +97,7 @@ def build_spec(
         timeout=_span(timeout, "timeout"),
         attempt_timeout=_span(attempt_timeout, "attempt_timeout"),
         idempotency_key=idempotency_key,
-        unique=Unique(unique) if isinstance(unique, str) else unique,
+        unique=unique,
         limits=_names(limits, "limits"),
         tags=_names(tags, "tags"),
         metadata=_metadata(metadata, task_id),

@@ -52,6 +52,8 @@ class Submitting(Connection):
         Each task is accepted or refused for itself. Where some are refused the error names the first and says how
         many; the others are stored, and submitting all of them again changes nothing about those.
         """
+        if isinstance(tasks, TaskSpec):
+            raise InvalidInput("tasks must be a list of tasks: for a single one there is enqueue_task")
         specs = [_addressed(agent, task) for task in tasks]
         ids: list[str] = []
         refused: list[Submission] = []
@@ -73,6 +75,8 @@ class Submitting(Connection):
     async def submit_goal(self, goal: GoalBuilder | Tree) -> str:
         """Submits a goal whole or not at all, and returns its id; see `enqueue_task`. `get_goal` shows its tasks."""
         tree = goal.tree() if isinstance(goal, GoalBuilder) else goal
+        if not isinstance(tree, Tree):
+            raise InvalidInput(f"goal must be what tenuto.goal(...) or read_plan(...) returned, not {type(goal).__name__}")
         return (await self._submit([tree]))[0]
 
     async def put_schedule(
@@ -94,6 +98,8 @@ class Submitting(Connection):
 
         Raises `InvalidInput` that says what is wrong with the rule.
         """
+        if not isinstance(task, TaskSpec):
+            raise InvalidInput(f"task must be what agent.create_task(...) returned, not {type(task).__name__}")
         if is_blob(bytes(task.payload)) is not None:
             raise InvalidInput(f"schedule {name!r}: a payload of the form {{'$blob': …}} is reserved")
         try:

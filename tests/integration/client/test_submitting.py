@@ -43,6 +43,15 @@ async def test_what_cannot_be_addressed_is_told_in_one_sentence(client: Client) 
     assert await client.get_task_data("t") is None
 
 
+async def test_a_value_of_another_kind_is_told_in_one_sentence(client: Client) -> None:
+    with pytest.raises(InvalidInput, match="tasks must be a list"):
+        await client.enqueue_batch(None, spec("t"))  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="goal must be what tenuto.goal"):
+        await client.submit_goal("nightly")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="task must be what agent.create_task"):
+        await client.put_schedule("nightly", "report", cron="0 3 * * *")  # type: ignore[arg-type]
+
+
 async def test_the_same_again_is_the_stored_one_and_another_is_a_conflict(client: Client) -> None:
     first = await client.enqueue_task(None, spec(payload=1, idempotency_key="k"))
     again = await client.enqueue_task(None, spec(payload=1, idempotency_key="k"))

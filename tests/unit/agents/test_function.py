@@ -68,6 +68,7 @@ def test_a_task_takes_what_is_not_said_from_its_agent() -> None:
         ("tags", "one"),
         ("idempotency_key", "\x00"),
         ("unique", ""),
+        ("unique", 5),
         ("owner_id", 5),
         ("title", "a\nb"),
         ("metadata", [1]),
