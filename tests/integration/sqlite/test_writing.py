@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -199,6 +200,24 @@ async def test_who_listens_before_the_store_is_opened_hears_all_the_same(tmp_pat
         assert await asyncio.wait_for(child.wait(), 30) == 0
         await store.close()
     stop()
+
+
+async def test_a_listener_that_raises_is_reported_and_stops_nobody(
+    store: SqliteStore, tree: Callable[[str], Tree], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda told: reported.append(str(told.exc_value)))
+
+    def broken(hint: Hint) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    stop = store.listen(broken)
+    async with asyncio.timeout(20):
+        await store.submit([tree("first")])
+        await store.submit([tree("second")])
+        await store.close()  # answers come before hints
+    stop()
+    assert reported == ["Event loop is closed"] * 2
 
 
 async def test_sockets_of_the_dead_are_removed(store: SqliteStore, path: Path, tree: Callable[[str], Tree]) -> None:

@@ -122,7 +122,11 @@ class Hints:
 
     def _call(self, hint: Hint) -> None:
         for listener in list(self._listeners.values()):
-            listener(hint)
+            try:
+                listener(hint)
+            except Exception as error:  # noqa: BLE001  # it must not end this thread, on which everybody depends
+                thread = threading.current_thread()
+                threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
 
     # -- telling
 
