@@ -28,15 +28,15 @@ class Rows(TimerRows, Tables):
         self._now = None
         self._nonce = 0
         self._absent.clear()
-        self._together.clear()
+        self.planned.clear()
         self._keys.clear()
         self._steps.clear()
         if len(self.rows) > _MOST_KEPT:
             self.rows.clear()
-            self._ids.clear()
+            self.numbers.clear()
         else:
             for row in self._final:
                 if row.task.is_final and self.rows.get(row.task.id) is row:
                     self.rows.pop(row.task.id)
-                    self._ids.pop(row.number, None)
+                    self.numbers.pop(row.number, None)
         self._final.clear()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 
 import msgspec
 
+from tenuto.stores.sqlite.rows.lanes import LaneRow
 from tenuto.stores.sqlite.rows.layout import SEPARATOR, dump, parked_range
 from tenuto.stores.sqlite.rows.session import Clock, Connection
 from tenuto.stores.sqlite.rows.tasks import TaskRows
@@ -18,8 +20,8 @@ from tenuto.tasks.task import Task
 __all__ = ["ClaimRows"]
 
 _FEWEST_LANES = 64
-_CHUNK = 32
-"""Tasks of one lane that are read together, once the first round has been read."""
+_AHEAD = 100
+"""Heads, and tasks, that are read for later claims."""
 
 _numbers = msgspec.json.Decoder(list[int])
 _heads = msgspec.json.Decoder(list[Head])
@@ -27,6 +29,7 @@ _lanes = msgspec.json.Decoder(list[tuple[int, str, float, float, list[Head], int
 _usage = msgspec.json.Decoder(Usage)
 _usages = msgspec.json.Decoder(list[Usage])
 _agents = msgspec.json.Decoder(list[tuple[str, int]])
+_turn = attrgetter("tag", "owner")
 
 
 class ClaimRows(TaskRows):
@@ -48,46 +51,61 @@ class ClaimRows(TaskRows):
         return bands
 
     def lanes(self, agent: str, band: int, want: int) -> list[Lane]:
+        known = self.open_lanes.get((agent, band))
+        rows = self._read_lanes(agent, band, want) if known is None else sorted(known, key=_turn)
+        share = -(-want // max(len(rows), 1)) + 1
+        lanes: list[Lane] = []
+        for row in rows:
+            if len(row.heads) < share and row.end is not None:
+                self._read_further(row, share)
+            if row.heads:
+                cut = len(row.heads) < want and row.end is not None
+                more = partial(self._read_further, row, want - len(row.heads)) if cut else None
+                lanes.append(Lane(agent, row.owner, row.tag, row.weight, row.heads[:want], 0, more))
+        self._plan_reads(lanes, share, 0 if known is None else _AHEAD)
+        return lanes
+
+    def _read_lanes(self, agent: str, band: int, want: int) -> list[LaneRow]:
         self.write_ready()
         self.write_lanes()
         most = max(want, _FEWEST_LANES)
-        found: list[Lane] = []
+        found: list[LaneRow] = []
         offset = 0
         while len(found) < most:
             page = _lanes.decode(self.value("lanes", agent, band, most, offset, want) or "[]")
             for number, owner, tag, weight, heads, most_heads in page:
-                if not heads:
+                row = self.lane_read(agent, band, number, owner, tag)
+                row.weight, row.heads = weight, heads
+                row.end = heads[-1] if heads and len(heads) == most_heads else None
+                if heads:
+                    found.append(row)
+                else:
                     self.close_lane(agent, band, owner)
-                    continue
-                cut = len(heads) == most_heads < want
-                more = partial(self._more, number, heads[-1], want - len(heads)) if cut else None
-                found.append(Lane(agent, owner, tag, weight, heads, 0, more))
             if len(page) < most:
                 break
             offset += most
-        self._plan_reads(found, want)
+        if not offset and len(found) < _FEWEST_LANES:
+            self.open_lanes[agent, band] = found
         return found
 
-    def _more(self, lane: int, after: Head, most: int) -> list[Head]:
-        heads = _heads.decode(self.value("heads", lane, after.rank, after.number, most))
-        self._read_together(heads)
-        return heads
+    def _read_further(self, row: LaneRow, want: int) -> list[Head]:
+        """The next `want` heads of a lane; some that later claims will ask for are read with them."""
+        self.write_ready()
+        most = max(want, _AHEAD)
+        assert row.end is not None  # or there are no more
+        heads = _heads.decode(self.value("heads", row.number, row.end.rank, row.end.number, most))
+        row.heads += heads
+        row.end = heads[-1] if len(heads) == most else None
+        return heads[:want]
 
-    def _plan_reads(self, lanes: Sequence[Lane], want: int) -> None:
-        """Which tasks are read together when one of them is asked for: as many as a fair claim takes of each lane."""
-        if not lanes:
-            return
-        share = -(-want // len(lanes)) + 1
-        first: list[int] = []
-        for lane in lanes:
-            first += [head.number for head in lane.heads[:share]]
-            self._read_together(lane.heads[share:])
-        self._together.update(dict.fromkeys(first, first))
+    def _plan_reads(self, lanes: Sequence[Lane], share: int, ahead: int) -> None:
+        """Which tasks are read together when one of them is asked for: as many as a fair claim takes of each lane.
 
-    def _read_together(self, heads: Sequence[Head]) -> None:
-        for begin in range(0, len(heads), _CHUNK):
-            chunk = [head.number for head in heads[begin : begin + _CHUNK]]
-            self._together.update(dict.fromkeys(chunk, chunk))
+        Where nobody else writes, and so what was read stays at hand, some that later claims will ask for are with them.
+        """
+        if any(head.number not in self.numbers for lane in lanes for head in lane.heads[:share]):
+            share = max(share, ahead // len(lanes))
+            self.planned = [head.number for lane in lanes for head in lane.heads[:share]]
 
     # -- limits
 

@@ -1,16 +1,27 @@
-"""Lanes (agent, band, owner), their tags, and the virtual times of queues.
+"""Lanes (agent, band, owner), their tags and best tasks, and the virtual times of queues.
 
 Lanes are few and looked at by every submission and claim: they stay at hand from one transaction to the next for as
-long as nobody else writes.
+long as nobody else writes. So do their heads, once a claim has read them: every change that makes a task claimable
+or not is noted here, so that a claim asks the file only for what lies further back.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+
 import msgspec
 
 from tenuto.stores.sqlite.rows.session import Clock, Connection, Session
+from tenuto.tasks.fairness import Head
+from tenuto.tasks.task import Task
 
 __all__ = ["LaneRow", "LaneRows"]
+
+_MOST_HEADS = 256
+"""Heads of one lane that are remembered."""
+
+_NOWHERE = Head(-(2**62), 0)
+"""Before every task."""
 
 _lane = msgspec.json.Decoder(tuple[int, float, int])
 
@@ -18,13 +29,35 @@ _lane = msgspec.json.Decoder(tuple[int, float, int])
 class LaneRow:
     """A lane in the cache."""
 
-    __slots__ = ("number", "open", "tag")
+    __slots__ = ("end", "heads", "number", "open", "owner", "tag", "weight")
 
-    def __init__(self, number: int, tag: float, is_open: bool) -> None:
+    def __init__(self, number: int, owner: str, tag: float, is_open: bool) -> None:
         self.number = number
+        self.owner = owner
         self.tag = tag
         self.open = is_open
         """whether it may have claimable tasks"""
+        self.weight = 1.0
+        """the owner's, when heads were last read"""
+        self.heads: list[Head] = []
+        """its claimable tasks up to `end`, best first"""
+        self.end: Head | None = _NOWHERE
+        """how far `heads` are known; None: these are all"""
+
+    def add(self, head: Head) -> None:
+        """A task has become claimable."""
+        if self.end is not None and head > self.end:
+            return
+        insort(self.heads, head)
+        if len(self.heads) > 2 * _MOST_HEADS:
+            del self.heads[_MOST_HEADS:]
+            self.end = self.heads[-1]
+
+    def remove(self, head: Head) -> None:
+        """A task is not claimable any more."""
+        at = bisect_left(self.heads, head)
+        if at < len(self.heads) and self.heads[at] == head:
+            del self.heads[at]
 
 
 class LaneRows(Session):
@@ -38,6 +71,8 @@ class LaneRows(Session):
         self._changed_virtuals: set[tuple[str, int]] = set()
         self.open_bands: dict[tuple[str, ...], list[int]] = {}
         """by agents, as they were asked for: the bands in which these have open lanes"""
+        self.open_lanes: dict[tuple[str, int], list[LaneRow]] = {}
+        """by agent and band, where these are few: all that are open, with their heads"""
 
     def lane(self, agent: str, band: int, owner: str) -> LaneRow:
         """A lane; a new one is made where there is none."""
@@ -49,22 +84,45 @@ class LaneRows(Session):
                 self.run("insert_lane", *name)
                 text = self.value("lane", *name)
             number, tag, is_open = _lane.decode(text)
-            lane = self._lanes[name] = LaneRow(number, tag, bool(is_open))
+            lane = self._lanes[name] = LaneRow(number, owner, tag, bool(is_open))
         return lane
+
+    def lane_read(self, agent: str, band: int, number: int, owner: str, tag: float) -> LaneRow:
+        """An open lane that a query has found."""
+        name = (agent, band, owner)
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = LaneRow(number, owner, tag, True)
+        return lane
+
+    def head_moved(self, before: Task | None, task: Task, number: int) -> None:
+        """`task` has become claimable or not, or has changed its place."""
+        lane = self._lanes.get((task.agent, task.band, task.owner))
+        if lane is None:
+            return
+        if before is not None and before.claimable:
+            lane.remove(Head(-before.priority, number))
+        if task.claimable:
+            lane.add(Head(-task.priority, number))
 
     def open_lane(self, agent: str, band: int, owner: str) -> None:
         lane = self.lane(agent, band, owner)
         if not lane.open:
             lane.open = True
             self._changed_lanes[lane.number] = lane
-            self.open_bands.clear()
+            self._forget(agent, band)
 
     def close_lane(self, agent: str, band: int, owner: str) -> None:
         """The lane has no claimable tasks."""
         lane = self.lane(agent, band, owner)
         lane.open = False
-        self.open_bands.clear()
         self._changed_lanes[lane.number] = lane
+        self._forget(agent, band)
+
+    def _forget(self, agent: str, band: int) -> None:
+        """Which lanes are open is to be read again."""
+        self.open_bands.clear()
+        self.open_lanes.pop((agent, band), None)
 
     def set_tag(self, agent: str, band: int, owner: str, tag: float) -> None:
         lane = self.lane(agent, band, owner)
@@ -83,6 +141,7 @@ class LaneRows(Session):
 
     def set_weight(self, owner: str, weight: float) -> None:
         self.run("put_weight", owner, weight)
+        self.open_lanes.clear()
 
     def write_lanes(self) -> None:
         """Writes what was changed, so that queries see it."""

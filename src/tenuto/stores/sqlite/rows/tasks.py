@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from tenuto.stores.sqlite.rows.lanes import LaneRows
 from tenuto.stores.sqlite.rows.layout import Row, codes, columns, dump, fixed_text, is_goal, live_text, state_of
 from tenuto.stores.sqlite.rows.session import Clock, Connection
 from tenuto.tasks.event import Event
+from tenuto.tasks.fairness import Head
 from tenuto.tasks.states import FINAL, State
 from tenuto.tasks.task import Task
 
@@ -19,6 +21,8 @@ __all__ = ["TaskRows"]
 
 _FAR = 2**62
 _PAGE = 256
+_CHUNK = 32
+"""Tasks of one lane that are read together."""
 
 _rows = msgspec.json.Decoder(list[tuple[Row, list[msgspec.Raw]]])
 _numbers = msgspec.json.Decoder(list[int])
@@ -33,7 +37,8 @@ class TaskRows(LaneRows):
     def __init__(self, connection: Connection, clock: Clock) -> None:
         super().__init__(connection, clock)
         self.rows: dict[str, Row] = {}
-        self._ids: dict[int, str] = {}
+        self.numbers: dict[int, str] = {}
+        """ids by number of what is in `rows`"""
         self._final: list[Row] = []
         """rows that nobody will ask for soon"""
         self._absent: set[str] = set()
@@ -42,7 +47,8 @@ class TaskRows(LaneRows):
         self._events: list[tuple[Any, ...]] = []
         self._number = 0
         self._cursor = 0
-        self._together: dict[int, Sequence[int]] = {}
+        self.planned: list[int] = []
+        """numbers of tasks that a claim is about to ask for"""
 
     # -- reading
 
@@ -56,9 +62,19 @@ class TaskRows(LaneRows):
         return {task_id: self.rows[task_id].task for task_id in wanted if task_id in self.rows}
 
     def numbered(self, number: int) -> Task:
-        if number not in self._ids:
-            self.load_numbers([*self._together.get(number, ()), number])
-        return self.rows[self._ids[number]].task
+        if number not in self.numbers:
+            planned, self.planned = self.planned, []
+            self.load_numbers([number, *planned])
+            if not planned:
+                self.planned = self._next_in_lane(number)
+        return self.rows[self.numbers[number]].task
+
+    def _next_in_lane(self, number: int) -> list[int]:
+        """A claim goes deeper into a lane than was planned."""
+        task = self.rows[self.numbers[number]].task
+        heads = self.lane(task.agent, task.band, task.owner).heads
+        at = bisect_right(heads, Head(-task.priority, number))
+        return [head.number for head in heads[at : at + _CHUNK]]
 
     def row(self, task_id: str) -> Row | None:
         """The row of a task, read when it is not at hand."""
@@ -82,12 +98,12 @@ class TaskRows(LaneRows):
 
     def load_numbers(self, numbers: Iterable[int]) -> None:
         """Has these tasks at hand."""
-        missing = [number for number in dict.fromkeys(numbers) if number not in self._ids]
+        missing = [number for number in dict.fromkeys(numbers) if number not in self.numbers]
         if missing:
             self._take(self.value("tasks_by_number", dump(missing)))
 
     def _take(self, text: str | None) -> None:
-        rows, ids = self.rows, self._ids
+        rows, numbers = self.rows, self.numbers
         for row, result in _rows.decode(text) if text else ():
             task = row.task
             if result:
@@ -95,14 +111,14 @@ class TaskRows(LaneRows):
             if not task.steps:
                 row.keys = set()
             rows[task.id] = row
-            ids[row.number] = task.id
+            numbers[row.number] = task.id
             if task.state in FINAL:
                 self._final.append(row)
 
     def listed(self, numbers: Sequence[int]) -> list[Task]:
         """The tasks with these numbers, in this order."""
         self.load_numbers(numbers)
-        return [self.rows[self._ids[number]].task for number in numbers]
+        return [self.rows[self.numbers[number]].task for number in numbers]
 
     def children(self, parent: str) -> list[Task]:
         return self._children("children", parent)
@@ -126,18 +142,21 @@ class TaskRows(LaneRows):
         row = Row(number, root, False, False, False, task, set(), True, False)
         self._absent.discard(task.id)
         self.rows[task.id] = row
-        self._ids[number] = task.id
+        self.numbers[number] = task.id
         self._changed[task.id] = row
         self._ready_changed = True
+        if task.claimable:
+            self.head_moved(None, task, number)
 
     def update(self, task: Task) -> None:
         row = self.rows.get(task.id) or self.row(task.id)
         if row is None:
             raise KeyError(task.id)
         known = row.task
-        if not self._ready_changed and (
-            known.claimable is not task.claimable or known.priority != task.priority or known.gate or task.gate
-        ):
+        if known.claimable is not task.claimable or known.priority != task.priority:
+            self._ready_changed = True
+            self.head_moved(known, task, row.number)
+        elif known.gate or task.gate:
             self._ready_changed = True
         if task.state in FINAL:
             self._final.append(row)

@@ -140,7 +140,7 @@ class TimerRows(InboxRows):
         self.run("purge_blobs", roots)
         for number, task_id in members:
             self.rows.pop(task_id, None)
-            self._ids.pop(number, None)
+            self.numbers.pop(number, None)
 
     def write(self) -> None:
         """Writes all that is still to be written."""
