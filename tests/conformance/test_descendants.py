@@ -99,3 +99,34 @@ async def test_a_node_whose_dependency_failed_cannot_be_retried_alone(stage: Sta
     assert await stage.state("late") is State.FAILED
     assert (await stage.signal(SignalKind.RETRY, "late")).delivery is Delivery.REFUSED
     assert await stage.states("late", "goal-1") == ["failed", "waiting"]
+
+
+async def test_a_retry_takes_along_what_the_end_of_the_task_had_cancelled(stage: Stage) -> None:
+    worker, lease = await below_an_end(stage)
+    await worker.record(lease, spawned=(spec("task-1.c"), spec("task-1.d")))
+    await stage.signal(SignalKind.CANCEL, "task-1.d", reason="not needed")
+    await stage.signal(SignalKind.CANCEL)
+    assert (await stage.signal(SignalKind.RETRY)).delivery is Delivery.ACCEPTED
+    below = ("task-1.a", "task-1.b", "task-1.c", "task-1.d")
+    assert await stage.states("task-1", *below) == ["ready", "done", "ready", "ready", "cancelled"]
+    assert sorted(await worker.ids()) == ["task-1", "task-1.b", "task-1.c"]
+
+
+async def test_a_fresh_retry_spawns_its_own_and_takes_nothing_along(stage: Stage) -> None:
+    await below_an_end(stage)
+    await stage.signal(SignalKind.CANCEL)
+    await stage.signal(SignalKind.RETRY, data={"fresh": True})
+    assert await stage.states("task-1", "task-1.b") == ["ready", "cancelled"]
+
+
+async def test_a_goal_that_is_retried_takes_along_what_its_nodes_had_spawned(stage: Stage) -> None:
+    await stage.add_goal("a b", "a>b")
+    worker = stage.worker()
+    a = await worker.claim_one()
+    await worker.record(a, spawned=(spec("goal-1.child"),))
+    await worker.wait(a, "task:goal-1.child")
+    await stage.signal(SignalKind.CANCEL, "goal-1")
+    await stage.signal(SignalKind.RETRY, "goal-1")
+    assert await stage.states("goal-1", "a", "b", "goal-1.child") == ["waiting", "ready", "blocked", "ready"]
+    await worker.run_all()
+    assert await stage.states("goal-1", "a", "b", "goal-1.child") == ["done"] * 4

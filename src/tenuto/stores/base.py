@@ -189,7 +189,8 @@ class Store(Limits, Blobs, Protocol):
 
         CANCEL of a final task: FINISHED. PAUSE and RESUME reach every unfinished descendant; ALREADY when the task
         itself has the flag already. RETRY: a task in DONE starts over with an empty journal; FAILED or CANCELLED
-        goes on with the journal it has unless `fresh`. A goal: `goal.revivable`; REFUSED when nothing can be revived.
+        goes on with the journal it has unless `fresh`, and with what was cancelled below it because it ended. A goal:
+        `goal.revivable`; REFUSED when nothing can be revived.
         A node whose goal is final: REFUSED (retry the goal). A node of an unfinished goal, when it failed: it and what
         was skipped for it. A unique key that another task holds now: REFUSED. RESOLVE: the step must be STARTED and the
         task not RUNNING, else REFUSED; `done` (with `value`) and `fail` (with `value` as message) settle it, `retry`

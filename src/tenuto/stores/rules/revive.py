@@ -5,7 +5,7 @@ from __future__ import annotations
 from tenuto.stores.base import Delivered
 from tenuto.stores.rules.work import Work
 from tenuto.tasks import transitions
-from tenuto.tasks.goal import Edge, Fate, edge_fate, revivable
+from tenuto.tasks.goal import SKIPPED, Edge, Fate, edge_fate, revivable
 from tenuto.tasks.signal import Delivery, Signal
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Kind, Task
@@ -36,11 +36,22 @@ def _refused(detail: str) -> Delivered:
     return Delivered(Delivery.REFUSED, detail)
 
 
-def _revive(work: Work, task: Task, fresh: bool, unmet: int = 0) -> Task:
+def _revive(work: Work, task: Task, fresh: bool, unmet: int = 0, *, goal: Task | None = None) -> list[Task]:
+    """Revives `task`, and where it goes on with its journal what was cancelled below it because it or `goal` ended: the
+    journal names these tasks."""
     fresh = fresh or task.state is State.DONE
     if fresh:
         work.tables.drop_steps(task.id)
-    return work.apply(task, transitions.revive(task, work.now, unmet=unmet, fresh=fresh))
+    revived = [work.apply(task, transitions.revive(task, work.now, unmet=unmet, fresh=fresh))]
+    if fresh:
+        return revived
+    because = tuple(f"{SKIPPED}{each.id} " for each in (task, goal) if each is not None)
+    below = work.tables.children(task.id)
+    for child in below:
+        below.extend(work.tables.children(child.id))  # the list grows while it is walked
+        if child.state is State.CANCELLED and child.reason.startswith(because):
+            revived.append(work.apply(child, transitions.revive(child, work.now)))
+    return revived
 
 
 def _goal(work: Work, goal: Task, fresh: bool) -> Delivered:
@@ -80,7 +91,7 @@ def _nodes(work: Work, goal: Task, fresh: bool, only: str | None) -> int:
             fired = edge_fate(link.when, node.state) is Fate.MET
             if fired and target is not None and target.state is State.BLOCKED and names[target.id] not in revived:
                 work.store(target, transitions.farther(target))
-        again = _revive(work, node, fresh, unmet)
-        if goal.paused:
-            work.apply(again, transitions.pause(again, work.now, goal.reason))
+        for again in _revive(work, node, fresh, unmet, goal=goal):
+            if goal.paused:
+                work.apply(again, transitions.pause(again, work.now, goal.reason))
     return len(revived)
