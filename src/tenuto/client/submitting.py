@@ -76,7 +76,7 @@ class Submitting(Connection):
         """Submits a goal whole or not at all, and returns its id; see `enqueue_task`. `get_goal` shows its tasks."""
         tree = goal.tree() if isinstance(goal, GoalBuilder) else goal
         if not isinstance(tree, Tree):
-            raise InvalidInput(f"goal must be what tenuto.goal(...) or read_plan(...) returned, not {type(goal).__name__}")
+            raise InvalidInput(f"goal must be what tenuto.goal(...) returned, not {type(goal).__name__}")
         return (await self._submit([tree]))[0]
 
     async def put_schedule(

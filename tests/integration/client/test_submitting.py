@@ -46,9 +46,9 @@ async def test_what_cannot_be_addressed_is_told_in_one_sentence(client: Client) 
 async def test_a_value_of_another_kind_is_told_in_one_sentence(client: Client) -> None:
     with pytest.raises(InvalidInput, match="tasks must be a list"):
         await client.enqueue_batch(None, spec("t"))  # type: ignore[arg-type]
-    with pytest.raises(InvalidInput, match="goal must be what tenuto.goal"):
+    with pytest.raises(InvalidInput, match=r"goal must be what tenuto\.goal"):
         await client.submit_goal("nightly")  # type: ignore[arg-type]
-    with pytest.raises(InvalidInput, match="task must be what agent.create_task"):
+    with pytest.raises(InvalidInput, match=r"task must be what agent\.create_task"):
         await client.put_schedule("nightly", "report", cron="0 3 * * *")  # type: ignore[arg-type]
 
 
