@@ -80,7 +80,9 @@ async def run_demo(path: Path | None, out: Path, store_url: str, show: Callable[
     order = await asyncio.to_thread(order_for, path, out)
     async with Client(store_url) as client:
         goal_id, resumed = await begin(client, order)
-        worker = Worker(client.store, AGENTS, WorkerConfig(concurrency=_slots(), lease=LEASE))
+        # Nothing is claimed ahead: the first parcels are small and the next are not, and a task that is handed back
+        # unread would be shown as if it had been tried twice.
+        worker = Worker(client.store, AGENTS, WorkerConfig(concurrency=_slots(), prefetch=0, lease=LEASE))
         working = asyncio.create_task(worker.run())
         ended = asyncio.create_task(client.get_task_result(goal_id))
         try:
