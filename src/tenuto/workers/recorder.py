@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from tenuto.errors import StoreError
 from tenuto.stores.base import Store
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.outcome import Record, Recorded
@@ -50,7 +49,7 @@ class Recorder:
                 batch, self._waiting = [each for each in self._waiting if not each[1].cancelled()], []
                 if batch:
                     self._answer(batch, await self._ask([record for record, _ in batch]))
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for a record is told why it was not made
             for _, future in batch + self._waiting:
                 if not future.done():
                     future.set_exception(error)

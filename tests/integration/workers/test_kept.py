@@ -122,3 +122,24 @@ async def test_a_version_is_kept_when_the_first_record_is_cancelled(store: Store
         (task_id,) = await submit(store, hasty.create_task())
         task = await until(store, task_id, lambda task: task.is_final or task.paused)
     assert "version" not in task.reason
+
+
+async def test_who_waits_for_a_record_that_cannot_be_made_is_told_why(store: Store) -> None:
+    class Broken:
+        """A store that raises what no store should."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        async def record(self, *given: Any) -> Any:
+            raise RuntimeError("the engine has a fault")
+
+    @task_agent(max_retries=0)
+    async def steps(ctx: Context) -> None:
+        await ctx.step("first", str)
+
+    async with working(Broken(), steps):
+        (task_id,) = await submit(store, steps.create_task())
+        task = await ended(store, task_id)
+    assert task.error is not None
+    assert (task.error.type, task.error.message) == ("RuntimeError", "the engine has a fault")
