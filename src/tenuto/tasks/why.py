@@ -55,7 +55,8 @@ def _state(task: Task, facts: Facts, now: Millis) -> list[str]:
         case State.BLOCKED:
             return [f"It depends on {_named(facts.needs)}."]
         case State.SCHEDULED:
-            return [f"It is scheduled for {iso(task.run_at or now)}."]
+            how = "scheduled for" if task.error is None else "tried again at"
+            return [f"It is {how} {iso(task.run_at or now)}."]
         case State.READY:
             return _ready(task, facts)
         case State.RUNNING:

@@ -101,6 +101,7 @@ def test_each_state_has_its_sentence(task: Task, said: str, until: int | None) -
 def test_a_retried_task_tells_of_its_last_error_and_its_deadline() -> None:
     task = transitions.retry(running(deadline=NOW + 90_000), NOW, BOOM, 60_000).task
     said, until = explain(task, SERVED, NOW)
+    assert said[0] == "It is tried again at 2025-06-15T15:07:40Z."
     assert said[1:] == ("The last attempt failed: ValueError: boom.", "It fails at its deadline, 2025-06-15T15:08:10Z.")
     assert until == NOW + 60_000
 
