@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from tenuto.errors import StoreError
@@ -42,6 +42,10 @@ class KeptBy(Protocol):
     @property
     def held(self) -> Mapping[str, Execution]:
         """All holds, by task."""
+
+    @property
+    def replaced(self) -> Collection[Execution]:
+        """Attempts that were stopped and have not returned, at tasks that are held anew."""
 
     def stop(self, execution: Execution, cause: Stop) -> None:
         """Stops an attempt, or hands back a task that was claimed ahead."""
@@ -151,7 +155,7 @@ class Keeper:
         now, earliest = time.monotonic(), math.inf
         if (slots := self._slots) is None:
             return
-        for execution in list(slots.held.values()):
+        for execution in [*slots.held.values(), *slots.replaced]:
             earliest = min(earliest, self._next_end(slots, execution, now))
         if earliest < math.inf:
             self.watch(max(earliest, now + 0.001))

@@ -6,7 +6,8 @@
 
 A slot is taken by a running attempt, or by a call that was stopped and does not return (a thread cannot be killed).
 A task whose worker vanished `_ALONE` times before is a suspect: it runs when nothing else does, and nothing is begun
-beside it.
+beside it. It waits `_COURTESY` for what runs already; tasks that take longer must bear it, or slots would stay empty
+for as long as they run.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ log = logger("tenuto.worker")
 
 _ALONE = 2
 """Lost leases from which on a task runs alone."""
+_COURTESY = 5.0
+"""Seconds for which a suspect waits for other tasks to end."""
 _PATIENCE = 0.25
 """Seconds that a task claimed ahead waits for a slot before it is handed back."""
 
@@ -49,6 +52,8 @@ class Slots:
         """`watch` sets an alarm for an instant of the monotonic clock; `ended` is called after outcomes were added."""
         self.held: dict[str, Execution] = {}
         """every task that is held, by id"""
+        self.replaced: set[Execution] = set()
+        """attempts that were stopped and have not returned, at tasks that this worker holds anew"""
         self.busy = 0
         """attempts that run"""
         self.outcomes: list[Outcome] = []
@@ -66,7 +71,8 @@ class Slots:
         self._ended = ended
         self._queue: deque[Execution] = deque()
         self._suspects: deque[Execution] = deque()
-        self._alone = False
+        self._alone: Execution | None = None
+        """the suspect that runs"""
         self._lost: set[Execution] = set()
         self._trimming = False
 
@@ -93,11 +99,17 @@ class Slots:
             execution = Execution(lease, self._handlers[lease.agent], self._services, sent)
             if (old := self.held.get(lease.task_id)) is not None:
                 self.stop(old, Stop.LEASE_LOST)
+                if old.task is not None:
+                    self.replaced.add(old)
             self.held[lease.task_id] = execution
             if self.closed:
                 self._hand_back(execution)
                 continue
-            (self._suspects if lease.losses >= _ALONE else self._queue).append(execution)
+            if lease.losses >= _ALONE:
+                self._suspects.append(execution)
+                asyncio.get_running_loop().call_later(_COURTESY, self.fill)
+            else:
+                self._queue.append(execution)
             if execution.limit_at != math.inf:
                 self._watch(execution.limit_at)
         self.fill()
@@ -114,9 +126,11 @@ class Slots:
             size = self._size - self.gone
             while queue and self.busy < size:
                 self._begin(queue.popleft())
-        if self._suspects and not self.busy and not queue:
-            self._alone = True
-            self._begin(self._suspects.popleft())
+        if not self._suspects or queue:
+            return
+        if not self.busy or self._suspects[0].claimed <= time.monotonic() - _COURTESY:
+            self._alone = self._suspects.popleft()
+            self._begin(self._alone)
 
     def _begin(self, execution: Execution) -> None:
         self.busy += 1
@@ -129,12 +143,14 @@ class Slots:
         began = time.monotonic()
         outcome = await execution.run()
         execution.task = None
+        self.replaced.discard(execution)
         self.spent += time.monotonic() - began
         if self._lost and execution in self._lost:
             self._lost.discard(execution)  # what it held was given back when it was abandoned
             return
         self.busy -= 1
-        self._alone = False
+        if execution is self._alone:
+            self._alone = None
         if self.held.get(execution.lease.task_id) is execution:
             del self.held[execution.lease.task_id]
         self.outcomes.append(outcome)
@@ -158,8 +174,10 @@ class Slots:
         """An attempt does not react to being stopped: its slot is lost until it ends."""
         log.error("a task was cancelled and does not end", task=execution.lease.task_id, agent=execution.lease.agent)
         self._lost.add(execution)
+        self.replaced.discard(execution)
         self.busy -= 1
-        self._alone = False
+        if execution is self._alone:
+            self._alone = None
         self._hand_back(execution)
 
     def close(self) -> None:

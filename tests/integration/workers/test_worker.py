@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ import pytest
 
 from tenuto.agents.function import task_agent
 from tenuto.errors import StoreFull, StoreUnavailable
-from tenuto.stores.base import Store
+from tenuto.stores.base import Claim, Exchange, Store, TimeToLive
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.signal import Signal, SignalKind
@@ -308,8 +309,6 @@ async def test_a_task_lost_twice_runs_alone(store: Store, clock: Clock) -> None:
         return 1
 
     suspect, *_ = ids = await submit(store, *(busy_now.create_task(priority=5 - n) for n in range(5)))
-    from tenuto.stores.base import Claim, Exchange, TimeToLive
-
     for number in range(2):
         lost = Exchange(f"lost-{number}", 1, (), Claim(("busy_now",), 1, 1_000))
         assert (await store.commit_and_claim(lost)).leases[0].task_id == suspect
@@ -323,6 +322,58 @@ async def test_a_task_lost_twice_runs_alone(store: Store, clock: Clock) -> None:
 
     # Then it was alone while it ran
     assert alongside.count(1) >= 2
+
+
+async def test_a_suspect_does_not_wait_for_ever_for_what_runs_beside_it(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenuto.workers.slots._COURTESY", 0.1)
+    (suspect,) = await submit(store, double.create_task(payload=Point(1)))
+    for number in range(2):
+        lost = Exchange(f"lost-{number}", 1, (), Claim(("double",), 1, 1_000))
+        assert (await store.commit_and_claim(lost)).leases
+        clock.forward(2)
+        await store.sweep(100, TimeToLive())
+    await store.signal([Signal(suspect, SignalKind.PAUSE)])
+    async with working(store, double, blocks):
+        # Given a task that runs for long
+        (long,) = await submit(store, blocks.create_task())
+        await until(store, long, running)
+        # When a task comes whose workers vanished twice
+        await store.signal([Signal(suspect, SignalKind.RESUME)])
+        # Then it is run all the same, and so is what comes after it
+        assert (await ended(store, suspect)).state is State.DONE
+        (after,) = await submit(store, double.create_task(payload=Point(2)))
+        assert (await ended(store, after)).state is State.DONE
+        assert (await until(store, long, running)).attempt == 1
+
+
+async def test_a_call_that_outlives_its_lease_gives_its_slot_back_when_its_task_came_again(
+    store: Store, clock: Clock
+) -> None:
+    # Given a task whose call does not react to being stopped, and whose lease was lost
+    returns = asyncio.Event()
+
+    @task_agent
+    async def stubborn(ctx: Context) -> int:
+        while ctx.attempt == 1 and not returns.is_set():
+            try:
+                await returns.wait()
+            except asyncio.CancelledError:
+                seen.append("stopped")
+        return ctx.attempt
+
+    async with working(store, stubborn, config=replace(CONFIG, lease=1.0)) as worker:
+        (task_id,) = await submit(store, stubborn.create_task())
+        await until(store, task_id, running)
+        clock.forward(60)
+        # When the same worker runs it again
+        task = await ended(store, task_id)
+        assert (task.attempt, value(task)) == (2, 2)
+        # Then the old call's slot is written off, until the call returns
+        await eventually(lambda: true(lambda: worker.busy == 0))
+        returns.set()
+    assert seen
 
 
 async def test_a_worker_that_cannot_renew_stops_before_the_lease_ends(store: Store) -> None:
