@@ -150,7 +150,8 @@ def _remember(work: Work, lanes: Sequence[Lane], course: _Course) -> None:
 
 def _take(work: Work, task: Task, worker: str, lease: Millis) -> Lease:
     change = transitions.claim(task, work.now, worker=worker, nonce=work.tables.nonce(), lease=lease)
-    work.take_slots(task)
+    if task.limits:
+        work.take_slots(task)
     claimed = work.apply(task, change)
     return lease_of(claimed, work.tables.inbox(task.id), work.now)
 

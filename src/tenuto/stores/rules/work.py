@@ -13,7 +13,7 @@ from tenuto.stores.base import Hint
 from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.signal import Message
-from tenuto.tasks.states import State
+from tenuto.tasks.states import FINAL, State
 from tenuto.tasks.task import Task
 from tenuto.tasks.transitions import Change
 
@@ -59,7 +59,7 @@ class Work:
             self._claimable(task)
         if task.limits:
             self._give_room(before, task)
-        if task.is_final or task.paused is not before.paused:
+        if task.state in FINAL or task.paused is not before.paused:
             self.told.add(task.id)
         return task
 

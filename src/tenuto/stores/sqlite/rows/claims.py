@@ -148,7 +148,10 @@ class ClaimRows(TaskRows):
         """Writes what was changed, so that queries see it."""
         if self._changed_usages:
             keys, self._changed_usages = self._changed_usages, set()
-            usages = [self._usages[key] for key in sorted(keys)]
+            idle = [key for key in keys if self._usages[key].idle]
+            if idle:
+                self.run("drop_limits", dump(idle))
+            usages = [self._usages[key] for key in sorted(keys.difference(idle))]
             self.run_rows(
                 "put_limits",
                 [
@@ -156,3 +159,5 @@ class ClaimRows(TaskRows):
                     for usage in usages
                 ],
             )
+            for key in idle:
+                del self._usages[key]

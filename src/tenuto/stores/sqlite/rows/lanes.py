@@ -13,6 +13,7 @@ import msgspec
 
 from tenuto.stores.sqlite.rows.session import Clock, Connection, Session
 from tenuto.tasks.fairness import Head
+from tenuto.tasks.states import State
 from tenuto.tasks.task import Task
 
 __all__ = ["LaneRow", "LaneRows"]
@@ -55,9 +56,10 @@ class LaneRow:
 
     def remove(self, head: Head) -> None:
         """A task is not claimable any more."""
-        at = bisect_left(self.heads, head)
-        if at < len(self.heads) and self.heads[at] == head:
-            del self.heads[at]
+        heads = self.heads
+        at = 0 if heads and heads[0] == head else bisect_left(heads, head)
+        if at < len(heads) and heads[at] == head:
+            del heads[at]
 
 
 class LaneRows(Session):
@@ -96,13 +98,13 @@ class LaneRows(Session):
         return lane
 
     def head_moved(self, before: Task | None, task: Task, number: int) -> None:
-        """`task` has become claimable or not, or has changed its place."""
+        """`task` is new, or may have become claimable or not, or have changed its place."""
         lane = self._lanes.get((task.agent, task.band, task.owner))
         if lane is None:
             return
         if before is not None and before.claimable:
             lane.remove(Head(-before.priority, number))
-        if task.claimable:
+        if task.state is State.READY and task.claimable:
             lane.add(Head(-task.priority, number))
 
     def open_lane(self, agent: str, band: int, owner: str) -> None:

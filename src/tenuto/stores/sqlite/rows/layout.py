@@ -112,7 +112,7 @@ def live_text(task: Task) -> str:
 
 
 def _parked(task: Task) -> str | None:
-    if not task.gate or task.paused or task.state is not State.READY:
+    if task.paused or task.state is not State.READY:
         return None
     return f"{task.gate}{SEPARATOR}{task.agent}"
 
@@ -123,7 +123,7 @@ def columns(task: Task) -> tuple[int, int, int | None, str | None, int | None, s
     if code == 0 and (task.paused or task.gate):
         code = _HELD_BACK
     parked = _parked(task) if task.gate else None
-    result = None if task.result is None else bytes(task.result).decode()
+    result = None if task.result is None else str(task.result, "utf-8")
     return code, -task.priority, task.due, parked, task.finished_at, result
 
 

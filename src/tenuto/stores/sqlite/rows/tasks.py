@@ -145,19 +145,16 @@ class TaskRows(LaneRows):
         self.numbers[number] = task.id
         self._changed[task.id] = row
         self._ready_changed = True
-        if task.claimable:
-            self.head_moved(None, task, number)
+        self.head_moved(None, task, number)
 
     def update(self, task: Task) -> None:
         row = self.rows.get(task.id) or self.row(task.id)
         if row is None:
             raise KeyError(task.id)
         known = row.task
-        if known.claimable is not task.claimable or known.priority != task.priority:
+        if known.state is State.READY or task.state is State.READY:
             self._ready_changed = True
             self.head_moved(known, task, row.number)
-        elif known.gate or task.gate:
-            self._ready_changed = True
         if task.state in FINAL:
             self._final.append(row)
         row.task = task
@@ -185,12 +182,10 @@ class TaskRows(LaneRows):
         new = [row for row in changed.values() if row.new]
         if new:
             self._write_new(new)
-        updates = []
-        for row in changed.values():
-            if not row.written:
-                updates.append((row.number, *columns(row.task), live_text(row.task)))
-                row.written = True
-        self.run_rows("update_tasks", updates)
+        updates = [row for row in changed.values() if not row.written]
+        self.run_rows("update_tasks", [(row.number, *columns(row.task), live_text(row.task)) for row in updates])
+        for row in updates:
+            row.written = True
 
     def _write_new(self, rows: Sequence[Row]) -> None:
         tasks: list[tuple[Any, ...]] = []

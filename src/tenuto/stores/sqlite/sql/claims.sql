@@ -90,6 +90,10 @@ SELECT min(opens) FROM tenuto_limit WHERE opens IS NOT NULL AND definition IS NO
 -- Rows of limits.
 INSERT OR REPLACE INTO tenuto_limit (key, definition, used, tat, opens) VALUES (?, ?, ?, ?, ?), ...;
 
+-- name: drop_limits
+-- Forgets limits: ?1 is a JSON array of keys.
+DELETE FROM tenuto_limit WHERE key IN (SELECT value FROM json_each(?1));
+
 -- name: parked
 -- Numbers of the best tasks parked behind a limit.
 SELECT json_group_array(number) FROM (

@@ -47,16 +47,15 @@ INSERT OR IGNORE INTO tenuto_tag (tag, task) VALUES (?, ?), ...;
 
 -- name: update_tasks
 -- What transitions changed.
-WITH changed (number, state, rank, due, parked, finished, result, live) AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?), ...)
 UPDATE tenuto_task SET
-    state = changed.state,
-    rank = changed.rank,
-    due = changed.due,
-    parked = changed.parked,
-    finished = changed.finished,
-    result = changed.result,
-    live = changed.live
-FROM changed WHERE tenuto_task.number = changed.number;
+    state = changed.column2,
+    rank = changed.column3,
+    due = changed.column4,
+    parked = changed.column5,
+    finished = changed.column6,
+    result = changed.column7,
+    live = changed.column8
+FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?), ...) AS changed WHERE number = changed.column1;
 
 -- name: children
 -- Numbers of the children of a task.
