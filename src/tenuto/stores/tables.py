@@ -38,7 +38,7 @@ class Link(NamedTuple):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What is known about a limit's key. There is a row for every key that a running task holds or held."""
+    """What is known about a limit's key."""
 
     key: str
     limit: Limit | None = None
@@ -49,6 +49,11 @@ class Usage(msgspec.Struct, frozen=True):
     """the theoretical arrival time of its rate"""
     opens: Millis | None = None
     """from this instant on parked tasks may find room (0: now); None: when a slot is given back"""
+
+    @property
+    def idle(self) -> bool:
+        """Nobody has defined it and nothing holds it."""
+        return self.limit is None and self.used == 0
 
 
 class Tables(Protocol):
@@ -217,7 +222,7 @@ class Tables(Protocol):
         """A key's row, or a new one with nothing used."""
 
     def set_usage(self, usage: Usage) -> None:
-        """Stores it."""
+        """Stores it; where it says nothing (`Usage.idle`), it is forgotten."""
 
     def usages(self) -> list[Usage]:
         """All keys with a definition, by key."""

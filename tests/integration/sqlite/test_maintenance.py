@@ -7,13 +7,14 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec import Raw
 
 from tenuto.errors import NotFound
 from tenuto.stores.base import Claim, Exchange
 from tenuto.stores.sqlite import SqliteStore, maintenance
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.outcome import Ending, Outcome
-from tenuto.tasks.task import ErrorRecord
+from tenuto.tasks.task import ErrorRecord, TaskSpec
 
 
 async def test_info_says_what_there_is(store: SqliteStore, path: Path, tree: Callable[[str], Tree]) -> None:
@@ -28,6 +29,27 @@ def test_there_is_nothing_to_say_about_a_store_that_is_not_there(path: Path) -> 
         with pytest.raises(NotFound, match="there is no store"):
             what(path)
     assert not path.exists()
+
+
+async def test_a_limit_that_nobody_defined_leaves_nothing(store: SqliteStore, path: Path) -> None:
+    # Given a task that names a limit without a definition
+    spec = TaskSpec(id="one", agent="a", limits=("user-1",))
+    await store.submit([Tree(spec)])
+    (lease,) = (await store.commit_and_claim(Exchange("w", 1, (), Claim(("a",), 1, 1_000)))).leases
+    assert rows(path) == [("user-1", 1)]
+    # When it has ended
+    await store.commit_and_claim(Exchange("w", 2, (Outcome(lease.hold, Ending.DONE, Raw(b"1")),)))
+    # Then the limit is not known any more
+    assert rows(path) == []
+    assert await store.check() == []
+
+
+def rows(path: Path) -> list[tuple[str, int]]:
+    connection = apsw.Connection(str(path))
+    try:
+        return list(connection.execute("SELECT key, used FROM tenuto_limit"))
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize(

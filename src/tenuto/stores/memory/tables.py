@@ -288,6 +288,8 @@ class MemoryTables(Tables):
 
     def set_usage(self, usage: Usage) -> None:
         self.used[usage.key] = usage
+        if usage.idle:
+            del self.used[usage.key]
 
     def usages(self) -> list[Usage]:
         return sorted((usage for usage in self.used.values() if usage.limit is not None), key=lambda each: each.key)
