@@ -82,7 +82,7 @@ endef
 
 # $(call install,FOLDER,WHAT): install, with one line for the reader, and advice where it fails.
 define install
-	@echo "Installing into $(1) ..."
+	@echo "Installing into $(1) (about a minute) ..."
 	@$(1)/bin/python $(PIP) install --constraint constraints.txt $(2) || { \
 	  echo "The installation into $(1) failed; what pip said is above. It needs a package index it can reach." >&2; \
 	  exit 1; }

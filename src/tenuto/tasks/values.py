@@ -8,6 +8,7 @@ is refused with a sentence that says which type it was.
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any, TypeVar
 
 import msgspec
@@ -40,8 +41,9 @@ _encoder = msgspec.json.Encoder(enc_hook=_other)
 def encode(value: Any, what: str) -> bytes:
     """`value` as JSON.
 
-    `what` names it in errors ("the payload of task-1"). JSON has no NaN and no infinities: they become null.
-    Raises `Unstorable` for a type that has no JSON form, and `TooLarge` above `LARGEST_VALUE`.
+    `what` names it in errors ("the payload of task-1").
+    Raises `Unstorable` for a type that has no JSON form and for NaN and infinities, which have none either; `TooLarge`
+    above `LARGEST_VALUE`.
     """
     try:
         data = _encoder.encode(value)
@@ -49,12 +51,28 @@ def encode(value: Any, what: str) -> bytes:
         raise Unstorable(
             f"{what} cannot be stored: {_reason(error)}; use JSON types, dataclasses, msgspec or Pydantic models"
         ) from None
+    if b"null" in data and not _finite(msgspec.to_builtins(value, enc_hook=_other)):
+        raise Unstorable(
+            f"{what} cannot be stored: it contains NaN or an infinity, which JSON has not; use None or text"
+        )
     if len(data) > LARGEST_VALUE:
         raise TooLarge(
             f"{what} is {len(data):,} bytes as JSON, more than the limit of {LARGEST_VALUE:,}: "
             "store it in a file or an object store and pass its name"
         )
     return data
+
+
+def _finite(value: Any) -> bool:
+    """Whether every number in `value`, made of plain lists and dictionaries, is one."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(map(_finite, value.values()))
+        case list() | tuple():
+            return all(map(_finite, value))
+    return True
 
 
 def _reason(error: Exception) -> str:

@@ -128,7 +128,8 @@ class Context:
         type: what the recorded JSON is read as; else what the function is annotated to return.
         retry: repeats a failing step here and now. A step that fails for good raises its exception; recorded, it
         raises the same again on replay, or `StepFailed` where the class is gone.
-        timeout: most seconds for one try, which then fails with `TimeLimit`.
+        timeout: most seconds for one try, which then fails with `TimeLimit`. (An `asyncio.timeout` around the call is
+        no substitute: it may strike after the step was recorded, and replay would not.)
 
         Raises `InvalidInput` for two steps of one name in flight side by side, `Unstorable` for a value without a JSON
         form, `JournalMismatch` when the program was changed, and `StepUnknown`; the last two pause the task.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec import Raw
 
-from tenuto.errors import StoreClosed, StoreFull
+from tenuto.errors import InvalidInput, StoreClosed, StoreFull
 from tenuto.stores.base import Hint, Verdict
 from tenuto.stores.rules.work import Work
 from tenuto.stores.sqlite import SqliteStore
@@ -255,3 +255,10 @@ async def test_two_event_loops_share_a_store(store: SqliteStore, tree: Callable[
 
     here, there = await asyncio.gather(store.submit([tree("here")]), asyncio.to_thread(elsewhere))
     assert (here[0].verdict, there) == (Verdict.CREATED, "created")
+
+
+async def test_an_id_that_is_no_text_is_refused_with_a_sentence(store: SqliteStore) -> None:
+    with pytest.raises(InvalidInput, match="half of a surrogate pair"):
+        await store.task("\ud800")
+    with pytest.raises(InvalidInput, match="half of a surrogate pair"):
+        await store.put_weight("\ud800", 2.0)

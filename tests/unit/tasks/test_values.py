@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -91,8 +92,15 @@ def test_models_inside_other_values_are_stored_too() -> None:
     assert decode(encode({"orders": [order]}, "the payload"))["orders"][0]["number"] == 7
 
 
-def test_json_has_no_nan_and_no_infinities() -> None:
-    assert decode(encode([math.nan, math.inf, -math.inf], "the payload")) == [None, None, None]
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("around", [lambda it: it, lambda it: [None, it], lambda it: {"a": {"b": (1.0, it)}}])
+def test_what_is_no_number_is_refused_instead_of_lost(number: float, around: Callable[[float], Any]) -> None:
+    with pytest.raises(Unstorable, match=r"^the result cannot be stored: it contains NaN or an infinity"):
+        encode(around(number), "the result")
+
+
+def test_none_is_a_value_beside_numbers() -> None:
+    assert encode({"a": None, "b": [1.5, None]}, "the result") == b'{"a":null,"b":[1.5,null]}'
 
 
 class Opaque:

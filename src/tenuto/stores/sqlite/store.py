@@ -13,9 +13,9 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from tenuto.errors import StoreClosed
+from tenuto.errors import InvalidInput, StoreClosed
 from tenuto.stores.base import Delivered, Exchange, Exchanged, Hint, Renewal, Submission, Submitted, WorkerInfo
 from tenuto.stores.rules.record import record, renew
 from tenuto.stores.rules.signals import signal as deliver
@@ -135,7 +135,7 @@ class SqliteStore(RuledStore):
         request = Request(verb, weight, alone, wants)
         if not writer.put(request):
             raise self._closed()
-        return cast(T, await request.future)
+        return await _answer(request)
 
     async def _read(self, verb: Callable[[Tables], T]) -> T:
         self._check_process()
@@ -145,7 +145,7 @@ class SqliteStore(RuledStore):
         request = Request(verb)
         if not reader.put(request):
             raise self._closed()
-        return cast(T, await request.future)
+        return await _answer(request)
 
     # -- writing
 
@@ -217,6 +217,13 @@ class SqliteStore(RuledStore):
     async def compact(self) -> None:
         """Gives the room that a purge has freed back to the disk. Writers wait meanwhile."""
         await asyncio.to_thread(maintenance.compact, self.path, self._busy_timeout)
+
+
+async def _answer(request: Request[Any]) -> Any:
+    try:
+        return await request.future
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{error.object[:80]!r} is no text: it holds half of a surrogate pair") from None
 
 
 def _rows(work: Work) -> Rows:
