@@ -92,8 +92,10 @@ def test_models_inside_other_values_are_stored_too() -> None:
     assert decode(encode({"orders": [order]}, "the payload"))["orders"][0]["number"] == 7
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("around", [lambda it: it, lambda it: [None, it], lambda it: {"a": {"b": (1.0, it)}}])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf], ids=["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "around", [lambda it: it, lambda it: [None, it], lambda it: {"a": {"b": (1.0, it)}}], ids=["bare", "list", "deep"]
+)
 def test_what_is_no_number_is_refused_instead_of_lost(number: float, around: Callable[[float], Any]) -> None:
     with pytest.raises(Unstorable, match=r"^the result cannot be stored: it contains NaN or an infinity"):
         encode(around(number), "the result")

@@ -135,7 +135,7 @@ class SqliteStore(RuledStore):
         request = Request(verb, weight, alone, wants)
         if not writer.put(request):
             raise self._closed()
-        return await _answer(request)
+        return cast(T, await _answer(request))
 
     async def _read(self, verb: Callable[[Tables], T]) -> T:
         self._check_process()
@@ -145,7 +145,7 @@ class SqliteStore(RuledStore):
         request = Request(verb)
         if not reader.put(request):
             raise self._closed()
-        return await _answer(request)
+        return cast(T, await _answer(request))
 
     # -- writing
 
