@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from tenuto.errors import InvalidInput, StoreClosed
 from tenuto.stores.base import Delivered, Exchange, Exchanged, Hint, Renewal, Submission, Submitted, WorkerInfo

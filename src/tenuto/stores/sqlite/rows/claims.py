@@ -74,18 +74,18 @@ class ClaimRows(TaskRows):
         while len(found) < most:
             page = _lanes.decode(self.value("lanes", agent, band, most, offset, want) or "[]")
             for number, owner, tag, weight, heads, most_heads in page:
-                row = self.lane_read(agent, band, number, owner, tag)
-                row.weight, row.heads = weight, heads
+                row = self.lane_read(agent, band, number, owner, tag, weight)
+                row.heads = heads
                 row.end = heads[-1] if heads and len(heads) == most_heads else None
                 if heads:
                     found.append(row)
                 else:
-                    self.close_lane(agent, band, owner)
+                    self.close_lane(row)
             if len(page) < most:
                 break
             offset += most
-        if not offset and len(found) < _FEWEST_LANES:
-            self.open_lanes[agent, band] = found
+        if not offset:
+            self.remember_open(agent, band, found)
         return found
 
     def _read_further(self, row: LaneRow, want: int) -> list[Head]:

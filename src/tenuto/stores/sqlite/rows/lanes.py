@@ -1,8 +1,9 @@
 """Lanes (agent, band, owner), their tags and best tasks, and the virtual times of queues.
 
 Lanes are few and looked at by every submission and claim: they stay at hand from one transaction to the next for as
-long as nobody else writes. So do their heads, once a claim has read them: every change that makes a task claimable
-or not is noted here, so that a claim asks the file only for what lies further back.
+long as nobody else writes. So do their heads, once a claim has read them: every change that makes a task claimable or
+not is noted here, so that a claim asks the file only for what lies further back. A lane that is closed has no claimable
+tasks; one that is open may have some.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ _MOST_HEADS = 256
 _NOWHERE = Head(-(2**62), 0)
 """Before every task."""
 
-_lane = msgspec.json.Decoder(tuple[int, float, int])
+_MOST_LANES = 64
+"""Open lanes of an agent's band that are remembered."""
+
+_lane = msgspec.json.Decoder(tuple[int, float, int, float])
 
 
 class LaneRow:
@@ -32,17 +36,16 @@ class LaneRow:
 
     __slots__ = ("end", "heads", "number", "open", "owner", "tag", "weight")
 
-    def __init__(self, number: int, owner: str, tag: float, is_open: bool) -> None:
+    def __init__(self, number: int, owner: str, tag: float, is_open: bool, weight: float) -> None:
         self.number = number
         self.owner = owner
         self.tag = tag
         self.open = is_open
         """whether it may have claimable tasks"""
-        self.weight = 1.0
-        """the owner's, when heads were last read"""
+        self.weight = weight
         self.heads: list[Head] = []
         """its claimable tasks up to `end`, best first"""
-        self.end: Head | None = _NOWHERE
+        self.end = _NOWHERE if is_open else None
         """how far `heads` are known; None: these are all"""
 
     def add(self, head: Head) -> None:
@@ -72,7 +75,7 @@ class LaneRows(Session):
         self._virtuals: dict[tuple[str, int], float] = {}
         self._changed_virtuals: set[tuple[str, int]] = set()
         self.open_bands: dict[tuple[str, ...], list[int]] = {}
-        """by agents, as they were asked for: the bands in which these have open lanes"""
+        """by agents, as they were asked for: the bands in which these have open lanes, or had them a while ago"""
         self.open_lanes: dict[tuple[str, int], list[LaneRow]] = {}
         """by agent and band, where these are few: all that are open, with their heads"""
 
@@ -85,46 +88,51 @@ class LaneRows(Session):
             if text is None:
                 self.run("insert_lane", *name)
                 text = self.value("lane", *name)
-            number, tag, is_open = _lane.decode(text)
-            lane = self._lanes[name] = LaneRow(number, owner, tag, bool(is_open))
+            number, tag, is_open, weight = _lane.decode(text)
+            lane = self._lanes[name] = LaneRow(number, owner, tag, bool(is_open), weight)
         return lane
 
-    def lane_read(self, agent: str, band: int, number: int, owner: str, tag: float) -> LaneRow:
+    def lane_read(self, agent: str, band: int, number: int, owner: str, tag: float, weight: float) -> LaneRow:
         """An open lane that a query has found."""
         name = (agent, band, owner)
         lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[name] = LaneRow(number, owner, tag, True)
+            lane = self._lanes[name] = LaneRow(number, owner, tag, True, weight)
         return lane
+
+    def remember_open(self, agent: str, band: int, lanes: list[LaneRow]) -> None:
+        """These are all the open lanes, and their heads are known."""
+        if len(lanes) < _MOST_LANES:
+            self.open_lanes[agent, band] = lanes
 
     def head_moved(self, before: Task | None, task: Task, number: int) -> None:
         """`task` is new, or may have become claimable or not, or have changed its place."""
-        lane = self._lanes.get((task.agent, task.band, task.owner))
-        if lane is None:
-            return
-        if before is not None and before.claimable:
-            lane.remove(Head(-before.priority, number))
+        name = (task.agent, task.band, task.owner)
+        if before is not None and before.claimable and name in self._lanes:
+            self._lanes[name].remove(Head(-before.priority, number))
         if task.state is State.READY and task.claimable:
-            lane.add(Head(-task.priority, number))
+            self.lane(*name).add(Head(-task.priority, number))
 
     def open_lane(self, agent: str, band: int, owner: str) -> None:
         lane = self.lane(agent, band, owner)
-        if not lane.open:
-            lane.open = True
-            self._changed_lanes[lane.number] = lane
-            self._forget(agent, band)
-
-    def close_lane(self, agent: str, band: int, owner: str) -> None:
-        """The lane has no claimable tasks."""
-        lane = self.lane(agent, band, owner)
-        lane.open = False
+        if lane.open:
+            return
+        lane.open = True
         self._changed_lanes[lane.number] = lane
-        self._forget(agent, band)
+        for agents, bands in self.open_bands.items():
+            if agent in agents and band not in bands:
+                insort(bands, band)
+        known = self.open_lanes.get((agent, band))
+        if known is not None:
+            known.append(lane)
+            if len(known) >= _MOST_LANES:
+                del self.open_lanes[agent, band]
 
-    def _forget(self, agent: str, band: int) -> None:
-        """Which lanes are open is to be read again."""
-        self.open_bands.clear()
-        self.open_lanes.pop((agent, band), None)
+    def close_lane(self, lane: LaneRow) -> None:
+        """A query has found no claimable tasks in it."""
+        lane.open = False
+        lane.heads, lane.end = [], None
+        self._changed_lanes[lane.number] = lane
 
     def set_tag(self, agent: str, band: int, owner: str, tag: float) -> None:
         lane = self.lane(agent, band, owner)
@@ -143,7 +151,9 @@ class LaneRows(Session):
 
     def set_weight(self, owner: str, weight: float) -> None:
         self.run("put_weight", owner, weight)
-        self.open_lanes.clear()
+        for lane in self._lanes.values():
+            if lane.owner == owner:
+                lane.weight = weight
 
     def write_lanes(self) -> None:
         """Writes what was changed, so that queries see it."""

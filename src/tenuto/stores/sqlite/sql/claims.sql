@@ -1,8 +1,9 @@
 -- Lanes, limits, timers, schedules and workers: what claims and sweeps look at.
 
 -- name: lane
--- A lane: number, tag, open.
-SELECT json_array(lane, tag, open) FROM tenuto_lane WHERE agent = ?1 AND band = ?2 AND owner = ?3;
+-- A lane: number, tag, open, and its owner's weight.
+SELECT json_array(lane, tag, open, ifnull((SELECT weight FROM tenuto_weight WHERE tenuto_weight.owner = ?3), 1.0))
+FROM tenuto_lane WHERE agent = ?1 AND band = ?2 AND owner = ?3;
 
 -- name: insert_lane
 -- A new lane.
