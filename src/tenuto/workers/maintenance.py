@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from tenuto.observability.logging import logger
 from tenuto.stores.base import Store
 from tenuto.tasks.clock import Millis, wall_clock
 from tenuto.workers.config import MaintenanceWorkerConfig
@@ -20,6 +21,11 @@ __all__ = ["Sweeper"]
 
 _PAUSE = 0.01
 """Seconds after a sweep that found nothing to do: a timer that is due but cannot be handled yet must not spin."""
+
+
+_FAR_AHEAD: Millis = 60_000
+
+log = logger("tenuto.worker")
 
 
 def _nothing() -> None:
@@ -47,10 +53,14 @@ class Sweeper:
         self._next = 0.0
         """when to sweep next, by the monotonic clock"""
         self._earlier = asyncio.Event()
+        self._warned = False
 
     def due(self, at: Millis | None, now: Millis) -> None:
         """The next timer is due at `at`, by the engine's clock, which shows `now`."""
         self._ahead = now / 1000 - time.monotonic()
+        if not self._warned and (ahead := now - wall_clock()) > _FAR_AHEAD:
+            self._warned = True
+            log.warning("the store's time stands still until this machine's clock has caught up", seconds=ahead // 1000)
         if at is not None and at / 1000 - self._ahead < self._next:
             self._next = at / 1000 - self._ahead
             self._earlier.set()

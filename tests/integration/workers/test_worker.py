@@ -535,6 +535,16 @@ async def test_a_sweeper_by_itself_meets_timers_and_removes_old_trees(store: Sto
     await asyncio.gather(sweeping, return_exceptions=True)
 
 
+async def test_a_store_whose_clock_is_far_ahead_is_told(
+    store: Store, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock.forward(7200)
+    async with working(store, double):
+        (task_id,) = await submit(store, double.create_task(payload=Point(1)))
+        await ended(store, task_id)
+    assert capsys.readouterr().err.count("stands still until this machine's clock has caught up") == 1
+
+
 async def missing(store: Store, task_id: str) -> bool:
     return await store.task(task_id) is None
 
