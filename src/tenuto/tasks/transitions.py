@@ -48,39 +48,6 @@ from tenuto.tasks.task import ErrorRecord, Kind, Progress, Task, TaskSpec
 from tenuto.tasks.values import writable
 from tenuto.tasks.waits import Wait
 
-__all__ = [
-    "MOST_LOSSES",
-    "Change",
-    "admit",
-    "cancel",
-    "claim",
-    "closer",
-    "elevate",
-    "emit",
-    "expire",
-    "fail",
-    "farther",
-    "finish",
-    "hold",
-    "let_go",
-    "lose",
-    "meet",
-    "more",
-    "open_goal",
-    "out_of_time",
-    "park",
-    "pause",
-    "progress",
-    "recorded",
-    "release",
-    "resume",
-    "retry",
-    "revive",
-    "ripen",
-    "suspend",
-    "wake",
-]
-
 MOST_LOSSES = 5
 """A task whose lease was lost this often takes its workers down with it: it fails."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -103,14 +104,9 @@ class MemoryTables(Tables):
         return sorted(found, key=lambda task: self.numbers[task.id])
 
     def find(self, where: TaskFilter, before: int | None, limit: int) -> list[tuple[int, Task]]:
-        found: list[tuple[int, Task]] = []
-        for number in reversed(self.ids):
-            task = self.rows[self.ids[number]]
-            if (before is None or number < before) and where.matches(task):
-                found.append((number, task))
-                if len(found) == limit:
-                    break
-        return found
+        newest = ((number, self.rows[self.ids[number]]) for number in reversed(self.ids))
+        found = ((number, task) for number, task in newest if before is None or number < before)
+        return list(islice(((number, task) for number, task in found if where.matches(task)), limit))
 
     def count_states(self) -> dict[State, int]:
         counts = dict.fromkeys(State, 0)
