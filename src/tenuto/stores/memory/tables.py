@@ -121,13 +121,9 @@ class MemoryTables(Tables):
             if task.kind is Kind.GOAL or task.is_final:
                 continue
             load = loads.get(task.agent, AgentLoad(task.agent, 0, 0, 0, 0))
-            if task.state is State.RUNNING:
-                load = replace(load, running=load.running + 1)
-            elif task.state is State.READY and not task.paused:
-                load = replace(load, ready=load.ready + 1)
-            else:
-                load = replace(load, other=load.other + 1)
-            loads[task.agent] = load
+            ready = task.state is State.READY and not task.paused
+            kind = "running" if task.state is State.RUNNING else "ready" if ready else "other"
+            loads[task.agent] = replace(load, **{kind: getattr(load, kind) + 1})
         return [loads[agent] for agent in sorted(loads)]
 
     def _unfinished(self) -> list[Task]:
