@@ -80,8 +80,8 @@ class Tables(Protocol):
     def insert(self, task: Task) -> None:
         """A new row, with the next number."""
 
-    def update(self, task: Task) -> None:
-        """Replaces the row with this id."""
+    def update(self, task: Task, event: Event | None = None) -> None:
+        """Replaces the row with this id, and appends the event that tells of it to the feed."""
 
     def add_event(self, event: Event) -> None:
         """Appends to the feed."""

@@ -79,8 +79,10 @@ class MemoryTables(Tables):
             self.family[task.parent].append(task.id)
         self.update(task)
 
-    def update(self, task: Task) -> None:
+    def update(self, task: Task, event: Event | None = None) -> None:
         self.rows[task.id] = task
+        if event is not None:
+            self.add_event(event)
         if task.is_final and task.lease_until is None:
             self.unfinished.pop(task.id, None)
         else:

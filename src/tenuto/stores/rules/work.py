@@ -49,12 +49,15 @@ class Work:
 
     def apply(self, before: Task, change: Change) -> Task:
         """Stores what became of a task, with its event."""
-        self.tables.add_event(change.event)
-        return self.store(before, change.task)
+        self.tables.update(change.task, change.event)
+        return self._follow(before, change.task)
 
     def store(self, before: Task, task: Task) -> Task:
         """Stores what became of a task where there is nothing to tell: a gate, a lease, a counter."""
         self.tables.update(task)
+        return self._follow(before, task)
+
+    def _follow(self, before: Task, task: Task) -> Task:
         if task.state is State.READY and task.claimable and not before.claimable:
             self._claimable(task)
         if task.limits:

@@ -30,7 +30,7 @@ class InboxRows(RelationRows):
     # -- inboxes
 
     def inbox(self, task_id: str) -> list[Message]:
-        row = self.row(task_id)
+        row = self.rows.get(task_id) or self.row(task_id)
         if row is None or not row.mail:
             return []
         text = self.value("inbox", row.number)

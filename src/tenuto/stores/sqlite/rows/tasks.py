@@ -147,7 +147,7 @@ class TaskRows(LaneRows):
         self._ready_changed = True
         self.head_moved(None, task, number)
 
-    def update(self, task: Task) -> None:
+    def update(self, task: Task, event: Event | None = None) -> None:
         row = self.rows.get(task.id) or self.row(task.id)
         if row is None:
             raise KeyError(task.id)
@@ -160,11 +160,16 @@ class TaskRows(LaneRows):
         row.task = task
         row.written = False
         self._changed[task.id] = row
+        if event is not None:
+            self._tell(row, event)
 
     def add_event(self, event: Event) -> None:
         row = self.rows.get(event.task_id) or self.row(event.task_id)
         if row is None:
             raise KeyError(event.task_id)
+        self._tell(row, event)
+
+    def _tell(self, row: Row, event: Event) -> None:
         self._cursor = (self._cursor or self.stands[1]) + 1
         data = dump(event.data) if event.data else None
         self._events.append((self._cursor, row.number, row.root, event.seq, event.kind, event.at, event.attempt, data))
