@@ -15,7 +15,7 @@ import time
 
 from tenuto.errors import InvalidInput
 
-__all__ = ["LONGEST_NAME", "check_id", "check_name", "child_id", "new_id", "node_id", "root_of"]
+__all__ = ["LONGEST_NAME", "check_id", "check_name", "child_id", "is_name", "new_id", "node_id", "root_of"]
 
 LONGEST_NAME = 255
 """Characters in an id, a name, a key or a tag."""
@@ -62,6 +62,11 @@ def child_id(root: str, parent: str, step: str, epoch: int = 0) -> str:
 def node_id(goal: str, node: str) -> str:
     """The task id of a goal's node whose own id is already taken."""
     return f"{goal}.{node}"
+
+
+def is_name(name: object) -> bool:
+    """Whether `name` can be a name, key or tag."""
+    return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
 
 
 def check_name(name: str, field: str) -> str:

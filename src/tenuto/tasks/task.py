@@ -13,7 +13,7 @@ import msgspec
 
 from tenuto.errors import InvalidInput
 from tenuto.tasks.clock import LATEST, Millis
-from tenuto.tasks.ids import check_name
+from tenuto.tasks.ids import check_name, is_name
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.states import ACTIVE, FINAL, State, Status, status_of
 from tenuto.tasks.values import decode, encode, writable
@@ -101,10 +101,8 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def check(self) -> None:
         """Raises `InvalidInput` that names the field which makes no sense. The id is checked by whoever gives it."""
-        if self.agent:
-            check_name(self.agent, f"task {self.id!r}: agent")
-        for field, value in (("owner", self.owner), ("title", self.title)):
-            if value:
+        for field, value in (("agent", self.agent), ("owner", self.owner), ("title", self.title)):
+            if value and not is_name(value):  # asked first: to say which field it is takes longer than to look at it
                 check_name(value, f"task {self.id!r}: {field}")
         for number in (self.priority, self.band):
             if not _whole(number) or not -_FAR <= number <= _FAR:
@@ -114,6 +112,14 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             check_name(self.idempotency_key, f"task {self.id!r}: idempotency_key")
         if self.unique is not None:
             check_name(self.unique.key, f"task {self.id!r}: unique key")
+        if self.tags or self.limits:
+            self._check_labels()
+        if self.metadata:
+            encode(self.metadata, f"the metadata of task {self.id!r}")
+        if self.retry is not None:
+            self.retry.check()
+
+    def _check_labels(self) -> None:
         for field, names in (("tags", self.tags), ("limits", self.limits)):
             if len(names) > _MOST_TAGS:
                 raise InvalidInput(f"task {self.id!r}: {len(names)} {field}, more than {_MOST_TAGS}")
@@ -121,10 +127,6 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             raise InvalidInput(f"task {self.id!r} names a limit twice: {', '.join(self.limits)}")
         for name in (*self.tags, *self.limits):
             check_name(name, f"task {self.id!r}: tag or limit")
-        if self.metadata:
-            encode(self.metadata, f"the metadata of task {self.id!r}")
-        if self.retry is not None:
-            self.retry.check()
 
     def _check_times(self) -> None:
         for field, at in (("run_at", self.run_at), ("deadline", self.deadline)):

@@ -92,9 +92,12 @@ def admit(
     """A submitted task: BLOCKED while `unmet` dependencies are open, SCHEDULED before its `run_at`, else READY."""
     late = spec.run_at is not None and spec.run_at > now
     state = State.BLOCKED if unmet else State.SCHEDULED if late else State.READY
-    fields = asdict(spec) | {"id": task_id}
-    task = Task(**fields, root=root, parent=parent, node=node, state=state, unmet=unmet, created_at=now, since=now)
-    return _told(task, now, EventKind.CREATED, {"state": state.value})
+    fields = asdict(spec)
+    fields["id"] = task_id
+    task = Task(
+        **fields, root=root, parent=parent, node=node, state=state, unmet=unmet, created_at=now, since=now, seq=1
+    )
+    return Change(task, Event(task_id, 1, EventKind.CREATED, now, 0, {"state": state.value}, task.owner))
 
 
 def open_goal(spec: TaskSpec, now: Millis, nodes: int) -> Change:
