@@ -47,11 +47,17 @@ def print_tasks(tasks: Sequence[Task], empty: str) -> None:
             detail(task, now),
             task.title,
             task.owner,
-            str(task.attempt) if task.attempt > 1 else "",
+            _try(task),
         )
         for task in tasks
     ]
     print_table(console(), _COLUMNS, rows, empty)
+
+
+def _try(task: Task) -> str:
+    """Which try in a row this is, where one has failed or lost its worker; waits and hand-backs are none."""
+    spoilt = task.failures + task.losses
+    return str(spoilt + (not task.is_final)) if spoilt else ""
 
 
 def print_goals(goals: Sequence[Task], empty: str) -> None:
