@@ -1,0 +1,78 @@
+"""The README's five minutes, as they are written there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[2] / "README.md"
+LIMIT = 60
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with `letters.py`, whose letter sleeps for two seconds instead of twenty."""
+    (code,) = re.findall(r"Put this into `letters.py`:\n\n```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert '"seconds": 20' in code
+    (tmp_path / "letters.py").write_text(code.replace('"seconds": 20', '"seconds": 2'))
+    return tmp_path
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "letters.py"], cwd=home, stdout=subprocess.PIPE, text=True)
+
+
+def shell(home: Path, command: str) -> str:
+    program, *arguments = command.split()
+    assert program == "tenuto"
+    done = subprocess.run(
+        [sys.executable, "-m", "tenuto", *arguments],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**os.environ, "COLUMNS": "100"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_killed_letter_goes_on_and_is_not_drafted_again(home: Path) -> None:
+    # Given the program, killed when it has drafted
+    first = start(home)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "drafting\n"
+    while "WAITING" not in shell(home, "tenuto task list"):
+        assert first.poll() is None  # a person is slower than the few milliseconds that this takes
+    first.kill()
+    first.wait(LIMIT)
+    first.stdout.close()
+
+    # Then the commands of the README show what it left behind
+    commands = re.search(r"it left behind:\n\n```\n(.*?)```", README.read_text(), re.DOTALL)
+    assert commands is not None
+    listed, shown, explained = (shell(home, line) for line in commands[1].strip().splitlines())
+    assert "letter-1" in listed
+    assert "draft" in shown
+    assert "letter-1" in explained
+
+    # When it is started again, it goes on; and once more, it has the result at once
+    second = start(home)
+    said, _ = second.communicate(timeout=LIMIT)
+    assert said.splitlines() == ["sending", "sent 24 characters"]
+    third = start(home)
+    said, _ = third.communicate(timeout=LIMIT)
+    assert said.splitlines() == ["sent 24 characters"]
+
+
+def test_every_file_that_the_readme_points_to_is_there() -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
+    assert targets
+    for target in targets:
+        assert (README.parent / target).exists(), target
