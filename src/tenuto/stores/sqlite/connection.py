@@ -32,10 +32,10 @@ BUSY_TIMEOUT = 30.0
 
 _PAGE = 4096
 _CACHE_KIB = 32_768
-_SHORT_WAITS = (0.00003, 0.00025)
+_SHORT_WAITS = (0.00001, 0.00006)
 """Seconds; the writer's pause between transactions is longer, so that whoever waits gets its turn."""
 _LONG_WAITS = (0.0005, 0.003)
-_MOST_SHORT = 100
+_MOST_SHORT = 250
 """Waits after which the steps get longer, to leave the processor to those who hold the lock."""
 
 

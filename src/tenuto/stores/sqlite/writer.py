@@ -40,7 +40,7 @@ _CHECKPOINT_PAGES = 4_000
 _MOST_LOG_PAGES = 16 * _CHECKPOINT_PAGES
 _POLITE = 0.1
 """Seconds for which a writer that had to wait for another process leaves pauses."""
-_PAUSE = 0.0003
+_PAUSE = 0.00015
 
 
 class Writer:
