@@ -69,10 +69,3 @@ def test_a_killed_letter_goes_on_and_is_not_drafted_again(home: Path) -> None:
     third = start(home)
     said, _ = third.communicate(timeout=LIMIT)
     assert said.splitlines() == ["sent 24 characters"]
-
-
-def test_every_file_that_the_readme_points_to_is_there() -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
-    assert targets
-    for target in targets:
-        assert (README.parent / target).exists(), target
