@@ -56,3 +56,29 @@ async def test_what_was_elevated_in_the_same_transaction_comes_first(store: Sqli
         store.commit_and_claim(Exchange("w", 1, claim=Claim(("a",), 2, 30_000))),
     )
     assert [lease.task_id for lease in exchanged.leases] == ["task-7", "task-0"]
+
+
+async def test_what_is_at_hand_follows_what_others_commit(store: SqliteStore) -> None:
+    # Given a store that keeps the lanes of "a" at hand, since it has claimed from them
+    await store.submit([Tree(TaskSpec(id=f"task-{number}", agent="a")) for number in range(6)])
+    claimed = [(await _claim_one(store, number)) for number in range(1, 3)]
+    # When another one on the same file claims, elevates, and submits for an owner who is new
+    other = SqliteStore(store.path)
+    await other.open()
+    try:
+        claimed.append(await _claim_one(other, 1))
+        await other.signal([Signal("task-5", SignalKind.ELEVATE, data=5)])
+        claimed.append(await _claim_one(store, 3))
+        await other.submit([Tree(TaskSpec(id="new", agent="a", owner="late"))])
+        claimed += [await _claim_one(store, number) for number in range(4, 7)]
+    finally:
+        await other.close()
+    # Then no task is claimed twice, and each comes in its turn
+    assert claimed[:4] == ["task-0", "task-1", "task-2", "task-5"]
+    assert sorted(claimed[4:]) == ["new", "task-3", "task-4"]
+    assert await store.check() == []
+
+
+async def _claim_one(store: SqliteStore, number: int) -> str:
+    exchanged = await store.commit_and_claim(Exchange("w", number, claim=Claim(("a",), 1, 30_000)))
+    return exchanged.leases[0].task_id
