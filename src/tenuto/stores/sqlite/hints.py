@@ -27,7 +27,6 @@ from tenuto.stores.base import Hint
 __all__ = ["Hints", "hint_folder"]
 
 _SPACING = 0.001
-_GLANCE = 0.01
 _MOST_NAMED = 256
 """Tasks named in one datagram; beyond that it says that any may be meant."""
 _LONGEST_PATH = 100
@@ -62,7 +61,6 @@ class Hints:
         self._mouth: socket.socket | None = None
         self._others: list[str] = []
         self._looked = -1
-        self._look_again = 0.0
         self._sent = 0.0
         self._pending: Hint | None = None
 
@@ -130,12 +128,16 @@ class Hints:
 
     # -- telling
 
-    def tell(self, hint: Hint) -> float | None:
-        """Tells everyone; called by the writer alone. Seconds after which `flush` has to be called, None: not."""
+    def tell(self, hint: Hint) -> None:
+        """Tells everyone here, and the others in `send`. Called by the writer alone, like all that follows."""
         self._call(hint)
-        if not self._anyone():
+        if self._anyone():
+            self._pending = hint if self._pending is None else _both(self._pending, hint)
+
+    def send(self) -> float | None:
+        """Sends what others were not told yet, unless it is too soon; seconds until then, None where nothing waits."""
+        if self._pending is None:
             return None
-        self._pending = hint if self._pending is None else _both(self._pending, hint)
         wait = self._sent + _SPACING - time.monotonic()
         if wait > 0:
             return wait
@@ -169,11 +171,8 @@ class Hints:
             return  # full, or gone: the hint is lost, which is harmless
 
     def _anyone(self) -> bool:
-        """Whether other processes listen. Looked at now and then: who has just begun to listen looks first anyway."""
-        now = time.monotonic()
-        if now < self._look_again:
-            return bool(self._others)
-        self._look_again = now + _GLANCE
+        """Whether other processes listen. Looked at anew each time: who has begun to listen a moment ago has looked at
+        what was stored then, and hears of nothing before it is found here."""
         try:
             changed = self._folder.stat().st_mtime_ns
             if changed != self._looked:

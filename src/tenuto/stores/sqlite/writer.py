@@ -86,11 +86,11 @@ class Writer:
             if requests:
                 hint = self._commit(requests)
                 answer(requests)
-                wait = self._hints.tell(hint) if hint is not None else wait
+                if hint is not None:
+                    self._hints.tell(hint)
+            wait = self._hints.send()
+            if requests:
                 self._checkpoint(_CHECKPOINT_PAGES)
-            else:
-                self._hints.flush()
-                wait = None
         self._checkpoint(1)
         self._connection.close()
 
