@@ -70,14 +70,17 @@ async def test_opening_and_closing_twice_is_harmless(path: Path, tree: Callable[
 
 
 async def test_many_open_a_new_file_at_once(path: Path) -> None:
+    # Given programs that open one new file after the other, all of them the same ones
     code = (
         "import asyncio, sys\n"
         "from tenuto.stores.sqlite import SqliteStore\n"
         "async def main():\n"
-        "    store = SqliteStore(sys.argv[1]); await store.open(); await store.close()\n"
+        "    for number in range(30):\n"
+        "        store = SqliteStore(sys.argv[1] + str(number)); await store.open(); await store.close()\n"
         "asyncio.run(main())\n"
     )
     children = [await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(path)) for _ in range(4)]
+    # Then each of them gets its store, and so do several in one process
     stores = [SqliteStore(path) for _ in range(3)]
     await asyncio.gather(*(store.open() for store in stores))
     await asyncio.gather(*(store.close() for store in stores))

@@ -39,6 +39,10 @@ _MOST_SHORT = 250
 """Waits after which the steps get longer, to leave the processor to those who hold the lock."""
 
 
+_SET_UP = 5.0
+"""Seconds for which opening goes on while others do the same."""
+
+
 def prepare_file(path: Path) -> None:
     """Makes the folder and the file where there are none, for their owner's eyes only.
 
@@ -86,12 +90,21 @@ def connect(path: Path) -> apsw.Connection:
     """A connection to the file at `path`, which exists; empty or ours, else `StoreCorrupt`."""
     with translated(path):
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=400)
-    try:
-        _set_up(connection, path)
-    except BaseException:
-        connection.close(True)
-        raise
-    return connection
+    patient_until = time.monotonic() + _SET_UP
+    while True:
+        try:
+            _set_up(connection, path)
+        except StoreBusy:
+            # Several that open a new file at once are in each other's way, and SQLite does not wait in every case.
+            if time.monotonic() > patient_until:
+                connection.close(True)
+                raise
+            time.sleep(random.uniform(0.001, 0.01))
+        except BaseException:
+            connection.close(True)
+            raise
+        else:
+            return connection
 
 
 def _set_up(connection: apsw.Connection, path: Path) -> None:
@@ -122,7 +135,9 @@ def _check_owner(connection: apsw.Connection, path: Path) -> None:
     if identity == APPLICATION_ID:
         return
     empty = connection.execute("SELECT count(*) = 0 FROM sqlite_schema").get
-    if identity != 0 or not empty:
+    if identity == 0 and empty:
+        return
+    if connection.pragma("application_id") != APPLICATION_ID:  # it may have been made between the two looks
         raise damaged(path, "is a SQLite database of another program")
 
 

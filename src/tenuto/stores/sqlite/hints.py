@@ -27,6 +27,8 @@ from tenuto.stores.base import Hint
 __all__ = ["Hints", "hint_folder"]
 
 _SPACING = 0.001
+_NEW = 1.0
+"""Seconds in which a socket that refuses may be about to hear: its name is there a moment before it is."""
 _MOST_NAMED = 256
 """Tasks named in one datagram; beyond that it says that any may be meant."""
 _LONGEST_PATH = 100
@@ -165,7 +167,8 @@ class Hints:
             self._mouth.sendto(data, str(path))
         except ConnectionRefusedError:
             with contextlib.suppress(OSError):
-                path.unlink()  # its process is gone
+                if time.time() - path.stat().st_mtime > _NEW:
+                    path.unlink()  # its process is gone
             self._looked = -1
         except OSError:
             return  # full, or gone: the hint is lost, which is harmless
