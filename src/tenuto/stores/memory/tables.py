@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
@@ -111,11 +111,8 @@ class MemoryTables(Tables):
         return list(islice(((number, task) for number, task in found if where.matches(task)), limit))
 
     def count_states(self) -> dict[State, int]:
-        counts = dict.fromkeys(State, 0)
-        for task in self.rows.values():
-            if task.kind is Kind.TASK:
-                counts[task.state] += 1
-        return counts
+        counts = Counter(task.state for task in self.rows.values() if task.kind is Kind.TASK)
+        return {state: counts[state] for state in State}
 
     def loads(self) -> list[AgentLoad]:
         loads: dict[str, AgentLoad] = {}
