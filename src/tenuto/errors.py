@@ -179,14 +179,6 @@ class TaskCancelled(TenutoError):
         self.reason = reason
 
 
-class TaskPaused(TenutoError):
-    """The task is paused and does not go on by itself. `reason` says who or what paused it."""
-
-    def __init__(self, message: str, *, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 class WaitTimeout(TenutoError, TimeoutError):
     """The caller has waited for as long as it wanted to. What it waited for goes on all the same."""
 

@@ -94,8 +94,9 @@ def _check_wait(task: Task, tasks: dict[str, Task], inbox: list[Message], now: M
         name = topic.removeprefix("task:")
         if name != topic and (name not in tasks or tasks[name].is_final):
             come.add(topic)
-    assert not task.wait.met_by(come, min(now, task.wait.until - 1) if task.wait.until is not None else now)
-    assert task.unmet > 0 or not task.wait.on
+    topics = set(task.wait.on)
+    assert task.unmet == max(min(task.wait.need, len(topics)) - len(topics & come), 0)
+    assert task.unmet > 0 or not topics
 
 
 async def claim_left_nothing_behind(store: Store, claim: Claim, answer: Exchanged) -> None:

@@ -35,7 +35,6 @@ WITH_ATTRIBUTES: dict[type[TenutoError], TenutoError] = {
     errors.StepFailed: errors.StepFailed(SENTENCE, error=Record("OSError", "no room", "")),
     errors.TaskFailed: errors.TaskFailed(SENTENCE, error=Record("OSError", "no room", "")),
     errors.TaskCancelled: errors.TaskCancelled(SENTENCE, reason="by a person"),
-    errors.TaskPaused: errors.TaskPaused(SENTENCE, reason="by a person"),
     errors.MissingExtra: errors.MissingExtra(SENTENCE, extra="redis"),
 }
 KINDS = sorted(subclasses(TenutoError), key=lambda kind: kind.__name__)

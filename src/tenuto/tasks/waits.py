@@ -8,7 +8,7 @@ stores it, so whatever has already happened ends it at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import msgspec
 
@@ -29,11 +29,11 @@ class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
     people: bool = False
     """waits for a person or an outside system: the task's total time limit stands still"""
 
-    def met_by(self, topics: Iterable[str], now: Millis) -> bool:
-        """Whether the wait is over, given the topics that have come."""
-        if self.until is not None and now >= self.until:
-            return True
-        return bool(self.on) and len(set(self.on).intersection(topics)) >= min(self.need, len(set(self.on)))
+    def outstanding(self, come: Collection[str]) -> tuple[list[str], int]:
+        """The topics that are not among those that have come, in order, and how many of them are still needed."""
+        topics = dict.fromkeys(self.on)
+        missing = [topic for topic in topics if topic not in come]
+        return missing, max(min(self.need, len(topics)) - (len(topics) - len(missing)), 0)
 
 
 def event_topic(name: str) -> str:

@@ -84,15 +84,13 @@ def _apply(work: Work, task: Task, outcome: Outcome) -> None:
 
 
 def _suspend(work: Work, task: Task, wait: Wait) -> None:
-    topics = list(dict.fromkeys(wait.on))
-    messages = {message.topic for message in work.tables.inbox(task.id)}
-    ends = {topic: topic.removeprefix("task:") for topic in topics if topic.startswith("task:")}
+    ends = {topic: topic.removeprefix("task:") for topic in wait.on if topic.startswith("task:")}
     known = work.tables.tasks(ends.values())
-    open_ends = {topic for topic, task_id in ends.items() if task_id in known and not known[task_id].is_final}
-    missing = [topic for topic in topics if topic in open_ends or (topic not in ends and topic not in messages)]
-    need = min(wait.need, len(topics)) - (len(topics) - len(missing))
-    waiting = work.apply(task, transitions.suspend(task, work.now, wait, max(need, 0)))
-    if topics and need <= 0:
+    come = {message.topic for message in work.tables.inbox(task.id)}.difference(ends)
+    come.update(topic for topic, task_id in ends.items() if task_id not in known or known[task_id].is_final)
+    missing, need = wait.outstanding(come)
+    waiting = work.apply(task, transitions.suspend(task, work.now, wait, need))
+    if wait.on and not need:
         work.apply(waiting, transitions.wake(waiting, work.now, "came already"))
     elif wait.until is not None and wait.until <= work.now:
         work.apply(waiting, transitions.wake(waiting, work.now, "due"))
