@@ -51,6 +51,7 @@ from tenuto.observability.logging import logger
 from tenuto.stores.base import Claim, Exchange, Exchanged, Hint, Store, WorkerInfo
 from tenuto.tasks.clock import Millis, duration, wall_clock
 from tenuto.tasks.ids import check_name, new_id
+from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Answer
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.workers.config import WorkerConfig
@@ -106,6 +107,8 @@ class Worker:
         """what was sent and is not answered yet"""
         self._sent = 0.0
         """when the last request was first sent"""
+        self._arrived: tuple[Sequence[Lease], float] = (), 0.0
+        """leases that were not taken in yet, and when their claim was first sent"""
         self._round_trip = 0.0
         """seconds that the last exchange took"""
         self._dry = False
@@ -199,6 +202,7 @@ class Worker:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stop_listening()
+            self._take_in()
             await self._leave(parts)
         for part in parts:
             if not part.cancelled():
@@ -256,6 +260,8 @@ class Worker:
             request = self._request()
             if request is not None:
                 await self._send(request)
+            elif self._arrived[0]:
+                self._take_in()
             elif self._draining and not self._slots.held:
                 return
             else:
@@ -284,7 +290,7 @@ class Worker:
     def _request(self) -> Exchange | None:
         """The next request; None when there is nothing to say and nothing to ask for."""
         slots = self._slots
-        free = slots.free
+        free = slots.free - len(self._arrived[0])
         if not slots.outcomes and (free <= 0 or self._dry):
             return None
         outcomes, slots.outcomes = tuple(slots.outcomes), []
@@ -304,6 +310,8 @@ class Worker:
 
     async def _send(self, request: Exchange) -> None:
         self._outstanding = request
+        if self._arrived[0]:
+            asyncio.get_running_loop().call_soon(self._take_in)  # that is, once the request is on its way
         hints = self._hints
         # Leases count from the first time that the request was sent: that one may have been carried out.
         self._sent = again = time.monotonic()
@@ -320,14 +328,22 @@ class Worker:
             if answer is Answer.INVALID:
                 log.error("the store refused a report", worker=self.id, task=outcome.hold.task_id, how=outcome.ending)
         if reply.leases:
-            self._slots.take_in(reply.leases, self._sent)
+            self._arrived = reply.leases, self._sent
             self._keeper.watch_lease(self._sent + self.config.lease)
+            if any(lease.losses for lease in reply.leases):
+                self._take_in()  # a suspect: until it has run nothing may be claimed
         if request.claim is not None:
             self._dry = not reply.more and len(reply.leases) < request.claim.slots and hints == self._hints
         if self._sweeper is not None:
             self._sweeper.due(reply.next_due, reply.now)
         if reply.more:
             await asyncio.sleep(0)  # a claim that only parks must not stop the tasks
+
+    def _take_in(self) -> None:
+        """Begins what the last exchange brought."""
+        (leases, sent), self._arrived = self._arrived, ((), 0.0)
+        if leases:
+            self._slots.take_in(leases, sent)
 
     async def _idle(self) -> None:
         """Sleeps until there is something to say or to ask for."""
