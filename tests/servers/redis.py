@@ -154,7 +154,7 @@ class RedisServer:
     def command(self, *words: str | int) -> Any:
         """One command of the administrator, and what the server answers."""
         with self.client() as client:
-            return client.execute_command(*words)
+            return client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py does not annotate it
 
     # -- the server's life
 
