@@ -13,12 +13,13 @@ from msgspec.structs import replace
 
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import Submission
+from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.rules.outcomes import holds
 from tenuto.stores.rules.record import record
 from tenuto.stores.rules.submit import submit
 from tenuto.stores.rules.work import Work
 from tenuto.stores.sqlite.errors import translate
-from tenuto.stores.sqlite.rows import Clock, Rows
+from tenuto.stores.sqlite.statements import SqliteStatements
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.lease import Hold
@@ -53,7 +54,7 @@ def submit_inside(connection: Any, path: Path, clock: Clock, trees: Sequence[Tre
             raise InvalidInput("connection has no open transaction: begin one, submit, then commit it")
         connection.execute("SAVEPOINT tenuto_submit", ())
         try:
-            rows = Rows(connection, clock)
+            rows = Rows(SqliteStatements(connection), clock)
             rows.load([tree.root.id for tree in trees] + [node.id for tree in trees for node in tree.nodes])
             answers = submit(Work(rows), trees)
             rows.write()
@@ -140,14 +141,14 @@ def recorded_with(
     """
     rows = work.tables
     assert isinstance(rows, Rows)
-    assert isinstance(rows.connection, apsw.Connection)
+    assert isinstance(rows.statements, SqliteStatements)
     task = rows.task(hold.task_id)
     if task is None or task.state is not State.RUNNING or not holds(task, hold):
         return Recorded(Answer.STALE)
     known = rows.step(hold.task_id, step.key)
     if known is None or known.state is StepState.STARTED:
         rows.write()
-        value = _run(rows.connection, function)
+        value = _run(rows.statements.connection, function)
         step = replace(step, value=msgspec.Raw(value))
     return record(work, [Record(hold, (step,))], lease)[0]
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import apsw
 
 from tenuto.errors import StoreError
+from tenuto.stores.requests import Mailbox, Request, answer
+from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.sqlite.connection import Identity, connect
 from tenuto.stores.sqlite.errors import translate
-from tenuto.stores.sqlite.requests import Mailbox, Request, answer
-from tenuto.stores.sqlite.rows import Clock, Rows
+from tenuto.stores.sqlite.statements import SqliteStatements
 from tenuto.stores.tables import Tables
 
 __all__ = ["Reader"]
@@ -54,7 +55,7 @@ class Reader:
         self._connection.close()
 
     def _serve(self, requests: list[Request[Tables]]) -> None:
-        rows = Rows(self._connection, self._clock)
+        rows = Rows(SqliteStatements(self._connection), self._clock)
         self._clock.now()
         try:
             self._identity.check()

@@ -17,6 +17,8 @@ from typing import Any, TypeVar, cast
 
 from tenuto.errors import InvalidInput, StoreClosed
 from tenuto.stores.base import Delivered, Exchange, Exchanged, Hint, Renewal, Submission, Submitted, WorkerInfo
+from tenuto.stores.requests import Request
+from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.rules.record import record, renew
 from tenuto.stores.rules.signals import signal as deliver
 from tenuto.stores.rules.store import RuledStore, answer
@@ -28,8 +30,6 @@ from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, connect, prepare_file
 from tenuto.stores.sqlite.forks import check_fork, note_closed, note_opened
 from tenuto.stores.sqlite.hints import Hints
 from tenuto.stores.sqlite.reader import Reader
-from tenuto.stores.sqlite.requests import Request
-from tenuto.stores.sqlite.rows import Clock, Rows
 from tenuto.stores.sqlite.schema import migrate
 from tenuto.stores.sqlite.writer import MOST_WEIGHT, Writer
 from tenuto.stores.tables import Tables

@@ -21,13 +21,14 @@ import apsw
 
 from tenuto.errors import StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable, TenutoError
 from tenuto.stores.base import Hint
+from tenuto.stores.requests import Mailbox, Request, answer
+from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.rules.work import Work
 from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, Identity, begin, connect, roll_back
 from tenuto.stores.sqlite.errors import translate
 from tenuto.stores.sqlite.hints import Hints
 from tenuto.stores.sqlite.queries import query
-from tenuto.stores.sqlite.requests import Mailbox, Request, answer
-from tenuto.stores.sqlite.rows import Clock, Rows
+from tenuto.stores.sqlite.statements import SqliteStatements
 
 __all__ = ["Writer"]
 
@@ -54,7 +55,7 @@ class Writer:
         self._mailbox: Mailbox[Work] = Mailbox()
         self._identity = Identity(path)
         self._connection = connect(path)
-        self._rows = Rows(self._connection, clock)
+        self._rows = Rows(SqliteStatements(self._connection), clock)
         self._version: Any = None
         self._polite_until = 0.0
         self._moved = 0
@@ -138,7 +139,7 @@ class Writer:
         if version == self._version:
             self._rows.begin_again()
         else:
-            self._rows = Rows(self._connection, self._clock)
+            self._rows = Rows(SqliteStatements(self._connection), self._clock)
             self._version = version
 
     def _undo(self, works: Sequence[Work]) -> None:

@@ -13,7 +13,3 @@ PRAGMA data_version;
 -- name: raise_floor
 -- Before rows are removed: what they used up is never used again.
 UPDATE tenuto_meta SET number = ?1, cursor = ?2, clock = ?3;
-
--- name: changes
--- How many rows the latest statement changed.
-SELECT changes();

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
-from tenuto.stores.sqlite.rows.layout import dump
-from tenuto.stores.sqlite.rows.relations import RelationRows
-from tenuto.stores.sqlite.rows.session import Clock, Connection
+from tenuto.stores.rows.layout import dump
+from tenuto.stores.rows.relations import RelationRows
+from tenuto.stores.rows.session import Clock, Statements
 from tenuto.tasks.outcome import Step
 from tenuto.tasks.signal import Message
 
@@ -22,8 +22,8 @@ _found = msgspec.json.Decoder(list[tuple[int, list[msgspec.Raw], Step]])
 class InboxRows(RelationRows):
     """Messages and steps."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        super().__init__(connection, clock)
+    def __init__(self, statements: Statements, clock: Clock) -> None:
+        super().__init__(statements, clock)
         self._steps: dict[tuple[int, str], Step | None] = {}
         self._new_steps: dict[tuple[int, str], Step] = {}
 

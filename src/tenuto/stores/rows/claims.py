@@ -9,10 +9,10 @@ from operator import attrgetter
 
 import msgspec
 
-from tenuto.stores.sqlite.rows.lanes import LaneRow
-from tenuto.stores.sqlite.rows.layout import SEPARATOR, dump, parked_range
-from tenuto.stores.sqlite.rows.session import Clock, Connection
-from tenuto.stores.sqlite.rows.tasks import TaskRows
+from tenuto.stores.rows.lanes import LaneRow
+from tenuto.stores.rows.layout import SEPARATOR, dump, parked_range
+from tenuto.stores.rows.session import Clock, Statements
+from tenuto.stores.rows.tasks import TaskRows
 from tenuto.stores.tables import Usage
 from tenuto.tasks.fairness import Head, Lane
 from tenuto.tasks.task import Task
@@ -35,8 +35,8 @@ _turn = attrgetter("tag", "owner")
 class ClaimRows(TaskRows):
     """Lanes with heads; limits."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        super().__init__(connection, clock)
+    def __init__(self, statements: Statements, clock: Clock) -> None:
+        super().__init__(statements, clock)
         self._usages: dict[str, Usage] = {}
         self._changed_usages: set[str] = set()
         self._next_opens = -math.inf

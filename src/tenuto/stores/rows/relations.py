@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tenuto.stores.sqlite.rows.claims import ClaimRows
-from tenuto.stores.sqlite.rows.layout import codes, dump
-from tenuto.stores.sqlite.rows.session import Clock, Connection
+from tenuto.stores.rows.claims import ClaimRows
+from tenuto.stores.rows.layout import codes, dump
+from tenuto.stores.rows.session import Clock, Statements
 from tenuto.stores.tables import Link
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.states import State
@@ -24,8 +24,8 @@ _END = task_topic("")
 class RelationRows(ClaimRows):
     """Idempotency and unique keys, edges, waits."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        super().__init__(connection, clock)
+    def __init__(self, statements: Statements, clock: Clock) -> None:
+        super().__init__(statements, clock)
         self._keys: dict[tuple[str, str], str | None] = {}
         self._new_keys: list[tuple[str, str, str, Millis]] = []
 
@@ -50,8 +50,7 @@ class RelationRows(ClaimRows):
     def drop_keys(self, before: Millis, limit: int) -> int:
         self.write_keys()
         self._keys.clear()
-        self.run("drop_keys", before, limit)
-        return int(self.value("changes"))
+        return self.count("drop_keys", before, limit)
 
     def unique_holder(self, key: str, states: Sequence[State], but: str = "") -> str | None:
         self.write_tasks()
@@ -100,8 +99,7 @@ class RelationRows(ClaimRows):
         row = self.row(task_id)
         if row is None or not row.waits:
             return False
-        self.run("delete_wait", topic, row.number)
-        return bool(self.value("changes"))
+        return bool(self.count("delete_wait", topic, row.number))
 
     def expect_nothing(self, task_id: str) -> None:
         row = self.row(task_id)

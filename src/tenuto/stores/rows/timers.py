@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tenuto.stores.base import WorkerInfo
-from tenuto.stores.sqlite.rows.inboxes import InboxRows
-from tenuto.stores.sqlite.rows.layout import codes, dump
-from tenuto.stores.sqlite.rows.session import Clock, Connection
+from tenuto.stores.rows.inboxes import InboxRows
+from tenuto.stores.rows.layout import codes, dump
+from tenuto.stores.rows.session import Clock, Header, Statements
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.event import Event, EventKind
 from tenuto.tasks.schedules import Schedule
@@ -32,8 +32,8 @@ _PURGED = ("events", "steps", "messages", "waits", "tags", "specs", "tasks")
 class TimerRows(InboxRows):
     """Timers, schedules, workers, the feed, and purging."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        super().__init__(connection, clock)
+    def __init__(self, statements: Statements, clock: Clock) -> None:
+        super().__init__(statements, clock)
         self._purged: list[str] = []
 
     def due(self, limit: int) -> list[Task]:
@@ -82,7 +82,7 @@ class TimerRows(InboxRows):
     # -- feed
 
     def last_cursor(self) -> int:
-        return self._cursor or self.stands[1]
+        return self._cursor or self.stands.cursor
 
     def events(
         self,
@@ -132,7 +132,7 @@ class TimerRows(InboxRows):
         self.write_events()
         self.write_steps()
         members = _members.decode(self.value("tree", roots))
-        self.run("raise_floor", self._number or self.stands[0], self.last_cursor(), self.now)
+        self.statements.raise_floor(Header(self._number or self.stands.number, self.last_cursor(), self.now))
         numbers = dump([number for number, _ in members])
         for what in _PURGED:
             self.run(f"purge_{what}", numbers)

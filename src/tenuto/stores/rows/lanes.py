@@ -12,7 +12,7 @@ from bisect import bisect_left, insort
 
 import msgspec
 
-from tenuto.stores.sqlite.rows.session import Clock, Connection, Session
+from tenuto.stores.rows.session import Clock, Session, Statements
 from tenuto.tasks.fairness import Head
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task
@@ -68,8 +68,8 @@ class LaneRow:
 class LaneRows(Session):
     """Lanes and virtual times."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        super().__init__(connection, clock)
+    def __init__(self, statements: Statements, clock: Clock) -> None:
+        super().__init__(statements, clock)
         self._lanes: dict[tuple[str, int, str], LaneRow] = {}
         self._changed_lanes: dict[int, LaneRow] = {}
         self._virtuals: dict[tuple[str, int], float] = {}

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from tenuto.stores.base import AgentLoad, TaskFilter
-from tenuto.stores.sqlite.rows.lanes import LaneRows
-from tenuto.stores.sqlite.rows.layout import Row, codes, columns, dump, fixed_text, is_goal, live_text, state_of
-from tenuto.stores.sqlite.rows.session import Clock, Connection
+from tenuto.stores.rows.lanes import LaneRows
+from tenuto.stores.rows.layout import Row, codes, columns, dump, fixed_text, is_goal, live_text, state_of
+from tenuto.stores.rows.session import Clock, Statements
 from tenuto.tasks.event import Event
 from tenuto.tasks.fairness import Head
 from tenuto.tasks.states import FINAL, State
@@ -34,8 +34,8 @@ _parked = msgspec.json.Decoder(list[tuple[str, int]])
 class TaskRows(LaneRows):
     """Tasks, their events on the way to the feed, and large values."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
-        super().__init__(connection, clock)
+    def __init__(self, statements: Statements, clock: Clock) -> None:
+        super().__init__(statements, clock)
         self.rows: dict[str, Row] = {}
         self.numbers: dict[int, str] = {}
         """ids by number of what is in `rows`"""
@@ -137,7 +137,7 @@ class TaskRows(LaneRows):
     # -- writing
 
     def insert(self, task: Task) -> None:
-        self._number = number = (self._number or self.stands[0]) + 1
+        self._number = number = (self._number or self.stands.number) + 1
         root = None if task.root == task.id else self.number_of(task.root)
         row = Row(number, root, False, False, False, task, set(), True, False)
         self._absent.discard(task.id)
@@ -170,7 +170,7 @@ class TaskRows(LaneRows):
         self._tell(row, event)
 
     def _tell(self, row: Row, event: Event) -> None:
-        self._cursor = (self._cursor or self.stands[1]) + 1
+        self._cursor = (self._cursor or self.stands.cursor) + 1
         data = dump(event.data) if event.data else None
         self._events.append((self._cursor, row.number, row.root, event.seq, event.kind, event.at, event.attempt, data))
 

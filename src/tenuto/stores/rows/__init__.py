@@ -1,16 +1,20 @@
 """The rows of a store in SQL: `stores.tables.Tables`, over one connection inside one transaction.
 
+Shared by the SQL engines. Rows are read in bulk and kept while they are true; changes are kept until the transaction
+ends, or until a query could see them, and are written in bulk. What an engine adds are its queries, by name, and how
+they are run (`Statements`).
+
 Each file adds the tables of one subject to the one before: session (statements), lanes, tasks, claims, relations
 (keys, edges, waits), inboxes (and journals), timers (and schedules, workers, the feed, purging).
 """
 
 from __future__ import annotations
 
-from tenuto.stores.sqlite.rows.session import Clock, Connection
-from tenuto.stores.sqlite.rows.timers import TimerRows
+from tenuto.stores.rows.session import Clock, Header, Statements
+from tenuto.stores.rows.timers import TimerRows
 from tenuto.stores.tables import Tables
 
-__all__ = ["Clock", "Connection", "Rows"]
+__all__ = ["Clock", "Header", "Rows", "Statements"]
 
 _MOST_KEPT = 4_096
 """Tasks that are remembered from one transaction to the next."""

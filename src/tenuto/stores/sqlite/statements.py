@@ -1,0 +1,50 @@
+"""Running the queries of this engine on a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import apsw
+
+from tenuto.stores.rows import Header, Statements
+from tenuto.stores.sqlite.queries import query, rows_query
+
+__all__ = ["SqliteStatements"]
+
+_MOST_ROWS = 256
+"""Rows in one statement. Every power of two up to here is a statement of its own in the cache."""
+
+
+class SqliteStatements(Statements):
+    """A connection, in whatever transaction is open on it."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+
+    def header(self) -> Header:
+        rows: list[Any] = self.connection.execute(query("header")).fetchall()
+        return Header(*rows[0])
+
+    def value(self, name: str, *parameters: Any) -> Any:
+        rows = self.connection.execute(query(name), parameters).fetchall()
+        return rows[0][0] if rows else None
+
+    def run(self, name: str, *parameters: Any) -> None:
+        self.connection.execute(query(name), parameters)
+
+    def run_rows(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        begin, left = 0, len(rows)
+        while left:
+            size = _MOST_ROWS if left >= _MOST_ROWS else 1 << (left.bit_length() - 1)
+            parameters = tuple(chain.from_iterable(rows[begin : begin + size]))
+            self.connection.execute(rows_query(name, size), parameters)
+            begin, left = begin + size, left - size
+
+    def count(self, name: str, *parameters: Any) -> int:
+        self.connection.execute(query(name), parameters)
+        return self.connection.changes()
+
+    def raise_floor(self, header: Header) -> None:
+        self.connection.execute(query("raise_floor"), header)
