@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from tenuto.stores.base import Hint
 
-__all__ = ["Mailbox", "Request", "answer"]
+__all__ = ["Mailbox", "Request", "answer", "joined"]
 
 S = TypeVar("S")
 
@@ -119,3 +119,13 @@ def _resolve(requests: list[Request[Any]]) -> None:
             request.future.set_exception(request.error)
         else:
             request.future.set_result(request.answer)
+
+
+def joined(requests: Sequence[Request[Any]]) -> Hint | None:
+    """One hint for all that were committed together."""
+    hints = [request.hint for request in requests if request.hint is not None]
+    if len(hints) <= 1:
+        return hints[0] if hints else None
+    ready = frozenset[str]().union(*(hint.ready for hint in hints))
+    tasks = frozenset[str]().union(*(hint.tasks for hint in hints if hint.tasks is not None))
+    return Hint(ready, tasks)

@@ -2,7 +2,7 @@
 
 The rules answer every verb (`stores.rules`), over rows in SQL (`rows`). Writes go to the writer's thread, where those
 that wait at the same time share a transaction and its flush to the disk; reads go to a thread with a connection of its
-own. What a verb is about to look at is read in bulk beforehand: the rules then find it at hand.
+own.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from tenuto.errors import InvalidInput, StoreClosed
-from tenuto.stores.base import Delivered, Exchange, Exchanged, Hint, Renewal, Submission, Submitted, WorkerInfo
+from tenuto.errors import StoreClosed
+from tenuto.stores.base import Hint, Submitted
 from tenuto.stores.requests import Request
-from tenuto.stores.rows import Clock, Rows
-from tenuto.stores.rules.record import record, renew
-from tenuto.stores.rules.signals import signal as deliver
-from tenuto.stores.rules.store import RuledStore, answer
-from tenuto.stores.rules.submit import submit
+from tenuto.stores.rows import Clock
+from tenuto.stores.rows.store import RowStore, answered
 from tenuto.stores.rules.work import Work
 from tenuto.stores.sqlite import maintenance
 from tenuto.stores.sqlite.callers import CallersError, recorded_with, submit_inside
@@ -31,13 +27,12 @@ from tenuto.stores.sqlite.forks import check_fork, note_closed, note_opened
 from tenuto.stores.sqlite.hints import Hints
 from tenuto.stores.sqlite.reader import Reader
 from tenuto.stores.sqlite.schema import migrate
-from tenuto.stores.sqlite.writer import MOST_WEIGHT, Writer
+from tenuto.stores.sqlite.writer import Writer
 from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis, wall_clock
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.lease import Hold
-from tenuto.tasks.outcome import Record, Recorded, Step
-from tenuto.tasks.signal import Signal
+from tenuto.tasks.outcome import Recorded, Step
 
 __all__ = ["SqliteStore"]
 
@@ -47,7 +42,7 @@ _inherited: list[object] = []
 """What a process got by a fork. It is never touched again: a thread of the parent may have been at work on it."""
 
 
-class SqliteStore(RuledStore):
+class SqliteStore(RowStore):
     """A store in the file at `path`."""
 
     def __init__(
@@ -135,7 +130,7 @@ class SqliteStore(RuledStore):
         request = Request(verb, weight, alone, wants)
         if not writer.put(request):
             raise self._closed()
-        return cast(T, await _answer(request))
+        return cast(T, await answered(request))
 
     async def _read(self, verb: Callable[[Tables], T]) -> T:
         self._check_process()
@@ -145,43 +140,13 @@ class SqliteStore(RuledStore):
         request = Request(verb)
         if not reader.put(request):
             raise self._closed()
-        return cast(T, await _answer(request))
+        return cast(T, await answered(request))
 
     # -- writing
 
-    async def submit(self, trees: Sequence[Tree], *, connection: Any = None) -> Submitted:
-        if connection is not None:
-            self._check_process()
-            return submit_inside(connection, self.path, self._clock, trees)
-        parts = _parts(trees)
-        if len(parts) == 1:
-            return await self._write(partial(submit, trees=trees), _weight(trees), wants=_named(trees))
-        answers = await asyncio.gather(
-            *(self._write(partial(submit, trees=part), _weight(part), wants=_named(part)) for part in parts),
-            return_exceptions=True,
-        )
-        found: list[Submission] = []
-        for each in answers:
-            if isinstance(each, BaseException):
-                raise each
-            found.extend(each)
-        return found
-
-    async def commit_and_claim(self, exchange: Exchange) -> Exchanged:
-        wants = [outcome.hold.task_id for outcome in exchange.outcomes]
-        return await self._write(lambda work: answer(work, exchange, self._replies), len(wants) + 1, wants=wants)
-
-    async def renew(self, worker: WorkerInfo, holds: Sequence[Hold], lease: Millis) -> Sequence[Renewal]:
-        wants = [hold.task_id for hold in holds]
-        return await self._write(lambda work: renew(work, worker, holds, lease), len(wants) + 1, wants=wants)
-
-    async def record(self, records: Sequence[Record], lease: Millis) -> Sequence[Recorded]:
-        def verb(work: Work) -> Sequence[Recorded]:
-            _rows(work).load_steps((each.hold.task_id, step.key) for each in records for step in each.steps)
-            return record(work, records, lease)
-
-        wants = [each.hold.task_id for each in records] + [child.id for each in records for child in each.spawned]
-        return await self._write(verb, len(wants) + sum(len(each.steps) for each in records), wants=wants)
+    async def _submit_inside(self, connection: Any, trees: Sequence[Tree]) -> Submitted:
+        self._check_process()
+        return submit_inside(connection, self.path, self._clock, trees)
 
     async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:
         def verb(inside: Work) -> Recorded:
@@ -191,10 +156,6 @@ class SqliteStore(RuledStore):
             return await self._write(verb, alone=True)
         except CallersError as error:
             raise error.error from None
-
-    async def signal(self, signals: Sequence[Signal]) -> Sequence[Delivered]:
-        wants = [signal.task_id for signal in signals]
-        return await self._write(lambda work: deliver(work, signals), len(wants), wants=wants)
 
     # -- hints
 
@@ -217,40 +178,3 @@ class SqliteStore(RuledStore):
     async def compact(self) -> None:
         """Gives the room that a purge has freed back to the disk. Writers wait meanwhile."""
         await asyncio.to_thread(maintenance.compact, self.path, self._busy_timeout)
-
-
-async def _answer(request: Request[Any]) -> Any:
-    try:
-        return await request.future
-    except UnicodeEncodeError as error:
-        raise InvalidInput(f"{error.object[:80]!r} is no text: it holds half of a surrogate pair") from None
-
-
-def _rows(work: Work) -> Rows:
-    assert isinstance(work.tables, Rows)
-    return work.tables
-
-
-def _named(trees: Sequence[Tree]) -> list[str]:
-    """The ids that `trees` would like to have."""
-    return [tree.root.id for tree in trees] + [node.id for tree in trees for node in tree.nodes]
-
-
-def _weight(trees: Sequence[Tree]) -> int:
-    return sum(1 + len(tree.nodes) for tree in trees)
-
-
-def _parts(trees: Sequence[Tree]) -> list[Sequence[Tree]]:
-    """`trees` in transactions of a few milliseconds; in one where an id is used twice, which its rules must see."""
-    if len({tree.root.id for tree in trees}) < len(trees):
-        return [trees]
-    parts: list[Sequence[Tree]] = []
-    begin = weight = 0
-    for index, tree in enumerate(trees):
-        weight += 1 + len(tree.nodes)
-        if weight >= MOST_WEIGHT:
-            parts.append(trees[begin : index + 1])
-            begin, weight = index + 1, 0
-    if begin < len(trees) or not parts:
-        parts.append(trees[begin:])
-    return parts

@@ -21,8 +21,9 @@ import apsw
 
 from tenuto.errors import StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable, TenutoError
 from tenuto.stores.base import Hint
-from tenuto.stores.requests import Mailbox, Request, answer
+from tenuto.stores.requests import Mailbox, Request, answer, joined
 from tenuto.stores.rows import Clock, Rows
+from tenuto.stores.rows.store import MOST_WEIGHT
 from tenuto.stores.rules.work import Work
 from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, Identity, begin, connect, roll_back
 from tenuto.stores.sqlite.errors import translate
@@ -31,9 +32,6 @@ from tenuto.stores.sqlite.queries import query
 from tenuto.stores.sqlite.statements import SqliteStatements
 
 __all__ = ["Writer"]
-
-MOST_WEIGHT = 512
-"""Rows in one transaction, about: some milliseconds of work."""
 
 _FOR_ALL = (StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable)
 """Errors that no request is to blame for, and that trying one by one would only repeat."""
@@ -99,14 +97,14 @@ class Writer:
         """One transaction for all; where that fails, one for each."""
         error = self._transaction(requests)
         if error is None:
-            return _joined(requests)
+            return joined(requests)
         if len(requests) == 1 or isinstance(error, _FOR_ALL):
             for request in requests:
                 request.error = error
             return None
         for request in requests:
             request.error = self._transaction([request])
-        return _joined([request for request in requests if request.error is None])
+        return joined([request for request in requests if request.error is None])
 
     def _transaction(self, requests: Sequence[Request[Work]]) -> BaseException | None:
         """Runs and commits `requests`; what went wrong, in which case nothing is stored."""
@@ -180,13 +178,3 @@ class Writer:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
         finally:
             self._connection.set_busy_timeout(0)
-
-
-def _joined(requests: Sequence[Request[Work]]) -> Hint | None:
-    """One hint for all."""
-    hints = [request.hint for request in requests if request.hint is not None]
-    if len(hints) <= 1:
-        return hints[0] if hints else None
-    ready = frozenset[str]().union(*(hint.ready for hint in hints))
-    tasks = frozenset[str]().union(*(hint.tasks for hint in hints if hint.tasks is not None))
-    return Hint(ready, tasks)
