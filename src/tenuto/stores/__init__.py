@@ -16,14 +16,15 @@ from tenuto.tasks.clock import Millis, wall_clock
 __all__ = ["masked", "open_store"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
-_SECRET = re.compile(r"//[^/@\s]*@")
+_SECRETS = re.compile(r"//.*@|(?<=[?&])(password|sslpassword|oauth_client_secret)=[^&]*", re.DOTALL)
+"""Up to the last @: a password that was not encoded may have one, and slashes too."""
 _FORMS = "sqlite:///path/to/file.db, a plain path, or memory://"
 _LATER = {"redis": "redis", "rediss": "redis", "postgresql": "postgres", "postgres": "postgres"}
 
 
 def masked(url: str) -> str:
     """`url` without its user and password."""
-    return _SECRET.sub("//***@", url)
+    return _SECRETS.sub(lambda found: f"{found[1]}=***" if found[1] else "//***@", url)
 
 
 def open_store(url: str, *, clock: Callable[[], Millis] = wall_clock) -> Store:

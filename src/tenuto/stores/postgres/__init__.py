@@ -1,0 +1,1 @@
+"""The PostgreSQL engine: the store in a schema of a database, for many machines."""
