@@ -1,0 +1,8 @@
+-- name: send_hints
+-- Nobody waits for it to reach the disk: a hint that a crash swallows is only a hint.
+SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, payload)
+FROM unnest(%s::text[]) AS payload;
+
+-- name: own_backend
+-- The server process behind this connection.
+SELECT pg_backend_pid();
