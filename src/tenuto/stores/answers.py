@@ -258,3 +258,8 @@ class Hint(msgspec.Struct, frozen=True):
     """agents that have new claimable tasks"""
     tasks: frozenset[str] | None = frozenset()
     """tasks that ended, were paused or got a message; None: unknown ones"""
+
+    def __or__(self, other: Hint) -> Hint:
+        """One hint about what both are about."""
+        tasks = None if self.tasks is None or other.tasks is None else self.tasks | other.tasks
+        return Hint(self.ready | other.ready, tasks)

@@ -134,7 +134,7 @@ class Hints:
         """Tells everyone here, and the others in `send`. Called by the writer alone, like all that follows."""
         self._call(hint)
         if self._anyone():
-            self._pending = hint if self._pending is None else _both(self._pending, hint)
+            self._pending = hint if self._pending is None else self._pending | hint
 
     def send(self) -> float | None:
         """Sends what others were not told yet, unless it is too soon; seconds until then, None where nothing waits."""
@@ -204,8 +204,3 @@ class Hints:
             if self._mouth is not None:
                 self._mouth.close()
                 self._mouth = None
-
-
-def _both(one: Hint, other: Hint) -> Hint:
-    tasks = None if one.tasks is None or other.tasks is None else one.tasks | other.tasks
-    return Hint(one.ready | other.ready, tasks)
