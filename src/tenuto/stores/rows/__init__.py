@@ -10,11 +10,11 @@ Each file adds the tables of one subject to the one before: session (statements)
 
 from __future__ import annotations
 
-from tenuto.stores.rows.session import Clock, Header, Statements
+from tenuto.stores.rows.session import Clock, Header, NewTask, Statements
 from tenuto.stores.rows.timers import TimerRows
 from tenuto.stores.tables import Tables
 
-__all__ = ["Clock", "Header", "Rows", "Statements"]
+__all__ = ["Clock", "Header", "NewTask", "Rows", "Statements"]
 
 _MOST_KEPT = 4_096
 """Tasks that are remembered from one transaction to the next."""
@@ -23,14 +23,18 @@ _MOST_KEPT = 4_096
 class Rows(TimerRows, Tables):
     """The rows, as one transaction sees them."""
 
-    def begin_again(self) -> None:
+    def begin_again(self, stands: Header | None = None) -> None:
         """The next transaction begins, nobody else has written since the last one, and that one was committed.
+
+        `stands`: where the store stands now, where the engine has found that out; else it is counted on.
 
         Tasks that are not final are remembered: what was submitted here is often claimed here, and what was claimed
         here will be reported here.
         """
         self._now = None
         self._nonce = 0
+        if stands is not None:
+            self._stands, self._number, self._cursor = stands, 0, 0
         self._absent.clear()
         self.planned.clear()
         self._keys.clear()
@@ -44,3 +48,8 @@ class Rows(TimerRows, Tables):
                     self.rows.pop(row.task.id)
                     self.numbers.pop(row.number, None)
         self._final.clear()
+
+    @property
+    def header(self) -> Header:
+        """Where the store stands after this transaction."""
+        return Header(self._number or self.stands.number, self.last_cursor(), self.now)

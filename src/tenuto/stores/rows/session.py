@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tenuto.tasks.clock import Millis
 
-__all__ = ["Clock", "Header", "Session", "Statements"]
+__all__ = ["Clock", "Header", "NewTask", "Session", "Statements"]
 
 
 class Header(NamedTuple):
@@ -21,6 +21,26 @@ class Header(NamedTuple):
     number: int
     cursor: int
     clock: Millis
+
+
+class NewTask(NamedTuple):
+    """A task as it is first written; see `layout`."""
+
+    number: int
+    id: str
+    lane: int
+    state: int
+    rank: int
+    due: int | None
+    goal: int
+    root: int | None
+    parent: int | None
+    parked: str | None
+    unique_key: str | None
+    finished: int | None
+    result: str | None
+    live: str
+    fixed: str
 
 
 class Statements(Protocol):
@@ -40,6 +60,12 @@ class Statements(Protocol):
 
     def count(self, name: str, *parameters: Any) -> int:
         """Runs a query that gives nothing; how many rows it has changed."""
+
+    def insert_tasks(self, tasks: Sequence[NewTask]) -> None:
+        """Writes new rows."""
+
+    def first_cursor(self, last: int, now: Millis) -> int:
+        """The cursor of the first event of this transaction, after `last`."""
 
     def raise_floor(self, header: Header) -> None:
         """Before rows are removed: what they used up is never used again."""

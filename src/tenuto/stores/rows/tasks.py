@@ -11,7 +11,7 @@ import msgspec
 from tenuto.stores.base import AgentLoad, TaskFilter
 from tenuto.stores.rows.lanes import LaneRows
 from tenuto.stores.rows.layout import Row, codes, columns, dump, fixed_text, is_goal, live_text, state_of
-from tenuto.stores.rows.session import Clock, Statements
+from tenuto.stores.rows.session import Clock, NewTask, Statements
 from tenuto.tasks.event import Event
 from tenuto.tasks.fairness import Head
 from tenuto.tasks.states import FINAL, State
@@ -91,10 +91,18 @@ class TaskRows(LaneRows):
 
     def load(self, task_ids: Iterable[str]) -> None:
         """Has these tasks at hand, and knows of the others that they are not there."""
-        missing = [each for each in dict.fromkeys(task_ids) if each not in self.rows and each not in self._absent]
+        missing = self.unknown(task_ids)
         if missing:
-            self._take(self.value("tasks_by_id", dump(missing)))
-            self._absent.update(task_id for task_id in missing if task_id not in self.rows)
+            self.learn(missing, self.value("tasks_by_id", dump(missing)))
+
+    def unknown(self, task_ids: Iterable[str]) -> list[str]:
+        """Those of which it is not known here how they stand, or that they do not exist."""
+        return [each for each in dict.fromkeys(task_ids) if each not in self.rows and each not in self._absent]
+
+    def learn(self, task_ids: Iterable[str], text: str | None) -> None:
+        """Takes what the query `tasks_by_id` has given for `task_ids`."""
+        self._take(text)
+        self._absent.update(task_id for task_id in task_ids if task_id not in self.rows)
 
     def load_numbers(self, numbers: Iterable[int]) -> None:
         """Has these tasks at hand."""
@@ -170,7 +178,8 @@ class TaskRows(LaneRows):
         self._tell(row, event)
 
     def _tell(self, row: Row, event: Event) -> None:
-        self._cursor = (self._cursor or self.stands.cursor) + 1
+        last = self._cursor
+        self._cursor = last + 1 if last else self.statements.first_cursor(self.stands.cursor, self.now)
         data = dump(event.data) if event.data else None
         self._events.append((self._cursor, row.number, row.root, event.seq, event.kind, event.at, event.attempt, data))
 
@@ -193,8 +202,7 @@ class TaskRows(LaneRows):
             row.written = True
 
     def _write_new(self, rows: Sequence[Row]) -> None:
-        tasks: list[tuple[Any, ...]] = []
-        specs: list[tuple[Any, ...]] = []
+        tasks: list[NewTask] = []
         tags: list[tuple[Any, ...]] = []
         for row in rows:
             task, number = row.task, row.number
@@ -202,17 +210,11 @@ class TaskRows(LaneRows):
             parent = self.number_of(task.parent) if task.parent is not None else None
             unique = task.unique.key if task.unique is not None else None
             lane = self.lane(task.agent, task.band, task.owner).number
-            tasks.append(
-                (
-                    *(number, task.id, lane, state, rank, due, is_goal(task)),
-                    *(row.root, parent, parked, unique, finished, result, live_text(task)),
-                )
-            )
-            specs.append((number, fixed_text(task)))
+            about = (number, task.id, lane, state, rank, due, is_goal(task), row.root, parent, parked, unique)
+            tasks.append(NewTask(*about, finished, result, live_text(task), fixed_text(task)))
             tags += [(tag, number) for tag in task.tags]
             row.new, row.written = False, True
-        self.run_rows("insert_tasks", tasks)
-        self.run_rows("insert_specs", specs)
+        self.statements.insert_tasks(tasks)
         self.run_rows("insert_tags", tags)
 
     def write_events(self) -> None:

@@ -15,6 +15,7 @@ from tenuto.stores.sqlite.schema import LATEST, version
 __all__ = ["check", "compact", "info"]
 
 _COUNTED = ("task", "event", "step", "message", "blob", "key", "lane", "schedule", "limit")
+_DURABILITY = "What was answered is on the disk, and survives a power cut."
 _CHECKS = {
     "task_without_spec": "{} tasks have lost what was submitted",
     "spec_without_task": "{} specs belong to no task",
@@ -39,12 +40,15 @@ def info(path: Path) -> dict[str, Any]:
     log = path.with_name(f"{path.name}-wal")
     with closing(connect(_existing(path))) as connection, translated(path):
         page = connection.pragma("page_size")
+        file_bytes, log_bytes = path.stat().st_size, log.stat().st_size if log.exists() else 0
         told: dict[str, Any] = {
             "path": str(path),
             "schema": version(connection),
             "latest_schema": LATEST,
-            "file_bytes": path.stat().st_size,
-            "log_bytes": log.stat().st_size if log.exists() else 0,
+            "durability": _DURABILITY,
+            "bytes": file_bytes + log_bytes,
+            "file_bytes": file_bytes,
+            "log_bytes": log_bytes,
             "page_bytes": page,
             "free_bytes": connection.pragma("freelist_count") * page,
         }

@@ -8,8 +8,9 @@ from typing import Any
 
 import apsw
 
-from tenuto.stores.rows import Header, Statements
+from tenuto.stores.rows import Header, NewTask, Statements
 from tenuto.stores.sqlite.queries import query, rows_query
+from tenuto.tasks.clock import Millis
 
 __all__ = ["SqliteStatements"]
 
@@ -45,6 +46,13 @@ class SqliteStatements(Statements):
     def count(self, name: str, *parameters: Any) -> int:
         self.connection.execute(query(name), parameters)
         return self.connection.changes()
+
+    def insert_tasks(self, tasks: Sequence[NewTask]) -> None:
+        self.run_rows("insert_tasks", [task[:-1] for task in tasks])
+        self.run_rows("insert_specs", [(task.number, task.fixed) for task in tasks])
+
+    def first_cursor(self, last: int, now: Millis) -> int:
+        return last + 1
 
     def raise_floor(self, header: Header) -> None:
         self.connection.execute(query("raise_floor"), header)
