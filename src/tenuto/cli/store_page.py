@@ -10,8 +10,7 @@ from rich.text import Text
 
 from tenuto.cli.output import STYLES, Column, console, print_table
 from tenuto.cli.times import relative
-from tenuto.stores.base import AgentLoad, LimitUse, WorkerInfo
-from tenuto.stores.sqlite import SqliteStore
+from tenuto.stores.base import AgentLoad, LimitUse, Maintained, WorkerInfo
 from tenuto.tasks.clock import iso, wall_clock
 from tenuto.tasks.states import State
 
@@ -48,8 +47,8 @@ class StorePage:
     """What `tenuto store info` shows."""
 
     url: str
-    file: Mapping[str, Any] | None
-    """what a SQLite store says of its file"""
+    engine: Mapping[str, Any] | None
+    """what an engine that keeps its content says of it"""
     states: Mapping[State, int]
     agents: Sequence[AgentLoad]
     workers: Sequence[WorkerInfo]
@@ -59,7 +58,7 @@ class StorePage:
         """The same for programs."""
         return {
             "store": self.url,
-            "file": self.file,
+            "engine": self.engine,
             "tasks": {state.value: self.states.get(state, 0) for state in State},
             "agents": [
                 {
@@ -104,7 +103,7 @@ async def read_store_page(client: Client) -> StorePage:
     store = client.store
     return StorePage(
         store.url,
-        await store.info() if isinstance(store, SqliteStore) else None,
+        await store.info() if isinstance(store, Maintained) else None,
         await client.stats(),
         await client.agents(),
         await client.workers(),
@@ -116,9 +115,12 @@ def print_store_page(page: StorePage) -> None:
     """Writes the page for people."""
     out, now = console(), wall_clock()
     out.print(Text(page.url, "bold"), soft_wrap=True)
-    if page.file is not None:
-        size = (page.file["file_bytes"] + page.file["log_bytes"]) / 1_048_576
-        out.print(f"{size:,.1f} MiB, schema {page.file['schema']}")
+    if page.engine is not None:
+        line = Text(f"{page.engine['bytes'] / 1_048_576:,.1f} MiB")
+        if "schema" in page.engine:
+            line.append(f", schema {page.engine['schema']}")
+        out.print(line)
+        out.print(page.engine["durability"], soft_wrap=True)
     line = Text(f"{sum(page.states.values()):,} tasks")
     for state in State:
         if page.states.get(state):

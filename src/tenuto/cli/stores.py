@@ -11,7 +11,7 @@ from tenuto.cli.options import Format, FormatOption, StatesOption, StoreOption, 
 
 if TYPE_CHECKING:
     from tenuto.client import Client
-    from tenuto.stores.sqlite import SqliteStore
+    from tenuto.stores.base import Maintained
 
 __all__ = ["app"]
 
@@ -34,19 +34,19 @@ def info(context: typer.Context, format: FormatOption = Format.TABLE, store: Sto
 
 @app.command(epilog="Examples:\n\n  tenuto store check && echo sound")
 def check(context: typer.Context, format: FormatOption = Format.TABLE, store: StoreOption = None) -> ExitCode:
-    """Check the file and everything in it; exit code 1 when something is damaged. Changes nothing."""
+    """Check the store and everything in it; exit code 1 when something is damaged. Changes nothing."""
     from tenuto.cli import output
     from tenuto.cli.session import run_interruptibly
     from tenuto.errors import StoreCorrupt
 
-    file = _file(context, store)
+    kept = _maintained(context, store)
     try:
-        with output.errors_console().status(f"Reading {file.path}"):
-            damage = run_interruptibly(file.check())
+        with output.errors_console().status(f"Reading {kept.url}"):
+            damage = run_interruptibly(kept.check())
     except StoreCorrupt as error:
         damage = [str(error)]
     if format is Format.JSON:
-        output.print_json({"store": file.url, "sound": not damage, "damage": damage})
+        output.print_json({"store": kept.url, "sound": not damage, "damage": damage})
     else:
         out = output.console()
         for line in damage:
@@ -60,20 +60,23 @@ def migrate(context: typer.Context, format: FormatOption = Format.TABLE, store: 
     """Bring the store's schema up to date. Every other command does the same when it opens the store."""
     from tenuto.cli import output
     from tenuto.cli.session import run_interruptibly
+    from tenuto.errors import InvalidInput
 
-    file = _file(context, store)
+    kept = _maintained(context, store)
 
     async def schemas() -> tuple[int, int]:
-        before = await file.info()
+        before = await kept.info()
+        if "schema" not in before:
+            raise InvalidInput(f"{kept.url} has no schema that could be brought up to date")
         try:
-            await file.open()
+            await kept.open()
         finally:
-            await file.close()
-        return before["schema"], (await file.info())["schema"]
+            await kept.close()
+        return before["schema"], (await kept.info())["schema"]
 
     before, after = run_interruptibly(schemas())
     if format is Format.JSON:
-        output.print_json({"store": file.url, "before": before, "after": after})
+        output.print_json({"store": kept.url, "before": before, "after": after})
     elif before != after:
         output.console().print(f"Schema {before} is now {after}.")
     else:
@@ -86,31 +89,60 @@ def compact(context: typer.Context, format: FormatOption = Format.TABLE, store: 
     from tenuto.cli import output
     from tenuto.cli.session import run_interruptibly
 
-    file = _file(context, store)
+    kept = _maintained(context, store)
 
     async def sizes() -> tuple[int, int]:
-        before = await file.info()
-        await file.compact()
-        after = await file.info()
-        return before["file_bytes"], after["file_bytes"]
+        before = await kept.info()
+        await kept.compact()
+        after = await kept.info()
+        return before["bytes"], after["bytes"]
 
-    with output.errors_console().status(f"Rewriting {file.path}"):
+    with output.errors_console().status(f"Rewriting {kept.url}"):
         before, after = run_interruptibly(sizes())
     if format is Format.JSON:
-        output.print_json({"store": file.url, "bytes_before": before, "bytes_after": after})
+        output.print_json({"store": kept.url, "bytes_before": before, "bytes_after": after})
     else:
         output.console().print(f"{before / 1_048_576:,.1f} MiB is now {after / 1_048_576:,.1f} MiB.")
 
 
-def _file(context: typer.Context, store: str | None) -> SqliteStore:
-    """The store as a file, not open. Raises `NotFound`, and `InvalidInput` for an engine without one."""
+@app.command(
+    epilog="Examples:\n\n  tenuto store migrate --store postgresql://owner@host/db\n  "
+    "tenuto store grant tenuto_worker --store postgresql://owner@host/db"
+)
+def grant(
+    context: typer.Context,
+    role: Annotated[str, typer.Argument(help="The role that workers and clients connect as.")],
+    format: FormatOption = Format.TABLE,
+    store: StoreOption = None,
+) -> None:
+    """Let a PostgreSQL role read and write the store's rows, and nothing else. To be run as the owner of the schema."""
+    from tenuto.cli import output
+    from tenuto.cli.session import store_url
+    from tenuto.errors import InvalidInput
+    from tenuto.stores import open_store
+
+    url = store_url(context, store)
+    shown = open_store(url).url
+    if not shown.startswith(("postgresql:", "postgres:")):
+        raise InvalidInput(f"{shown} has no roles: name a PostgreSQL store with --store")
+    from tenuto.stores.postgres.roles import grant as give
+
+    give(url, role)
+    if format is Format.JSON:
+        output.print_json({"store": shown, "role": role})
+    else:
+        output.console().print(output.plain(f"{role} can work with this store."))
+
+
+def _maintained(context: typer.Context, store: str | None) -> Maintained:
+    """The store, not open. Raises `NotFound`, and `InvalidInput` for an engine that keeps nothing."""
     from tenuto.cli.session import chosen_store
     from tenuto.errors import InvalidInput
-    from tenuto.stores.sqlite import SqliteStore
+    from tenuto.stores.base import Maintained
 
     chosen = chosen_store(context, store)
-    if not isinstance(chosen, SqliteStore):
-        raise InvalidInput(f"{chosen.url} has no file to look after: name a SQLite store with --store")
+    if not isinstance(chosen, Maintained):
+        raise InvalidInput(f"{chosen.url} keeps nothing that could be looked after: name another store with --store")
     return chosen
 
 

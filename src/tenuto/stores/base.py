@@ -40,7 +40,7 @@ outcome. A cancelled or expired task takes every unfinished descendant with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tenuto.stores.answers import (
     AgentLoad,
@@ -86,6 +86,7 @@ __all__ = [
     "Hint",
     "LimitUse",
     "Limits",
+    "Maintained",
     "Renewal",
     "Store",
     "Submission",
@@ -262,3 +263,19 @@ class Store(Limits, Blobs, Protocol):
     def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
         """Calls `listener`, from any thread, soon after commits of this and other processes; returns how to stop.
         Listeners must be quick and must not raise."""
+
+
+@runtime_checkable
+class Maintained(Store, Protocol):
+    """What engines that keep their content offer besides, to those who look after it (`tenuto store`). The store need
+    not be open for it."""
+
+    async def info(self) -> dict[str, Any]:
+        """What there is to know: `bytes` of storage in use, `durability` in a sentence, and whatever the engine has to
+        say; where it has a schema also `schema`, its number now (0: none yet), and `latest_schema`."""
+
+    async def check(self) -> list[str]:
+        """What is wrong with the content, in sentences; empty when nothing is. Changes nothing."""
+
+    async def compact(self) -> None:
+        """Gives the room that a purge has freed back, as far as the engine does not do that by itself."""

@@ -94,7 +94,7 @@ def refused(tenuto: Program, arguments: list[str], code: int, said: str) -> None
     assert all(line.startswith("tenuto: ") for line in sentences)
     assert "Traceback" not in ended.err
     if (tenuto.home / ".tenuto").exists():
-        assert tenuto("store", "info", "--format", "json").json["file"]["tasks"] == 0
+        assert tenuto("store", "info", "--format", "json").json["engine"]["tasks"] == 0
         assert tenuto("schedule", "list", "--format", "json").json["schedules"] == []
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from importlib import resources
 
 from psycopg import errors as said
 from psycopg import sql
 
-from tenuto.errors import InvalidInput
-from tenuto.stores.postgres.connection import Address, Connection
+from tenuto.errors import InvalidInput, NotFound
+from tenuto.stores.postgres.connection import Address, Connection, connect
 from tenuto.stores.postgres.errors import translated
+from tenuto.stores.postgres.schema import version
 
 __all__ = ["grant", "grants"]
 
@@ -25,13 +27,18 @@ def grants(connection: Connection, schema: str, role: str) -> bytes:
     return "\n".join(_SCHEMA.sub(schema, line).replace("tenuto_worker", quoted) for line in lines).encode()
 
 
-def grant(connection: Connection, address: Address, role: str) -> None:
-    """Gives `role` what it needs to work with the store, tables of later migrations included.
+def grant(url: str, role: str) -> None:
+    """Gives `role` what it needs to work with the store at `url`, tables of later migrations included.
 
-    To be called as the owner of the schema. Raises `InvalidInput` when there is no such role.
+    `url` names the owner of the schema, who has migrated it. Raises `InvalidInput` when there is no such role, and
+    `NotFound` when there is no store yet.
     """
-    with translated(address.url), connection.transaction():
+    address = Address.of(url)
+    with closing(connect(address, "grant")) as connection, translated(address.url):
+        if not version(connection, address):
+            raise NotFound(f"there is no store {address.url} yet: run 'tenuto store migrate' first")
         try:
-            connection.execute(grants(connection, address.schema, role))
+            with connection.transaction():
+                connection.execute(grants(connection, address.schema, role))
         except said.UndefinedObject:
             raise InvalidInput(f"role: the server of {address.url} has no role {role!r}: create it first") from None

@@ -45,3 +45,7 @@ CREATE TABLE tenuto.tenuto_migration (
 -- name: note_migration
 -- It was applied.
 INSERT INTO tenuto.tenuto_migration (number, release) VALUES (%s, %s);
+
+-- name: durability
+-- What the server promises for a commit.
+SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names');
