@@ -151,7 +151,7 @@ class RedisServer:
         finally:
             client.close()
 
-    def command(self, *words: str | int) -> Any:
+    def command(self, *words: str | bytes | int) -> Any:
         """One command of the administrator, and what the server answers."""
         with self.client() as client:
             return client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py does not annotate it

@@ -31,7 +31,7 @@ from tenuto.errors import StoreBusy, StoreClosed, StoreUnavailable
 from tenuto.stores.redis.address import Address
 from tenuto.stores.redis.errors import passes, translate
 
-__all__ = ["PATIENCE", "Command", "Connections"]
+__all__ = ["PATIENCE", "Command", "Connections", "new_connection"]
 
 PATIENCE = 10.0
 """Seconds for which a request is made again before it is given up."""
@@ -54,7 +54,12 @@ class Connections:
         """Connects to nothing yet."""
         self.address = address
         pool: Any = redis.BlockingConnectionPool  # redis-py has no annotations here
-        self._pool = pool(max_connections=address.max_connections, timeout=PATIENCE, **connection_settings(address))
+        self._pool = pool(
+            connection_class=_CLASSES[address.transport],
+            max_connections=address.max_connections,
+            timeout=PATIENCE,
+            **_settings(address),
+        )
         self._closed = threading.Event()
 
     def ask(self, commands: Sequence[Command], *, writes: bool = False, patience: float = PATIENCE) -> list[Any]:
@@ -142,16 +147,14 @@ class Connections:
         return StoreClosed(f"the store {self.address.url} is not open: open it first, or keep it open")
 
 
-def connection_settings(address: Address) -> dict[str, Any]:
-    """How redis-py makes a connection to the server of `address`: no repeats of its own, and no more at the beginning
-    than a server of any version understands."""
-    return {
-        "connection_class": _CLASSES[address.transport],
-        "protocol": 2,
-        "driver_info": None,
-        "retry": Retry(NoBackoff(), 0),
-        **address.parameters,
-    }
+def new_connection(address: Address) -> Any:
+    """A connection of redis-py to the server of `address`, outside any pool and not connected yet."""
+    return _CLASSES[address.transport](**_settings(address))
+
+
+def _settings(address: Address) -> dict[str, Any]:
+    """No repeats of redis-py's own, and no more at the beginning than a server of any version understands."""
+    return {"protocol": 2, "driver_info": None, "retry": Retry(NoBackoff(), 0), **address.parameters}
 
 
 def _answer(connection: Any) -> Any:
