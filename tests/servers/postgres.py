@@ -27,9 +27,9 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-import psutil  # type: ignore[import-untyped]  # it has no stubs here
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -133,10 +133,10 @@ class PostgresServer:
     ) -> str:
         """The URL of a database: over the Unix socket, or over TCP with a password. `more`: further parameters."""
         if not tcp:
-            query = urlencode({"host": str(self.folder), "port": str(self.port), **more})
+            query = _query({"host": str(self.folder), "port": str(self.port), **more})
             return f"postgresql://{quote(user or _SUPERUSER)}@/{quote(database)}?{query}"
         secret = password or (self.password if not user else "")
-        query = f"?{urlencode(more)}" if more else ""
+        query = f"?{_query(more)}" if more else ""
         return (
             f"postgresql://{quote(user or _SUPERUSER)}:{quote(secret)}@127.0.0.1:{self.port}/{quote(database)}{query}"
         )
@@ -290,6 +290,10 @@ class PostgresServer:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _query(parameters: Mapping[str, str]) -> str:
+    return "&".join(f"{name}={quote(value, safe='/')}" for name, value in parameters.items())
 
 
 def _await_end(processes: list[psutil.Process]) -> None:

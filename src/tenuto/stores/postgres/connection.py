@@ -22,7 +22,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import unquote
 
 import psycopg
 from psycopg import errors as said
@@ -52,7 +52,8 @@ _DEFAULTS: dict[str, str | int] = {
 }
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _FORM = "postgresql://user:password@host:5432/database"
-_KNOWN = frozenset(each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()) | {"ssl", "uri"}
+_OURS = frozenset({"schema", "prepare"})
+_KNOWN = frozenset(each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults())
 
 T = TypeVar("T")
 
@@ -73,21 +74,24 @@ class Address:
     def of(cls, url: str) -> Address:
         """Reads `url`. Raises `InvalidInput` when it is not well formed; connects to nothing."""
         shown = masked(url)
-        plain, _, text = url.partition("?")
-        try:
-            query = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text))
-        except ValueError:
-            raise InvalidInput(f"{shown!r} has parameters that cannot be read: write ?name=value&name=value") from None
-        ours = {name: value for name, value in query if name in {"schema", "prepare"}}
-        theirs = [(name, value) for name, value in query if name not in ours]
-        for name, _value in theirs:
-            if name not in _KNOWN:
+        plain, mark, text = url.partition("?")
+        ours: dict[str, str] = {}
+        theirs: list[str] = []
+        for part in text.split("&") if mark else ():
+            name, equals, value = part.partition("=")
+            if not equals:
+                raise InvalidInput(f"{shown!r} has parameters that cannot be read: write ?name=value&name=value")
+            if name in _OURS:
+                ours[name] = unquote(value)
+            elif name in _KNOWN:
+                theirs.append(part)
+            else:
                 raise InvalidInput(
                     f"{shown!r} has the parameter {name!r}, which a PostgreSQL store has not: it takes schema, "
                     "prepare, and what libpq takes (sslmode, connect_timeout, ...)"
                 )
         try:
-            parameters = conninfo_to_dict(f"{plain}?{urlencode(theirs)}" if theirs else plain)
+            parameters = conninfo_to_dict(f"{plain}?{'&'.join(theirs)}")
         except psycopg.Error:  # what it says may hold the password
             raise InvalidInput(
                 f"{shown!r} cannot be read: write {_FORM}, with special characters of user and password "

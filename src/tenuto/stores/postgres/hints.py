@@ -101,7 +101,9 @@ class Hints:
         with self._lock:
             if not self._open:
                 return
-            self._pending = hint if self._pending is None else _both(self._pending, hint)
+            pending = hint if self._pending is None else self._pending | hint
+            many = pending.tasks is not None and len(pending.tasks) > _MOST_NAMED
+            self._pending = Hint(pending.ready, None) if many else pending
             self._start()
             self._ring()
 
@@ -250,10 +252,3 @@ def payloads(hint: Hint) -> list[str]:
         middle = len(agents) // 2
         return payloads(Hint(frozenset(agents[:middle]), hint.tasks)) + payloads(Hint(frozenset(agents[middle:])))
     return payloads(Hint(hint.ready, None)) if hint.tasks else payloads(Hint())
-
-
-def _both(one: Hint, other: Hint) -> Hint:
-    tasks = None if one.tasks is None or other.tasks is None else one.tasks | other.tasks
-    if tasks is not None and len(tasks) > _MOST_NAMED:
-        tasks = None
-    return Hint(one.ready | other.ready, tasks)
