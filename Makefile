@@ -100,4 +100,4 @@ $(DEV): $(PINS)
 
 $(BENCH): $(PINS) bench/requirements.txt
 	$(call environment,$(BENCH_VENV))
-	$(call install,$(BENCH_VENV),--editable . --requirement bench/requirements.txt)
+	$(call install,$(BENCH_VENV),--editable '.[redis,postgres]' --requirement bench/requirements.txt)

@@ -21,48 +21,60 @@ from bench import report
 from bench.child import SUBJECTS, subject
 from bench.plan import FULL, ORDER, QUICK, Subject
 
+System = tuple[str, str]
+"""A store and a subject on it, by their names."""
+
 
 @dataclass
 class Results:
     """What was measured so far."""
 
-    samples: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    """by subject and metric, one value for each round"""
+    samples: dict[System, dict[str, list[float]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    """by system and metric, one value for each round"""
     notes: dict[str, str] = field(default_factory=dict)
-    """why something has no value, by subject, or by subject and measurement"""
+    """why something has no value, by store and subject, or by these and the measurement"""
 
-    def medians(self) -> dict[str, dict[str, float]]:
-        """By subject and metric."""
+    def medians(self, store: str) -> dict[str, dict[str, float]]:
+        """By subject of that store and metric."""
         return {
             name: {metric: statistics.median(values) for metric, values in metrics.items()}
-            for name, metrics in self.samples.items()
+            for (where, name), metrics in self.samples.items()
+            if where == store
         }
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench", description="Measures Tenuto beside the raw limit and its peers.")
+    names = list(dict.fromkeys(name for subjects in SUBJECTS.values() for name in subjects))
+    parser = argparse.ArgumentParser(prog="bench", description="Measures Tenuto beside the raw limits and its peers.")
     parser.add_argument("--quick", action="store_true", help="small numbers: shows that it runs, proves nothing")
-    parser.add_argument("--only", default=",".join(SUBJECTS), help=f"which of {', '.join(SUBJECTS)}; comma-separated")
+    parser.add_argument("--store", default=",".join(SUBJECTS), help=f"which of {', '.join(SUBJECTS)}; comma-separated")
+    parser.add_argument("--only", default=",".join(names), help=f"which of {', '.join(names)}; comma-separated")
     parser.add_argument("--runs", default=",".join(ORDER), help=f"which of {', '.join(ORDER)}; comma-separated")
     parser.add_argument("--rounds", type=int, default=None, help="medians of so many (3; with --quick 1)")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument("--directory", type=Path, help="where the stores lie while measured; default: a temporary one")
     given = parser.parse_args(argv)
-    given.only = [name.strip() for name in given.only.split(",") if name.strip()]
-    given.runs = [name.strip() for name in given.runs.split(",") if name.strip()]
-    for wanted, known, what in ((given.only, SUBJECTS, "subject"), (given.runs, ORDER, "measurement")):
+    for option, known, what in (
+        ("store", list(SUBJECTS), "store"),
+        ("only", names, "subject"),
+        ("runs", list(ORDER), "measurement"),
+    ):
+        wanted = [name.strip() for name in getattr(given, option).split(",") if name.strip()]
         unknown = sorted(set(wanted) - set(known))
         if unknown:
             parser.error(f"unknown {what} {', '.join(unknown)}: choose among {', '.join(known)}")
+        setattr(given, option, wanted)
     given.rounds = given.rounds or (1 if given.quick else 3)
     return given
 
 
-def measure(name: str, run: str, size: str, seconds: float, base: Path | None) -> dict[str, float]:
+def measure(system: System, run: str, size: str, seconds: float, base: Path | None) -> dict[str, float]:
     """One measurement in a fresh process and directory. Raises `RuntimeError` with the reason when it fails."""
-    with tempfile.TemporaryDirectory(prefix="tenuto-bench-", dir=base) as directory:
+    with tempfile.TemporaryDirectory(prefix="tenuto-bench-", dir=base, ignore_cleanup_errors=True) as directory:
         child = subprocess.Popen(
-            [sys.executable, "-m", "bench.child", name, run, directory, size],
+            [sys.executable, "-m", "bench.child", *system, run, directory, size],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -96,32 +108,35 @@ def _end_session(child: subprocess.Popen[str]) -> None:
             pipe.close()
 
 
-def run_all(given: argparse.Namespace, console: Console) -> tuple[dict[str, Subject], Results]:
+def run_all(given: argparse.Namespace, console: Console) -> tuple[dict[System, Subject], Results]:
     """Every measurement of every subject, in rounds, interleaved."""
     results = Results()
-    subjects: dict[str, Subject] = {name: subject(name) for name in given.only}
-    for name, each in subjects.items():
+    subjects: dict[System, Subject] = {
+        (store, name): subject(store, name) for store in given.store for name in SUBJECTS[store] if name in given.only
+    }
+    for (store, name), each in subjects.items():
         if each.missing:
-            results.notes[name] = f"not installed: {', '.join(each.missing)}"
+            results.notes[f"{store} {name}"] = f"not installed: {', '.join(each.missing)}"
     jobs = [
-        (name, run)
+        (system, run)
         for _ in range(given.rounds)
+        for store in given.store
         for run in given.runs
-        for name, each in subjects.items()
-        if run in each.runs and not each.missing
+        for system, each in subjects.items()
+        if system[0] == store and run in each.runs and not each.missing
     ]
     size = "quick" if given.quick else "full"
     seconds = (QUICK if given.quick else FULL).seconds
-    columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description:40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=len(jobs))
-        for name, run in jobs:
-            progress.update(bar, description=f"{subjects[name].name}: {run}")
-            key = f"{name} {run}"
+        for system, run in jobs:
+            progress.update(bar, description=f"{system[0]}, {subjects[system].name}: {run}")
+            key = f"{' '.join(system)} {run}"
             if key not in results.notes:
                 try:
-                    for metric, value in measure(name, run, size, seconds, given.directory).items():
-                        results.samples[name][metric].append(value)
+                    for metric, value in measure(system, run, size, seconds, given.directory).items():
+                        results.samples[system][metric].append(value)
                 except RuntimeError as error:
                     results.notes[key] = str(error)
             progress.advance(bar)
@@ -132,11 +147,16 @@ def main(argv: list[str]) -> int:
     given = arguments(argv)
     console = Console(stderr=True)
     subjects, results = run_all(given, console)
-    medians = results.medians()
+    groups = [
+        report.Group(
+            store, {name: each for (where, name), each in subjects.items() if where == store}, results.medians(store)
+        )
+        for store in given.store
+    ]
     if given.format == "json":
-        print(json.dumps(report.as_json(subjects, medians, results.notes, given.rounds), indent=2))
+        print(json.dumps(report.as_json(groups, results.notes, given.rounds), indent=2))
     else:
-        report.show(Console(), subjects, medians, results.notes, given.rounds)
+        report.show(Console(width=None if sys.stdout.isatty() else 140), groups, results.notes, given.rounds)
     failed = [note for note in results.notes.values() if not note.startswith("not installed")]
     return 1 if failed else 0
 

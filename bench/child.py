@@ -1,4 +1,4 @@
-"""One measurement of one subject, in a process of its own: `python -m bench.child SUBJECT RUN DIRECTORY quick|full`.
+"""One measurement of one subject, in a process of its own: `python -m bench.child STORE SUBJECT RUN DIRECTORY SIZE`.
 
 Prints one line of JSON, the values by metric. Started by `bench.__main__`, in a session of its own, so that whatever
 is left of it can be ended together.
@@ -11,29 +11,50 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from bench.places import PLACES
 from bench.plan import FULL, QUICK, Subject
 
 __all__ = ["SUBJECTS", "subject"]
 
 SUBJECTS = {
-    "raw": "bench.raw",
-    "prototype": "bench.prototype",
-    "tenuto": "bench.tenuto_runs",
-    "huey": "bench.peer_huey",
-    "dbos": "bench.peer_dbos",
+    "sqlite": {
+        "raw": "bench.sqlite.raw:SUBJECT",
+        "prototype": "bench.sqlite.prototype:SUBJECT",
+        "tenuto": "bench.tenuto.runs:SQLITE",
+        "huey": "bench.sqlite.peer_huey:SUBJECT",
+        "dbos": "bench.peer_dbos:SQLITE",
+    },
+    "redis": {
+        "raw": "bench.redis.raw:SUBJECT",
+        "prototype": "bench.redis.prototype:SUBJECT",
+        "tenuto": "bench.tenuto.runs:REDIS",
+        "dramatiq": "bench.redis.peer_dramatiq:SUBJECT",
+        "saq": "bench.redis.peer_saq:SUBJECT",
+        "nfactorial": "bench.redis.peer_nfactorial:SUBJECT",
+    },
+    "postgres": {
+        "raw": "bench.postgres.raw:SUBJECT",
+        "prototype": "bench.postgres.prototype:SUBJECT",
+        "tenuto": "bench.tenuto.runs:POSTGRES",
+        "pgqueuer": "bench.postgres.peer_pgqueuer:SUBJECT",
+        "procrastinate": "bench.postgres.peer_procrastinate:SUBJECT",
+        "dbos": "bench.peer_dbos:POSTGRES",
+    },
 }
-"""Modules by the name that `--only` takes."""
+"""By the names that `--store` and `--only` take."""
 
 
-def subject(name: str) -> Subject:
-    """The subject called `name`."""
-    found = import_module(SUBJECTS[name]).SUBJECT
+def subject(store: str, name: str) -> Subject:
+    """The subject called `name` on `store`."""
+    module, attribute = SUBJECTS[store][name].split(":")
+    found = getattr(import_module(module), attribute)
     assert isinstance(found, Subject)
     return found
 
 
-def main(name: str, run: str, directory: str, size: str) -> None:
-    values = subject(name).runs[run](Path(directory), FULL if size == "full" else QUICK)
+def main(store: str, name: str, run: str, directory: str, size: str) -> None:
+    with PLACES[store](Path(directory)) as place:
+        values = subject(store, name).runs[run](place, FULL if size == "full" else QUICK)
     print(json.dumps(dict(values)), flush=True)
 
 

@@ -1,50 +1,55 @@
-"""DBOS on SQLite: durable workflows from a queue.
+"""DBOS: durable workflows from a queue, on SQLite and on PostgreSQL.
 
-DBOS uses a rollback journal with fsync at every commit. A task is a workflow without steps, enqueued on a queue; in
-bulk, many are enqueued in one transaction through its client. For the drain the queue is asked to poll every 10 ms,
-which is far better for it than its default of one second; the latency is measured with its defaults.
+A task is a workflow without steps, enqueued on a queue; in bulk, 1,000 are enqueued in one transaction through its
+client. For the drain the queue is asked to poll every 10 ms, which is far better for it than its default of one
+second; the latency is measured with its defaults.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import os
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bench.plan import Size, Subject
+from bench import measures
+from bench.crew import Board, Post
+from bench.measures import EVERY_SHAPE, TEXT
+from bench.places import Place
+from bench.plan import Run, Size, Subject
 
-__all__ = ["SUBJECT"]
+__all__ = ["POSTGRES", "SQLITE", "serve", "serve_as_it_is"]
 
-_TEXT = "x" * 60
 _QUEUE = "bench"
+_OPTIONS: Any = {"workflow_name": "work", "queue_name": _QUEUE, "app_version": "bench"}
 
 
 class _Application:
-    """A launched DBOS with one workflow, `work`, and what it noted."""
+    """A launched DBOS with its workflows."""
 
-    def __init__(self, path: Path, **queue: Any) -> None:
+    def __init__(self, url: str, board: Board | None = None) -> None:
         from dbos import DBOS
 
         logging.getLogger("dbos").setLevel(logging.ERROR)
-        self.url = f"sqlite:///{path}"
-        self.started: list[float] = []
-        self.dbos = DBOS
+        self.dbos: Any = DBOS
         DBOS(
             config={
                 "name": "bench",
-                "system_database_url": self.url,
+                "system_database_url": url,
                 "log_level": "ERROR",
                 "application_version": "bench",
+                "executor_id": f"worker-{os.getpid()}",
                 "max_executor_threads": 100,
             }
         )
-        started = self.started
 
         @DBOS.workflow(name="work")
         def work(n: int, text: str) -> dict[str, Any]:
-            started.append(time.monotonic())
+            assert board is not None
+            board.ran(n)
             return {"n": n, "text": text}
 
         @DBOS.workflow(name="node")
@@ -53,95 +58,106 @@ class _Application:
 
         self.work = work
         self.node = node
-        self.queue_options = queue
 
     def __enter__(self) -> _Application:
         self.dbos.launch()
-        if self.queue_options:
-            self.listen(**self.queue_options)
         return self
-
-    def listen(self, **options: Any) -> None:
-        """From now on the queue is worked off."""
-        self.dbos.register_queue(_QUEUE, **options)
 
     def __exit__(self, *_: object) -> None:
         self.dbos.destroy(destroy_registry=True)
 
-    def enqueue_many(self, count: int) -> None:
-        """In one transaction for each 1,000."""
-        import sqlalchemy
-        from dbos import DBOSClient
 
-        client = DBOSClient(system_database_url=self.url)
-        engine = sqlalchemy.create_engine(self.url)
-        options: Any = {"workflow_name": "work", "queue_name": _QUEUE, "app_version": "bench"}
-        for first in range(0, count, 1_000):
-            with engine.begin() as connection:
-                for number in range(first, min(first + 1_000, count)):
-                    client.enqueue_in_transaction(connection, options, number, _TEXT)
+def _serve(post: Post, **queue: Any) -> None:
+    with _Application(post.url, post.board) as application:
+        post.ready()
+        application.dbos.register_queue(_QUEUE, worker_concurrency=post.concurrency, **queue)
+        post.over()
+
+
+def serve(post: Post) -> None:
+    """What a worker process does in the drain."""
+    _serve(post, polling_interval_sec=0.01)
+
+
+def serve_as_it_is(post: Post) -> None:
+    """The same with its defaults."""
+    _serve(post)
+
+
+@contextlib.contextmanager
+def _client(url: str) -> Iterator[tuple[Any, Any]]:
+    """DBOS's client and an engine on the same database, with the schema made."""
+    import sqlalchemy
+    from dbos import DBOSClient
+
+    with _Application(url):
+        pass
+    client = DBOSClient(system_database_url=url)
+    engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    try:
+        yield client, engine
+    finally:
         engine.dispose()
         client.destroy()
 
-    def wait_until_done(self, count: int, seconds: float = 120) -> None:
-        """Until `count` workflows have succeeded."""
-        import sqlalchemy
 
-        engine = sqlalchemy.create_engine(self.url)
-        query = sqlalchemy.text("SELECT count(*) FROM workflow_status WHERE status = 'SUCCESS'")
-        until = time.monotonic() + seconds
-        done = 0
-        while done < count:
-            if time.monotonic() > until:
-                raise RuntimeError(f"DBOS finished {done} of {count} in {seconds:g} s")
-            time.sleep(0.05)
-            with engine.connect() as connection:
-                done = connection.execute(query).scalar_one()
-        engine.dispose()
+def _fill(url: str, count: int) -> None:
+    with _client(url) as (client, engine):
+        _enqueue_many(client, engine, count)
 
 
-def submit(directory: Path, size: Size) -> Mapping[str, float]:
-    with _Application(directory / "dbos.db") as application:
-        count = min(size.singles, 500)
-        began = time.perf_counter()
-        for number in range(count):
-            application.dbos.enqueue_workflow(_QUEUE, application.work, number, _TEXT)
-        single = count / (time.perf_counter() - began)
+def _enqueue_many(client: Any, engine: Any, count: int) -> None:
+    for first in range(0, count, 1_000):
+        with engine.begin() as connection:
+            for _ in range(min(1_000, count - first)):
+                client.enqueue_in_transaction(connection, _OPTIONS, 0, TEXT)
+
+
+def _settled(url: str) -> int:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    schema = "dbos." if url.startswith("postgresql") else ""
+    with engine.connect() as connection:
+        query = f"SELECT count(*) FROM {schema}workflow_status WHERE status = 'SUCCESS'"
+        done = connection.execute(sqlalchemy.text(query)).scalar_one()
+    engine.dispose()
+    return int(done)
+
+
+def submit(place: Place, size: Size) -> Mapping[str, float]:
+    with _client(place.new("submit")) as (client, engine):
+        single = measures.rate(lambda number: client.enqueue(_OPTIONS, number, TEXT), min(size.singles, 500))
         many = min(size.bulk, 5_000)
         began = time.perf_counter()
-        application.enqueue_many(many)
+        _enqueue_many(client, engine, many)
         bulk = many / (time.perf_counter() - began)
     return {"submit.single": single, "submit.bulk": bulk}
 
 
-def drain(directory: Path, size: Size) -> Mapping[str, float]:
-    values = {}
-    for concurrency in (10, 100):
-        with _Application(directory / f"dbos-{concurrency}.db") as application:
-            application.enqueue_many(size.slow_drain)
-            began = time.perf_counter()
-            application.listen(worker_concurrency=concurrency, polling_interval_sec=0.01)
-            application.wait_until_done(size.slow_drain)
-            values[f"drain.1x{concurrency}"] = size.slow_drain / (time.perf_counter() - began)
-    return values
+def _drain(shapes: tuple[tuple[int, int], ...]) -> Run:
+    return lambda place, size: measures.drain(
+        place, size, f"{__name__}:serve", _fill, size.slow_drain, shapes=shapes, settled=_settled
+    )
 
 
-def latency(directory: Path, size: Size) -> Mapping[str, float]:
-    delays = []
-    with _Application(directory / "dbos.db", worker_concurrency=10) as application:
-        time.sleep(1.5)
-        for sample in range(min(size.samples, 15)):
-            began = time.monotonic()
-            handle = application.dbos.enqueue_workflow(_QUEUE, application.work, sample, _TEXT)
-            handle.get_result()
-            delays.append((application.started[sample] - began) * 1_000)
-    delays.sort()
-    return {"start.inside.p50": delays[len(delays) // 2], "start.inside.p95": delays[int(len(delays) * 0.95)]}
+def latency(place: Place, size: Size) -> Mapping[str, float]:
+    url = place.new("latency")
+    with _client(url) as (client, _):
+
+        async def submit_one(sample: int) -> None:
+            await asyncio.to_thread(client.enqueue, _OPTIONS, sample, TEXT)
+
+        return asyncio.run(measures.latency(place, size, f"{__name__}:serve_as_it_is", url, submit_one))
 
 
-def dag(directory: Path, size: Size) -> Mapping[str, float]:
+def size_of(place: Place, size: Size) -> Mapping[str, float]:
+    return measures.queued(place, _fill, size.waiting // 10)
+
+
+def dag(place: Place, size: Size) -> Mapping[str, float]:
     """A workflow whose nodes are child workflows: all started at once, or each after the one before."""
-    with _Application(directory / "dbos.db") as application:
+    with _Application(place.new("dag")) as application:
         dbos, node = application.dbos, application.node
 
         @dbos.workflow(name="wide")
@@ -161,9 +177,17 @@ def dag(directory: Path, size: Size) -> Mapping[str, float]:
     return values
 
 
-SUBJECT = Subject(
+_RUNS: Mapping[str, Run] = {"submit": submit, "latency": latency, "size": size_of, "dag": dag}
+
+SQLITE = Subject(
     name="DBOS",
-    durability="rollback journal, fsync at every commit",
+    durability="rollback journal, fsync at every commit; at least once; results kept",
     requires=("dbos", "sqlalchemy"),
-    runs={"submit": submit, "drain": drain, "latency": latency, "dag": dag},
+    runs={**_RUNS, "drain": _drain(((1, 10), (1, 100)))},
+)
+POSTGRES = Subject(
+    name="DBOS",
+    durability="fsync at every commit; at least once; results kept",
+    requires=("dbos", "sqlalchemy", "psycopg"),
+    runs={**_RUNS, "drain": _drain(EVERY_SHAPE)},
 )

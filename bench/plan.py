@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.places import Place
 
 __all__ = ["FULL", "METRICS", "ORDER", "QUICK", "Metric", "Run", "Size", "Subject"]
 
@@ -20,14 +23,20 @@ class Size:
     """tasks submitted in batches of 1,000"""
     drain: int
     """tasks worked off"""
+    steady_drain: int
+    """the same for engines of a few thousand tasks a second"""
     slow_drain: int
-    """the same for engines of a few hundred tasks a second"""
+    """the same for engines of a few hundred"""
     samples: int
     """starts of single tasks on an idle system"""
     waiting: int
     """tasks that wait at once"""
     stored: tuple[int, ...]
-    """tasks that lie in the store while some are worked off"""
+    """tasks that lie in the store, in goals of 100, while claims are timed"""
+    exchanges: int
+    """claims that are timed"""
+    churn: float
+    """seconds of claims beside a transaction that stays open"""
     nodes: int
     """nodes of a DAG"""
     seconds: float
@@ -38,10 +47,13 @@ FULL = Size(
     singles=5_000,
     bulk=100_000,
     drain=20_000,
+    steady_drain=8_000,
     slow_drain=1_000,
-    samples=200,
+    samples=150,
     waiting=100_000,
     stored=(1_000, 10_000, 100_000, 1_000_000),
+    exchanges=1_000,
+    churn=45,
     nodes=1_000,
     seconds=240,
 )
@@ -49,16 +61,19 @@ QUICK = Size(
     singles=300,
     bulk=3_000,
     drain=2_000,
+    steady_drain=500,
     slow_drain=100,
-    samples=20,
+    samples=10,
     waiting=2_000,
     stored=(1_000, 5_000),
+    exchanges=100,
+    churn=1.5,
     nodes=100,
     seconds=60,
 )
 
-Run = Callable[[Path, Size], Mapping[str, float]]
-"""One measurement: works inside the given empty directory, returns values by metric."""
+Run = Callable[["Place", Size], Mapping[str, float]]
+"""One measurement: works on the stores that the place gives out, returns values by metric."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,7 @@ class Subject:
 
     name: str
     durability: str
-    """what survives a power cut, in a few words"""
+    """what a crash leaves, and what is kept, in a few words"""
     requires: tuple[str, ...]
     """modules without which it cannot be measured"""
     runs: Mapping[str, Run]
@@ -112,14 +127,23 @@ METRICS: dict[str, Metric] = {
     "start.across.p50": _time("submit to started, other process, median", "Latency on an idle system"),
     "start.across.p95": _time("submit to started, other process, 95 %", "Latency on an idle system"),
     "result.across.p50": _time("submit to result back, other process, median", "Latency on an idle system"),
-    "memory.waiting": _time("worker's memory per 100,000 waiting tasks", "Waiting tasks", "MB"),
-    "disk.waiting": _time("disk per 100,000 waiting tasks", "Waiting tasks", "MB"),
+    "memory.queued": _time("server's memory per 100,000 tasks in the queue", "Size", "MB"),
+    "disk.queued": _time("disk per 100,000 tasks in the queue", "Size", "MB"),
+    "memory.waiting": _time("worker's memory per 100,000 tasks that wait for an event", "Size", "MB"),
+    "memory.waiting.server": _time("server's memory per 100,000 tasks that wait for an event", "Size", "MB"),
+    "disk.waiting": _time("disk per 100,000 tasks that wait for an event", "Size", "MB"),
     "dag.wide": _time("wide: all nodes at once", "DAG", "s"),
     "dag.chain": _time("chain: each after the one before", "DAG", "s"),
     "dag.lattice": _time("diamond lattice: each after two", "DAG", "s"),
 }
+_HISTORY = "Commit 10 tasks and claim 10, one call, by tasks stored (in goals of 100)"
 for _count in sorted({*FULL.stored, *QUICK.stored}):
-    METRICS[f"stored.{_count}"] = _rate(f"{_count:,} tasks stored", "Drain, 1 process, 100 at once, with history")
+    METRICS[f"stored.{_count}.p50"] = _time(f"{_count:,} stored, median", _HISTORY)
+    METRICS[f"stored.{_count}.p95"] = _time(f"{_count:,} stored, 95 %", _HISTORY)
+_CHURN = "Commit 10 tasks and claim 10, one call, beside a REPEATABLE READ transaction"
+for _name, _title in (("free", "without it"), ("held", "it stays open all the time")):
+    METRICS[f"churn.{_name}.p50"] = _time(f"{_title}, median", _CHURN)
+    METRICS[f"churn.{_name}.p95"] = _time(f"{_title}, 95 %", _CHURN)
 
-ORDER = ("submit", "drain", "latency", "stored", "waiting", "dag")
+ORDER = ("submit", "drain", "latency", "stored", "churn", "size", "dag")
 """The measurements in the order in which they are made."""

@@ -7,51 +7,84 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.__main__ import Results
+from bench.measures import EVERY_SHAPE
 from bench.plan import METRICS, ORDER, Subject
-from bench.report import as_json
+from bench.report import Group, as_json
 
 ROOT = Path(__file__).parents[2]
 
 
-def bench(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+EVERYWHERE = {
+    metric for metric in METRICS if metric.startswith(("submit.", "start.", "result.", "dag.", "stored.1000."))
+}
+EVERYWHERE |= {f"drain.{processes}x{concurrency}" for processes, concurrency in EVERY_SHAPE}
+EVERYWHERE |= {"memory.waiting", "disk.queued"}
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "bench", "--directory", str(directory), *arguments],
+        [sys.executable, "-m", "bench", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=110,
         check=False,
     )
 
 
 def test_the_quick_form_measures_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    done = bench(tmp_path, "--quick", "--only", "raw,prototype,tenuto", "--format", "json")
+    done = bench(
+        "--quick",
+        "--store",
+        "sqlite",
+        "--only",
+        "raw,prototype,tenuto",
+        "--format",
+        "json",
+        "--directory",
+        str(tmp_path),
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert report["notes"] == {}
-    quick = {metric for metric in METRICS if not metric.startswith(("drain.batch", "drain.each", "stored."))}
-    assert quick | {"stored.1000"} <= set(report["medians"]["tenuto"])
-    assert all(value > 0 for name, value in report["medians"]["tenuto"].items() if name != "memory.waiting")
-    assert report["tenuto_is_better_by"]["raw"]["submit.single"] > 0
+    group = report["stores"]["sqlite"]
+    assert EVERYWHERE | {"disk.waiting"} <= set(group["medians"]["tenuto"])
+    assert all(value > 0 for name, value in group["medians"]["tenuto"].items() if name != "memory.waiting")
+    assert group["tenuto_is_better_by"]["raw"]["submit.single"] > 0
+    assert group["tenuto_is_better_by"]["prototype"]["drain.1x100"] > 0
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_table_names_what_each_system_makes_durable(tmp_path: Path) -> None:
-    done = bench(tmp_path, "--quick", "--only", "raw", "--runs", "submit")
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["redis", "postgres"])
+def test_the_limits_of_a_server_are_measured_on_a_private_one(store: str) -> None:
+    done = bench("--quick", "--store", store, "--only", "raw,prototype", "--format", "json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    medians = json.loads(done.stdout)["stores"][store]["medians"]
+    assert {"submit.single", "submit.bulk", "drain.batch", "drain.each", "memory.queued"} <= set(medians["raw"])
+    assert set(medians["prototype"]) == {"drain.1x10", "drain.1x100", "drain.2x10", "drain.2x100"}
+
+
+def test_the_table_names_what_each_system_makes_durable() -> None:
+    done = bench("--quick", "--store", "sqlite", "--only", "raw", "--runs", "submit")
 
     assert done.returncode == 0, done.stderr
     assert "one by one" in done.stdout
     assert "raw SQLite: WAL, fsync at every commit" in done.stdout
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    done = bench(tmp_path, "--only", "celery")
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    done = bench("--only", "celery")
 
     assert done.returncode == 2
     assert "unknown subject celery: choose among raw, prototype, tenuto, huey, dbos" in done.stderr
-    assert ORDER[0] in bench(tmp_path, "--help").stdout
+    assert "unknown store mysql: choose among sqlite, redis, postgres" in bench("--store", "mysql").stderr
+    assert ORDER[0] in bench("--help").stdout
 
 
 def test_what_is_not_installed_is_reported() -> None:
@@ -63,11 +96,13 @@ def test_what_is_not_installed_is_reported() -> None:
 def test_ratios_say_how_many_times_better_whatever_the_unit() -> None:
     # Given a rate, where more is better, and a time, where less is
     results = Results()
-    results.samples["tenuto"] = {"submit.bulk": [90.0, 100.0, 500.0], "dag.wide": [0.5]}
-    results.samples["huey"] = {"submit.bulk": [50.0], "dag.wide": [2.0]}
+    results.samples["sqlite", "tenuto"] = {"submit.bulk": [90.0, 100.0, 500.0], "dag.wide": [0.5]}
+    results.samples["sqlite", "huey"] = {"submit.bulk": [50.0], "dag.wide": [2.0]}
+    results.samples["redis", "huey"] = {"submit.bulk": [1.0]}
 
     # When they are reported
-    report = as_json({}, results.medians(), results.notes, rounds=3)
+    group = Group("sqlite", {}, results.medians("sqlite"))
+    report = as_json([group], results.notes, rounds=3)
 
-    # Then both ratios are above one, and the rate is a median
-    assert report["tenuto_is_better_by"]["huey"] == {"submit.bulk": 2.0, "dag.wide": 4.0}
+    # Then both ratios are above one, the rate is a median, and other stores do not count
+    assert report["stores"]["sqlite"]["tenuto_is_better_by"]["huey"] == {"submit.bulk": 2.0, "dag.wide": 4.0}

@@ -10,11 +10,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.places import Place, path_of
 from bench.plan import Size, Subject
 
 __all__ = ["PAYLOAD", "SUBJECT", "connect"]
 
-PAYLOAD = '{"n":1,"text":"' + "x" * 60 + '"}'
+PAYLOAD = '{"n":0,"text":"' + "x" * 60 + '"}'
 """What every subject's tasks carry."""
 
 _SCHEMA = """
@@ -37,8 +38,8 @@ def _rows(first: int, count: int) -> list[tuple[str, str]]:
     return [(f"task-{number:032x}", PAYLOAD) for number in range(first, first + count)]
 
 
-def submit(directory: Path, size: Size) -> Mapping[str, float]:
-    database = connect(directory / "raw.db")
+def submit(place: Place, size: Size) -> Mapping[str, float]:
+    database = connect(path_of(place.new("raw")))
     database.execute(_SCHEMA)
     insert = "INSERT INTO job (id, payload) VALUES (?, ?)"
     began = time.perf_counter()
@@ -55,10 +56,10 @@ def submit(directory: Path, size: Size) -> Mapping[str, float]:
     return {"submit.single": single, "submit.bulk": bulk}
 
 
-def drain(directory: Path, size: Size) -> Mapping[str, float]:
+def drain(place: Place, size: Size) -> Mapping[str, float]:
     values = {}
     for metric, batch, count in (("drain.batch", 100, size.drain * 4), ("drain.each", 1, size.drain // 4)):
-        database = connect(directory / f"{metric}.db")
+        database = connect(path_of(place.new(metric)))
         database.execute(_SCHEMA)
         with database:
             database.executemany("INSERT INTO job (id, payload) VALUES (?, ?)", _rows(0, count))

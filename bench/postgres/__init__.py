@@ -1,0 +1,1 @@
+"""What Tenuto on PostgreSQL is compared with."""

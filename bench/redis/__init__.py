@@ -1,0 +1,1 @@
+"""What Tenuto on Redis is compared with."""

@@ -1,0 +1,1 @@
+"""What Tenuto on SQLite is compared with."""

@@ -1,0 +1,1 @@
+"""Tenuto itself, measured in the same way on every engine."""
