@@ -92,12 +92,18 @@ class PostgresServer:
     """One server. `start` it, or use it in a `with` statement."""
 
     def __init__(
-        self, version: int | None = None, *, fsync: bool = False, settings: Mapping[str, str | int] | None = None
+        self,
+        version: int | None = None,
+        *,
+        fsync: bool = False,
+        settings: Mapping[str, str | int] | None = None,
+        follows: PostgresServer | None = None,
     ) -> None:
         """`version`: the major one; by default `TENUTO_TEST_POSTGRES`, else the first that is found.
-        `fsync`: whether a crash of the machine would lose nothing. `settings`: of `postgresql.conf`."""
-        self.programs = _chosen(version)
-        self.password = secrets.token_hex(8)
+        `fsync`: whether a crash of the machine would lose nothing. `settings`: of `postgresql.conf`.
+        `follows`: the primary that this one is a standby of."""
+        self.programs = _chosen(version) if follows is None else follows.programs
+        self.password = secrets.token_hex(8) if follows is None else follows.password
         """of the superuser, over TCP; the Unix socket trusts everyone"""
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="tenuto-pg-"))
@@ -114,7 +120,13 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
         self._user = _unprivileged() if os.geteuid() == 0 else None
-        self._prepare()
+        if self._user is not None:
+            os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+            self.folder.chmod(0o755)
+        if follows is None:
+            self._initialise()
+        else:
+            self._copy(follows)
 
     @property
     def _data(self) -> Path:
@@ -208,6 +220,15 @@ class PostgresServer:
         for process in self._family():
             process.resume()
 
+    def standby(self, **more: Any) -> PostgresServer:
+        """A new server that follows this one; to be started, and later perhaps promoted. `more`: as for any server."""
+        return PostgresServer(follows=self, **more)
+
+    def promote(self) -> None:
+        """Makes a standby a primary; returns when it takes writes."""
+        with self.connect() as admin:
+            admin.execute("SELECT pg_promote(wait => true)")
+
     def close(self) -> None:
         """Ends the server and removes its folder."""
         if self._process is not None:
@@ -225,21 +246,26 @@ class PostgresServer:
 
     # -- processes
 
-    def _prepare(self) -> None:
+    def _initialise(self) -> None:
         secret = self.folder / "secret"
         secret.write_text(self.password, encoding="utf-8")
         if self._user is not None:
-            for path in (self.folder, secret):
-                os.chown(path, self._user.pw_uid, self._user.pw_gid)
-            self.folder.chmod(0o755)
-        command = [str(self.programs / "initdb"), "-D", str(self._data), "-U", _SUPERUSER, "--no-sync"]
-        command += ["-E", "UTF8", "--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={secret}"]
-        making = self._popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        told, _ = making.communicate(timeout=_PATIENCE)
+            os.chown(secret, self._user.pw_uid, self._user.pw_gid)
+        command = ["-U", _SUPERUSER, "--no-sync", "-E", "UTF8", "--locale=C"]
+        self._run("initdb", *command, "--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={secret}")
         secret.unlink()
-        if making.returncode != 0:
+
+    def _copy(self, primary: PostgresServer) -> None:
+        address = ["-h", str(primary.folder), "-p", str(primary.port), "-U", _SUPERUSER]
+        self._run("pg_basebackup", *address, "--checkpoint=fast", "--no-sync", "--write-recovery-conf")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self.programs / program), "-D", str(self._data), *arguments]
+        running = self._popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        told, _ = running.communicate(timeout=_PATIENCE)
+        if running.returncode != 0:
             shutil.rmtree(self.folder, ignore_errors=True)
-            raise RuntimeError(f"initdb failed: {told.decode(errors='replace')}")
+            raise RuntimeError(f"{program} failed: {told.decode(errors='replace')}")
 
     def _popen(self, command: list[str], **more: Any) -> subprocess.Popen[bytes]:
         rights: dict[str, Any] = {}
