@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ import apsw
 
 from tenuto.stores.base import Store
 from tenuto.stores.memory import MemoryStore
+from tenuto.stores.postgres.store import PostgresStore
 from tenuto.stores.sqlite import SqliteStore
 from tenuto.tasks.clock import Millis
+from tests.servers.postgres import shared_postgres
 
 __all__ = ["ENGINES", "Clock", "Engine"]
 
@@ -45,6 +48,13 @@ def _sqlite(folder: Path, clock: Clock) -> Store:
     return SqliteStore(folder / "tenuto.db", clock=clock)
 
 
+def _postgres(folder: Path, clock: Clock) -> Store:
+    name = folder / "schema"
+    if not name.exists():
+        name.write_text(f"t_{secrets.token_hex(8)}")
+    return PostgresStore(shared_postgres().url(schema=name.read_text()), clock=clock)
+
+
 def _sqlite_connection(folder: Path) -> apsw.Connection:
     return apsw.Connection(str(folder / "tenuto.db"))
 
@@ -54,5 +64,6 @@ ENGINES = {
     for engine in (
         Engine("memory", _memory, durable=False),
         Engine("sqlite", _sqlite, durable=True, connect=_sqlite_connection),
+        Engine("postgres", _postgres, durable=True),
     )
 }

@@ -97,7 +97,10 @@ class TaskRows(LaneRows):
 
     def unknown(self, task_ids: Iterable[str]) -> list[str]:
         """Those of which it is not known here how they stand, or that they do not exist."""
-        return [each for each in dict.fromkeys(task_ids) if each not in self.rows and each not in self._absent]
+        wanted = [each for each in dict.fromkeys(task_ids) if each not in self.rows and each not in self._absent]
+        impossible = [each for each in wanted if "\0" in each]  # not every engine could even look for them
+        self._absent.update(impossible)
+        return [each for each in wanted if each not in self._absent] if impossible else wanted
 
     def learn(self, task_ids: Iterable[str], text: str | None) -> None:
         """Takes what the query `tasks_by_id` has given for `task_ids`."""

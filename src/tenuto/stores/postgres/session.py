@@ -1,0 +1,239 @@
+"""Running the queries of this engine on a connection, many in one round trip.
+
+The connection is in libpq's pipeline mode. What gives nothing is queued; what gives something is sent together with
+all that was queued before it. So a transaction is a few round trips: one that begins it, takes the lock and reads what
+is known to be needed; one for each thing that turns out to be needed; and one that writes everything and commits.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import pq
+from psycopg.abc import PQGen
+from psycopg.errors import error_from_result
+from psycopg.waiting import Ready, Wait
+
+from tenuto.stores.postgres.connection import Address, Connection
+from tenuto.stores.postgres.parameters import encoded, types_of, value_of
+from tenuto.stores.postgres.queries import query
+from tenuto.stores.rows import Header, NewTask, Statements
+from tenuto.tasks.clock import Millis
+
+__all__ = ["Opening", "PostgresStatements"]
+
+Result = pq.abc.PGresult
+
+_FAILED = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_ABORTED, pq.ExecStatus.BAD_RESPONSE})
+_LOCK_TIMEOUT = 20_000
+"""Milliseconds to wait for the store's lock: longer than a program that was cut off can hold it, many times over."""
+_IDLE_TIMEOUT = 2_000
+"""Milliseconds that a transaction may stand still before the server ends it."""
+_KEPT_HEADERS = 512
+
+
+class Opening(NamedTuple):
+    """What the beginning of a transaction has found."""
+
+    version: int
+    mark: int
+    number: int
+    cursor: int
+    clock: Millis
+    server: Millis
+    """the server's time"""
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Which transaction was the last one. Not the version alone: after a failover it may come a second time."""
+        return self.version, self.mark
+
+
+class _Sent(NamedTuple):
+    """A command on its way, and who is interested in its result."""
+
+    prepares: bytes | None
+    sink: Callable[[Result], None] | None
+
+
+class PostgresStatements(Statements):
+    """A connection, in whatever transaction is open on it."""
+
+    def __init__(self, connection: Connection, address: Address, *, server_time: bool) -> None:
+        """`server_time`: the engine's clock is the server's, and no clock of this machine."""
+        self.connection = connection
+        self._address = address
+        self._server_time = server_time
+        self._pgconn = connection.pgconn
+        self._pgconn.enter_pipeline_mode()
+        self._sent: list[_Sent] = []
+        self._prepared: set[bytes] = set()
+        self._opening: Opening | None = None
+        self._wrote = False
+
+    # -- transactions
+
+    def begin(self, wanted: str | None = None) -> tuple[Opening, str | None]:
+        """Begins a transaction that writes, with the store's lock; and what `tasks_by_id` gives for `wanted`."""
+        self._wrote = False
+        self._send(b"BEGIN")
+        self._settle()
+        self._queue("lock", (self._address.lock,))
+        self._queue("header", (), self._open)
+        found: list[Any] = [None]
+        if wanted is not None:
+            self._queue("tasks_by_id", (wanted,), lambda result: found.append(value_of(result)))
+        self.flush()
+        assert self._opening is not None
+        return self._opening, found[-1]
+
+    def begin_reading(self) -> None:
+        """Begins a transaction that sees one state of the store: that of its first query."""
+        self._opening = None
+        self._send(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self._settle()
+        self._queue("header", (), self._open)
+
+    def _settle(self) -> None:
+        self._queue("settings", ("on", str(_LOCK_TIMEOUT), str(_IDLE_TIMEOUT)))
+
+    def _open(self, result: Result) -> None:
+        self._opening = Opening(*(value_of(result, 0, column) for column in range(6)))
+
+    def commit(self, header: Header) -> tuple[int, int]:
+        """Commits; what the state of the store is then (`Opening.state`)."""
+        assert self._opening is not None
+        state = self._opening.state
+        if self._wrote:
+            state = state[0] + 1, secrets.randbits(62)
+            self._queue("keep", (*state, *header))
+            if state[0] % _KEPT_HEADERS == 0:
+                self._queue("forget_headers", (state[0] - 2 * _KEPT_HEADERS, state[0] - _KEPT_HEADERS))
+        self._send(b"COMMIT")
+        self.flush()
+        return state
+
+    def roll_back(self) -> None:
+        """Ends the transaction without its changes."""
+        self._send(b"ROLLBACK")
+        try:
+            self.flush()
+        except psycopg.Error:  # of what was still queued
+            if self._pgconn.transaction_status != pq.TransactionStatus.IDLE:
+                raise
+
+    # -- statements
+
+    def header(self) -> Header:
+        if self._opening is None:
+            self.flush()
+        assert self._opening is not None
+        clock = self._opening.clock
+        if self._server_time:
+            clock = max(clock, self._opening.server)
+        return Header(self._opening.number, self._opening.cursor, clock)
+
+    def first_cursor(self, last: int, now: Millis) -> int:
+        # Where a failover has lost the latest events, their cursors must not come again for others.
+        return max(last + 1, now * 1000)
+
+    def raise_floor(self, header: Header) -> None:
+        """Every header says what was used."""
+
+    def value(self, name: str, *parameters: Any) -> Any:
+        found: list[Any] = []
+        sought = [None if isinstance(each, str) and "\0" in each else each for each in parameters]  # equal to nothing
+        self._queue(name, sought, lambda result: found.append(value_of(result) if result.ntuples else None))
+        self.flush()
+        return found[0]
+
+    def run(self, name: str, *parameters: Any) -> None:
+        self._wrote = True
+        self._queue(name, parameters)
+
+    def run_rows(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        if rows:
+            self._wrote = True
+            self._queue(name, tuple(zip(*rows, strict=True)))
+
+    def count(self, name: str, *parameters: Any) -> int:
+        self._wrote = True
+        found: list[int] = []
+        self._queue(name, parameters, lambda result: found.append(result.command_tuples or 0))
+        self.flush()
+        return found[0]
+
+    def insert_tasks(self, tasks: Sequence[NewTask]) -> None:
+        self._wrote = True
+        new = NewTask._make(zip(*tasks, strict=True))
+        about = (new.number, new.id, new.goal, new.lane, new.root, new.parent, new.unique_key, new.fixed)
+        self._queue("insert_specs", about)
+        parts = (new.number, new.lane, new.state, new.root, new.rank, new.due, new.finished, new.parked)
+        self._queue("insert_tasks", (*parts, new.result, new.live))
+
+    # -- the wire
+
+    def _send(self, sql: bytes) -> None:
+        self._pgconn.send_query_params(sql, None)
+        self._sent.append(_Sent(None, None))
+
+    def _queue(self, name: str, parameters: Sequence[Any], sink: Callable[[Result], None] | None = None) -> None:
+        sql = query(name, self._address.schema)
+        values, formats = encoded(types_of(sql), parameters)
+        if not self._address.prepare:
+            self._pgconn.send_query_params(sql, values, None, formats)
+            self._sent.append(_Sent(None, sink))
+            return
+        label = name.encode()
+        if label not in self._prepared:
+            self._pgconn.send_prepare(label, sql)
+            self._prepared.add(label)
+            self._sent.append(_Sent(label, None))
+        self._pgconn.send_query_prepared(label, values, formats)
+        self._sent.append(_Sent(None, sink))
+
+    def flush(self) -> None:
+        """Sends all that was queued, and takes the answers. Raises the first error."""
+        sent, self._sent = self._sent, []
+        self._pgconn.pipeline_sync()
+        results = self.connection.wait(_answers(self._pgconn))
+        error: psycopg.Error | None = None
+        for (prepares, sink), result in zip(sent, results, strict=False):
+            if result.status in _FAILED:
+                if prepares is not None:
+                    self._prepared.discard(prepares)
+                if error is None:
+                    error = error_from_result(result)
+            elif sink is not None:
+                sink(result)
+        if error is not None:
+            raise error
+        if len(results) < len(sent):
+            raise psycopg.OperationalError("the connection was lost")
+
+
+def _answers(pgconn: pq.abc.PGconn) -> PQGen[list[Result]]:
+    """Sends what is left to send, and receives all results up to the next synchronisation."""
+    while pgconn.flush():
+        ready = yield Wait.RW
+        if ready & Ready.R:
+            pgconn.consume_input()
+    results: list[Result] = []
+    nothing = 0
+    while True:
+        while pgconn.is_busy():
+            if (yield Wait.R) & Ready.R:
+                pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            nothing += 1
+            if nothing > 1:  # one ends the results of each command; more come when the connection is gone
+                return results
+            continue
+        nothing = 0
+        if result.status == pq.ExecStatus.PIPELINE_SYNC:
+            return results
+        results.append(result)

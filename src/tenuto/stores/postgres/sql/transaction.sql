@@ -1,0 +1,32 @@
+-- Beginning and ending a transaction that writes. One at a time: whoever has the store's lock.
+
+-- name: settings
+-- For this transaction alone, so that a pooler may stand between. Plans are made once for any number of rows, and find
+-- rows by index: what is small or empty when a plan is made may be large soon after. A client that stands still in the
+-- middle of a transaction loses it, so that others can go on.
+SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+    set_config('jit', 'off', true), set_config('synchronous_commit', $1::text, true),
+    set_config('lock_timeout', $2::text, true), set_config('idle_in_transaction_session_timeout', $3::text, true);
+
+-- name: lock
+-- Held until the transaction ends, and that is after what it wrote can be seen.
+SELECT pg_advisory_xact_lock($1::bigint);
+
+-- name: header
+-- Where the store stands: the latest transaction and its mark; number, cursor and clock; the server's time.
+SELECT version, mark, number, cursor, clock, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+FROM tenuto.header ORDER BY version DESC LIMIT 1;
+
+-- name: keep
+-- The header of this transaction.
+INSERT INTO tenuto.header (version, mark, number, cursor, clock)
+VALUES ($1::bigint, $2::bigint, $3::bigint, $4::bigint, $5::bigint);
+
+-- name: forget_headers
+-- Headers that nobody needs any more: of some versions, so that removed ones are not walked over again.
+DELETE FROM tenuto.header WHERE version >= $1::bigint AND version < $2::bigint;
+
+-- name: mark_of
+-- Whose transaction a version was; null where there is none.
+SELECT mark FROM tenuto.header WHERE version = $1::bigint;

@@ -1,0 +1,124 @@
+"""`PostgresStore`: the store contract on a schema of a PostgreSQL database.
+
+The rules answer every verb (`stores.rules`), over rows in SQL (`stores.rows`). Writes go to the writer's thread, where
+those that wait at the same time share a transaction and its commit; reads go to a thread with a connection of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from tenuto.errors import InvalidInput, StoreClosed
+from tenuto.stores.base import Hint, Submitted
+from tenuto.stores.postgres.connection import Address, connect
+from tenuto.stores.postgres.hints import Hints
+from tenuto.stores.postgres.reader import Reader
+from tenuto.stores.postgres.schema import migrate
+from tenuto.stores.postgres.writer import Writer
+from tenuto.stores.requests import Request
+from tenuto.stores.rows import Clock
+from tenuto.stores.rows.store import RowStore, answered
+from tenuto.stores.rules.work import Work
+from tenuto.stores.tables import Tables
+from tenuto.tasks.clock import Millis, wall_clock
+from tenuto.tasks.goal import Tree
+
+__all__ = ["PostgresStore"]
+
+T = TypeVar("T")
+
+_inherited: list[object] = []
+"""What a process got by a fork. It is never touched again: a thread of the parent may have been at work on it."""
+
+
+class PostgresStore(RowStore):
+    """A store in the database that `url` names."""
+
+    def __init__(self, url: str, *, clock: Callable[[], Millis] = wall_clock) -> None:
+        """`clock`: the wall clock stands for the server's; any other one is used as it is."""
+        super().__init__()
+        self._address = Address.of(url)
+        self.url = self._address.url
+        self._server_time = clock is wall_clock
+        self._clock = Clock((lambda: 0) if self._server_time else clock)
+        self._hints = Hints(self._address)
+        self._writer: Writer | None = None
+        self._reader: Reader | None = None
+        self._process = os.getpid()
+        self._opening = threading.Lock()
+
+    # -- opening and closing
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._open)
+
+    def _open(self) -> None:
+        if self._process != os.getpid():
+            _inherited.extend([self._hints, self._opening, self._writer, self._reader])
+            self._hints = Hints(self._address)
+            self._opening = threading.Lock()
+            self._writer = self._reader = None
+            self._process = os.getpid()
+        with self._opening:
+            if self._writer is None:
+                self._connect()
+                self._hints.open()
+
+    def _connect(self) -> None:
+        with connect(self._address) as connection:
+            migrate(connection, self._address)
+        reader = Reader(self._address, self._clock, server_time=self._server_time)
+        try:
+            self._writer = Writer(self._address, self._clock, self._hints, server_time=self._server_time)
+        except BaseException:
+            reader.close()
+            raise
+        self._reader = reader
+
+    async def close(self) -> None:
+        if self._process == os.getpid():
+            await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._opening:
+            writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
+            if writer is not None:
+                writer.close()
+            if reader is not None:
+                reader.close()
+            self._hints.close()
+
+    def _closed(self) -> StoreClosed:
+        return StoreClosed(f"the store {self.url} is not open: open it first, or keep it open")
+
+    async def _write(
+        self, verb: Callable[[Work], T], weight: int = 1, *, alone: bool = False, wants: Sequence[str] = ()
+    ) -> T:
+        writer = self._writer if self._process == os.getpid() else None
+        if writer is None:
+            raise self._closed()
+        request = Request(verb, weight, alone, wants)
+        if not writer.put(request):
+            raise self._closed()
+        return cast(T, await answered(request))
+
+    async def _read(self, verb: Callable[[Tables], T]) -> T:
+        reader = self._reader if self._process == os.getpid() else None
+        if reader is None:
+            raise self._closed()
+        request = Request(verb)
+        if not reader.put(request):
+            raise self._closed()
+        return cast(T, await answered(request))
+
+    async def _submit_inside(self, connection: Any, trees: Sequence[Tree]) -> Submitted:
+        raise InvalidInput(f"{self.url} cannot submit inside a connection of the caller: it needs an SQL engine")
+
+    # -- hints
+
+    def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
+        return self._hints.listen(listener)

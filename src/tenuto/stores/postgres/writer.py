@@ -1,0 +1,157 @@
+"""The writer: one thread that commits for everyone in this process.
+
+Requests queue up while a transaction is at work; the next one takes all that waits, up to a bound, and commits it
+together. There is no timer: on an idle store a request is taken at once. A request that fails must not harm those it
+happened to share a transaction with: all is rolled back, and each is tried again by itself.
+
+Processes take turns by the store's lock. Where nobody else has written since the last commit of this one, what is
+remembered of it is still true, and little needs to be read.
+
+A connection that breaks is made anew, and the requests are tried again, for as long as a request may wait. Where it
+broke in the middle of a commit, the mark that the transaction would have left says whether it was made.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+
+import psycopg
+
+from tenuto.errors import StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable
+from tenuto.stores.base import Hint
+from tenuto.stores.postgres.connection import PATIENCE, Address, Connection, connect
+from tenuto.stores.postgres.errors import translate
+from tenuto.stores.postgres.hints import Hints
+from tenuto.stores.postgres.session import PostgresStatements
+from tenuto.stores.requests import Mailbox, Request, answer, joined
+from tenuto.stores.rows import Clock, Rows
+from tenuto.stores.rows.layout import dump
+from tenuto.stores.rows.store import MOST_WEIGHT
+from tenuto.stores.rules.work import Work
+
+__all__ = ["Writer"]
+
+_FOR_ALL = (StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable)
+"""Errors that no request is to blame for, and that trying one by one would only repeat."""
+_AGAIN = (0.02, 0.2)
+"""Seconds between two attempts to connect."""
+
+
+class Writer:
+    """The thread, its connection, and the requests on their way to it."""
+
+    def __init__(self, address: Address, clock: Clock, hints: Hints, *, server_time: bool) -> None:
+        self._address = address
+        self._clock = clock
+        self._hints = hints
+        self._server_time = server_time
+        self._mailbox: Mailbox[Work] = Mailbox()
+        self._connection: Connection | None = None
+        self._statements: PostgresStatements
+        self._rows: Rows
+        self._state: tuple[int, int] | None = None
+        self._connect()
+        self._thread = threading.Thread(target=self._run, name="tenuto-postgres-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, request: Request[Work]) -> bool:
+        """Adds a request; False when the thread is about to end."""
+        return self._mailbox.put(request)
+
+    def close(self) -> None:
+        """Does all that was asked for, then ends. Blocks until then."""
+        self._mailbox.close()
+        self._thread.join()
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while (requests := self._mailbox.take(MOST_WEIGHT)) is not None:
+            if requests:
+                hint = self._commit(requests)
+                answer(requests)
+                if hint is not None:
+                    self._hints.tell(hint)
+        self._disconnect()
+
+    def _commit(self, requests: Sequence[Request[Work]]) -> Hint | None:
+        """One transaction for all; where that fails, one for each."""
+        error = self._patiently(requests)
+        if error is None:
+            return joined(requests)
+        if len(requests) == 1 or isinstance(error, _FOR_ALL):
+            for request in requests:
+                request.error = error
+            return None
+        for request in requests:
+            request.error = self._patiently([request])
+        return joined([request for request in requests if request.error is None])
+
+    def _patiently(self, requests: Sequence[Request[Work]]) -> BaseException | None:
+        """Tries until the store can be reached, or until it takes too long."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            error = self._transaction(requests)
+            if not isinstance(error, StoreUnavailable | StoreBusy) or time.monotonic() > deadline:
+                return error
+            time.sleep(random.uniform(*_AGAIN))
+
+    def _transaction(self, requests: Sequence[Request[Work]]) -> BaseException | None:
+        """Runs and commits `requests`; what went wrong, in which case nothing is stored."""
+        works: list[Work] = []
+        try:
+            if self._connection is None:
+                self._connect()
+            rows = self._begin([task_id for request in requests for task_id in request.wants])
+            for request in requests:
+                work = Work(rows)
+                works.append(work)
+                request.answer = request.verb(work)
+                rows.write_purges()
+                request.hint = work.hint
+            rows.write()
+            self._state = self._statements.commit(rows.header)
+        except BaseException as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
+            told = translate(error, self._address.url) if isinstance(error, psycopg.Error) else error
+            self._undo(works)
+            return told
+        return None
+
+    def _begin(self, wanted: Sequence[str]) -> Rows:
+        unknown = self._rows.unknown(wanted)
+        opening, text = self._statements.begin(dump(unknown) if unknown else None)
+        if opening.state == self._state:
+            self._rows.begin_again(self._statements.header())
+        else:
+            self._rows = Rows(self._statements, self._clock)
+        if unknown:
+            self._rows.learn(unknown, text)
+        self._rows.load(wanted)
+        return self._rows
+
+    def _undo(self, works: Sequence[Work]) -> None:
+        self._state = None
+        for work in works:
+            for step in reversed(work.undo):
+                step()
+        try:
+            if self._connection is not None:
+                self._statements.roll_back()
+        except psycopg.Error:
+            self._disconnect()
+
+    # -- the connection
+
+    def _connect(self) -> None:
+        self._connection = connect(self._address, "writer")
+        self._statements = PostgresStatements(self._connection, self._address, server_time=self._server_time)
+        self._rows = Rows(self._statements, self._clock)
+        self._state = None
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
