@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-import psutil
+import psutil  # type: ignore[import-untyped, unused-ignore]  # it has no stubs
 import psycopg
 from psycopg import sql
 
@@ -102,8 +102,8 @@ class PostgresServer:
         """`version`: the major one; by default `TENUTO_TEST_POSTGRES`, else the first that is found.
         `fsync`: whether a crash of the machine would lose nothing. `settings`: of `postgresql.conf`.
         `follows`: the primary that this one is a standby of."""
-        self.programs = _chosen(version) if follows is None else follows.programs
-        self.password = secrets.token_hex(8) if follows is None else follows.password
+        self.programs: Path = _chosen(version) if follows is None else follows.programs
+        self.password: str = secrets.token_hex(8) if follows is None else follows.password
         """of the superuser, over TCP; the Unix socket trusts everyone"""
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="tenuto-pg-"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tenuto.errors import InvalidInput, MissingExtra
-from tenuto.stores import open_store
+from tenuto.stores import masked, open_store
 from tenuto.stores.memory import MemoryStore
+from tenuto.stores.postgres import PostgresStore
 from tenuto.stores.sqlite import SqliteStore
 
 
@@ -50,7 +52,59 @@ def test_what_is_no_store_url(url: str, why: str) -> None:
         open_store(url)
 
 
-@pytest.mark.parametrize("url", ["redis://ann:secret@host:6379/0", "postgresql://ann:secret@host/name"])
+def test_postgresql() -> None:
+    store = open_store("postgresql://ann:secret@host/name?schema=mine")
+    assert isinstance(store, PostgresStore)
+    assert store.url == "postgresql://***@host/name?schema=mine"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:secret@host/name", "postgresql://***@host/name"),
+        ("postgresql://ann:se@cr/et@host/name", "postgresql://***@host/name"),
+        (
+            "postgresql://host/name?user=ann&password=secret&sslmode=require",
+            "postgresql://host/name?user=ann&password=***&sslmode=require",
+        ),
+        ("sqlite:///some/tenuto.db", "sqlite:///some/tenuto.db"),
+    ],
+)
+def test_secrets_are_masked(url: str, shown: str) -> None:
+    assert masked(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("postgresql://ann:secret@host:port/name", "the port"),
+        ("postgresql://ann:secret@host:99999/name", "the port"),
+        ("postgresql://ann:secret@host/name?schema=Mine", "the schema"),
+        ("postgresql://ann:secret@host/name?schema=pg_own", "the schema"),
+        ("postgresql://ann:secret@host/name?prepare=never", "prepare"),
+        ("postgresql://ann:secret@host/name?pool=3", "the parameter 'pool'"),
+        ("postgresql://ann:secret@host/name?pool", "cannot be read"),
+        ("postgresql://ann:secret@host/name?connect_timeout=soon", "connect_timeout"),
+        ("postgresql://ann:se cret@host/name", "percent-encoded"),
+        ("postgresql://ann:secret%zz@host/name", "percent-encoded"),
+        ("postgresql:name", "no store URL"),
+    ],
+)
+def test_a_postgresql_url_that_cannot_be_used_keeps_its_secret(url: str, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why) as caught:
+        open_store(url)
+    assert "secret" not in str(caught.value)
+    assert "cret@" not in str(caught.value)
+
+
+def test_without_psycopg_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtra, match=r"install tenuto\[postgres\]") as caught:
+        open_store("postgresql://ann:secret@host/name")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["redis://ann:secret@host:6379/0"])
 def test_engines_that_are_not_there_say_which_extra_to_install(url: str) -> None:
     with pytest.raises(MissingExtra, match="install tenuto") as caught:
         open_store(url)

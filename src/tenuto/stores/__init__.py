@@ -18,8 +18,8 @@ __all__ = ["masked", "open_store"]
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 _SECRETS = re.compile(r"//.*@|(?<=[?&])(password|sslpassword|oauth_client_secret)=[^&]*", re.DOTALL)
 """Up to the last @: a password that was not encoded may have one, and slashes too."""
-_FORMS = "sqlite:///path/to/file.db, a plain path, or memory://"
-_LATER = {"redis": "redis", "rediss": "redis", "postgresql": "postgres", "postgres": "postgres"}
+_FORMS = "sqlite:///path/to/file.db, a plain path, postgresql://user:password@host/database, or memory://"
+_LATER = {"redis": "redis", "rediss": "redis"}
 
 
 def masked(url: str) -> str:
@@ -31,7 +31,9 @@ def open_store(url: str, *, clock: Callable[[], Millis] = wall_clock) -> Store:
     """The store that `url` names; not connected yet: `await store.open()`.
 
     `sqlite:///relative.db` and `sqlite:////absolute.db`, or a plain path: a SQLite file, made where there is none.
-    `memory://`: a store in this process's memory. `clock` gives milliseconds since 1970.
+    `postgresql://user:password@host:5432/database`: a schema in a PostgreSQL database, see `postgres.connection`.
+    `memory://`: a store in this process's memory. `clock` gives milliseconds since 1970; engines with a server take
+    the server's clock unless one is given.
     Raises `InvalidInput` for anything else, and `MissingExtra` for an engine that is not installed.
     """
     if not url.strip():
@@ -54,6 +56,8 @@ def open_store(url: str, *, clock: Callable[[], Millis] = wall_clock) -> Store:
         return MemoryStore(clock=clock)
     if kind == "sqlite":
         return _sqlite(_path_of(url), clock)
+    if kind in {"postgresql", "postgres"} and scheme[2]:
+        return _postgres(url, clock)
     raise InvalidInput(f"{masked(url)!r} is no store URL: use {_FORMS}")
 
 
@@ -83,3 +87,17 @@ def _sqlite(path: str, clock: Callable[[], Millis]) -> Store:
     from tenuto.stores.sqlite import SqliteStore
 
     return SqliteStore(path, clock=clock)
+
+
+def _postgres(url: str, clock: Callable[[], Millis]) -> Store:
+    try:
+        import psycopg  # noqa: F401  # it fails without the library in C that it needs, too
+    except ImportError as error:
+        raise MissingExtra(
+            f"{masked(url)} needs psycopg, which is not part of this installation ({error}): install tenuto[postgres], "
+            f"or use another store",
+            extra="postgres",
+        ) from None
+    from tenuto.stores.postgres import PostgresStore
+
+    return PostgresStore(url, clock=clock)
