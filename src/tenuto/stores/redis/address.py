@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from tenuto.errors import InvalidInput
+from tenuto.stores import masked
 
 __all__ = ["SCHEMES", "Address"]
 
@@ -45,7 +46,6 @@ _FORMS = {
     "unix": "redis+unix://user:password@/path/to/socket?db=0",
 }
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_SECRETS = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*", re.DOTALL)
 _SOON = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
 """A peer that went away without a word is noticed after about ten seconds, where the system can do that."""
 
@@ -72,7 +72,7 @@ class Address:
     @classmethod
     def of(cls, url: str) -> Address:
         """Reads `url`. Raises `InvalidInput` when it is not well formed; connects to nothing."""
-        shown = _masked(url)
+        shown = masked(url)
         try:
             transport = SCHEMES[url.partition(":")[0].lower()]
             parts = urlsplit(url)
@@ -107,11 +107,6 @@ class Address:
                 **values,
             },
         )
-
-
-def _masked(url: str) -> str:
-    """`url` without user and password, even where they hold characters that should have been encoded."""
-    return _SECRETS.sub("***", url)
 
 
 def _tcp(parts: SplitResult, shown: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import redis
 
 from tenuto.errors import InvalidInput, StoreBusy, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 
-__all__ = ["CLUSTER", "passes", "translate"]
+__all__ = ["CLUSTER", "passes", "refusal", "translate"]
 
 Error = StoreError | InvalidInput
 
@@ -160,6 +160,11 @@ def translate(error: redis.RedisError, url: str) -> Error:
             "the URL."
         )
     return StoreError(f"The store {url} could not do what was asked: {_words(error)}.")
+
+
+def refusal(url: str, what: str) -> StoreError:
+    """The error for a user who may not do what a store has to; `what` says what that is."""
+    return StoreError(f"The store {url} {_RIGHTS.format(what)}.")
 
 
 def _kind(error: redis.RedisError) -> _Kind | None:
