@@ -115,6 +115,7 @@ def _time(title: str, section: str, unit: str = "ms") -> Metric:
 METRICS: dict[str, Metric] = {
     "submit.single": _rate("one by one, each awaited", "Submit"),
     "submit.bulk": _rate("in batches of 1,000", "Submit"),
+    "submit.copy": _rate("in batches of 1,000, by COPY", "Submit"),
     "submit.create": _rate("in batches of 1,000, task objects made on the way", "Submit"),
     "drain.batch": _rate("claim and finish 100 in a transaction, no task body", "Drain"),
     "drain.each": _rate("claim and finish one in a transaction, no task body", "Drain"),

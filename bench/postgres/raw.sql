@@ -13,6 +13,9 @@ CREATE INDEX waiting ON job (number) WHERE state = 0;
 -- name: insert
 INSERT INTO job (id, payload) SELECT * FROM unnest(%(ids)s::text[], %(payloads)s::text[]);
 
+-- name: copy
+COPY job (id, payload) FROM STDIN
+
 -- name: exchange
 WITH finished AS (
   UPDATE job SET state = 2, result = given.result
