@@ -213,12 +213,14 @@ class PostgresServer:
     def freeze(self) -> None:
         """Stops all of its processes: connections stay open and nobody answers. `thaw` lets them go on."""
         for process in self._family():
-            process.suspend()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
 
     def thaw(self) -> None:
         """Lets a frozen server go on."""
         for process in self._family():
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def standby(self, **more: Any) -> PostgresServer:
         """A new server that follows this one; to be started, and later perhaps promoted. `more`: as for any server."""
