@@ -253,6 +253,9 @@ class RedisServer:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"the replica does not find its master: {self.log}")
                 time.sleep(0.01)
+        master.command("SET", "tenuto-test:followed", 1)
+        master.command("WAIT", 1, round(_PATIENCE * 1000))
+        master.command("DEL", "tenuto-test:followed")
 
     def promote(self) -> None:
         """Makes a replica a master, as a failover would."""

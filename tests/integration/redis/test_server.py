@@ -80,9 +80,10 @@ def test_replicas_are_counted() -> None:
 @pytest.mark.parametrize("version", installations())
 def test_a_cluster_is_recognised(version: str) -> None:
     with RedisServer(version, cluster_enabled="yes") as server:
-        for database in (0, 3):
-            with pytest.raises(StoreError, match="is a Redis Cluster, which Tenuto cannot use yet"):
-                examined(server.url(database))
+        with pytest.raises(StoreError, match="is a Redis Cluster, which Tenuto cannot use yet"):
+            examined(server.url())
+        with pytest.raises(StoreError, match=r"is a Redis Cluster|has no database of that number"):
+            examined(server.url(3))
 
 
 @pytest.mark.parametrize("version", installations())

@@ -113,7 +113,19 @@ class Connections:
                     f"The store {self.address.url} has all of its {self.address.max_connections} connections in use. "
                     "Try again; max_connections in its URL allows for more."
                 ) from error
+            if "not ready" in str(error):  # the server has said something before it was asked: why it ends this
+                self._greet()
             raise
+
+    def _greet(self) -> None:
+        """Raises what the server says to a new connection when it does not want any."""
+        connection = new_connection(self.address)
+        try:
+            connection.connect()
+            connection.send_command("PING")
+            connection.read_response()
+        finally:
+            connection.disconnect()
 
     # -- replicas
 
