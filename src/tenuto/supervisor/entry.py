@@ -1,0 +1,114 @@
+"""What the supervisor knows of one registered agent."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from tenuto.supervisor.states import ENDED, LIVE, AgentState, check_step
+
+__all__ = ["AgentEntry", "Executor"]
+
+Executor: TypeAlias = Literal["process", "thread", "async"]
+
+
+@dataclass(eq=False)
+class AgentEntry:
+    """One agent under its name. Written by the lifecycle manager alone; anybody may read it, from any thread."""
+
+    name: str
+    agent_class: type
+    config: Any
+    plugin: Any = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """what else its constructor gets"""
+    executor: Executor = "process"
+    counted: bool = True
+    """whether it takes one of the `max_workers` slots while it runs"""
+
+    state: AgentState = AgentState.REGISTERED
+    generation: int = 0
+    """how often it was started"""
+    restarts: int = 0
+    """how often its restart policy has started it, since somebody did"""
+    pid: int | None = None
+    """its process, while it has one"""
+    reason: str = ""
+    """why it is in this state, where that is not plain"""
+    exit_code: int | None = None
+    exit_signal: int | None = None
+    """what killed its process"""
+    error: BaseException | None = None
+    """what its last start raised; None when that was in a process and cannot travel"""
+    stop_asked: bool = False
+    """somebody wants it stopped: it is not restarted"""
+    was_ready: bool = False
+    """in its present or last start"""
+    registered_at: float = field(default_factory=time.time)
+    """Unix seconds, as the other times"""
+    started_at: float | None = None
+    ready_at: float | None = None
+    ended_at: float | None = None
+    heartbeat_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self._changed = threading.Condition()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, until it is started again."""
+        return self.state in ENDED
+
+    @property
+    def live(self) -> bool:
+        """Whether something of it runs."""
+        return self.state in LIVE
+
+    @property
+    def exit_signal_name(self) -> str | None:
+        """`SIGKILL` …"""
+        if self.exit_signal is None:
+            return None
+        try:
+            return signal.Signals(self.exit_signal).name
+        except ValueError:
+            return f"signal {self.exit_signal}"
+
+    def advance(self, state: AgentState, reason: str = "") -> None:
+        """Goes to `state` and wakes who waits. Raises `Conflict` when the state cannot follow."""
+        with self._changed:
+            check_step(self.name, self.state, state)
+            self.state = state
+            self.reason = reason
+            self._changed.notify_all()
+
+    def wait(self, *states: AgentState, timeout: float | None = None) -> bool:
+        """Waits until it is in one of `states`, or for `timeout` seconds; says whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.state in states, timeout)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that a listing shows, in plain types."""
+        until = self.ended_at if self.ended else time.time()
+        return {
+            "name": self.name,
+            "class": self.agent_class.__name__,
+            "executor": self.executor,
+            "state": self.state.value,
+            "pid": self.pid,
+            "generation": self.generation,
+            "restarts": self.restarts,
+            "reason": self.reason,
+            "exit_code": self.exit_code,
+            "signal": self.exit_signal_name,
+            "registered_at": self.registered_at,
+            "started_at": self.started_at,
+            "ready_at": self.ready_at,
+            "ended_at": self.ended_at,
+            "heartbeat_at": self.heartbeat_at,
+            "seconds": None if self.started_at is None or until is None else round(until - self.started_at, 3),
+        }
