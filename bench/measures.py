@@ -69,6 +69,7 @@ def drain(
         name = f"drain.{processes}x{concurrency}"
         url = place.new(name)
         fill(url, count)
+        place.rest(url)
         with Crew(target, url, processes, concurrency, place.directory / f"{name}.board") as crew:
             crew.go()
             crew.board.wait_for(count, size.seconds / 4)
@@ -96,7 +97,7 @@ async def sampled(
     `result`. Rests between them vary, so that a system that polls is met at any moment of its interval."""
     starts: list[float] = []
     results: list[float] = []
-    until = time.monotonic() + size.seconds / 4
+    until = time.monotonic() + size.seconds / 8
     for sample in range(1, min(size.samples + _WARM, SAMPLES - 1) + 1):
         await asyncio.sleep(random.uniform(0.02, 0.2))
         began = time.monotonic()

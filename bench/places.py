@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +48,9 @@ class Place(ABC):
     @abstractmethod
     def disk(self, url: str) -> float:
         """Bytes that the store takes on the disk."""
+
+    def rest(self, url: str) -> None:  # noqa: B027  # files need nothing
+        """Lets the server end what filling a store has left it to do beside its work."""
 
     def server_memory(self) -> float | None:
         """Bytes that the server takes in memory; None where there is no server."""
@@ -101,6 +105,13 @@ class RedisPlace(Place):
     def disk(self, url: str) -> float:
         return sum(file.stat().st_size for file in self.server.folder.rglob("*.aof*") if file.is_file())
 
+    def rest(self, url: str) -> None:
+        """Waits for the end of a rewrite of the log."""
+        with self.server.client() as client:
+            until = time.monotonic() + 60
+            while client.info("persistence")["aof_rewrite_in_progress"] and time.monotonic() < until:
+                time.sleep(0.05)
+
     def server_memory(self) -> float | None:
         with self.server.client() as client:
             used: Any = client.info("memory")["used_memory"]
@@ -133,6 +144,14 @@ class PostgresPlace(Place):
             row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
         assert row is not None
         return float(row[0])
+
+    def rest(self, url: str) -> None:
+        """A checkpoint, and the statistics that autovacuum would gather a minute later."""
+        import psycopg
+
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+            connection.execute("ANALYZE")
 
     def server_memory(self) -> float | None:
         """What the processes of the server share is counted once."""

@@ -11,6 +11,7 @@ The loop is here; what a request is, each engine says (`bench.sqlite.prototype` 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,6 +71,7 @@ class _Loop:
         self.concurrency = concurrency
         self.board = board
         self.running = 0
+        self.claimed: deque[Claimed] = deque()
         self.finished: list[Finished] = []
         self.changed = asyncio.Event()
 
@@ -80,34 +82,33 @@ class _Loop:
             result = await _body(context, value)
         return msgspec.json.encode(result).decode()
 
-    def start(self, claimed: Sequence[Claimed]) -> None:
+    def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self.running += len(claimed)
-        for task in claimed:
+        while self.claimed and self.running < self.concurrency:
+            task = self.claimed.popleft()
+            self.running += 1
             loop.create_task(self.run_one(task)).add_done_callback(partial(self.end, task))
 
     def end(self, task: Claimed, done: asyncio.Task[str]) -> None:
         self.running -= 1
         self.finished.append(Finished(task.number, task.nonce, done.result()))
+        self.start()
         self.changed.set()
 
     async def run(self) -> None:
-        """Works until it is cancelled. Half of the places are asked for at once, so that one half runs while the other
-        is on its way."""
-        half = self.concurrency // 2
-        claimed: Sequence[Claimed] = ()
+        """Works until it is cancelled. As many tasks as may run at once are claimed ahead."""
         while True:
             batch, self.finished = self.finished, []
-            want = min(self.concurrency - self.running - len(claimed), half)
+            ahead = max(0, len(self.claimed) - (self.concurrency - self.running))
+            want = self.concurrency - ahead
             asked = asyncio.ensure_future(self.exchange(batch, want)) if batch or want else None
-            self.start(claimed)
+            self.start()
             if asked is None:
-                claimed = ()
                 self.changed.clear()
                 await self.changed.wait()
                 continue
-            claimed = await asked
-            if not claimed and not batch and not self.running and not self.finished:
+            self.claimed.extend(await asked)
+            if not self.claimed and not self.running and not batch and not self.finished:
                 await asyncio.sleep(_IDLE)
 
 

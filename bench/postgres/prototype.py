@@ -63,7 +63,6 @@ def _fill(url: str, count: int) -> None:
             numbers = list(range(first, min(first + 1_000, count)))
             ids = [f"task-{number:032x}" for number in numbers]
             connection.execute(_QUERIES["insert"], {"numbers": numbers, "ids": ids, "payload": PAYLOAD})
-        connection.execute("ANALYZE task")
 
 
 def _settled(url: str) -> int:

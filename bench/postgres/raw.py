@@ -67,8 +67,8 @@ def drain(place: Place, size: Size) -> Mapping[str, float]:
     for metric, batch, count in (("drain.batch", 100, size.drain * 2), ("drain.each", 1, size.drain // 4)):
         url = place.new(metric)
         _fill(url, count)
+        place.rest(url)
         with _connect(url) as connection:
-            connection.execute("ANALYZE job")
             began = time.perf_counter()
             finished: list[int] = []
             while True:

@@ -59,6 +59,7 @@ def drain(place: Place, size: Size) -> Mapping[str, float]:
     for metric, batch, count in (("drain.batch", 100, size.drain * 4), ("drain.each", 1, size.drain // 4)):
         url = place.new(metric)
         _fill(url, count)
+        place.rest(url)
         client = _client(url)
         exchange = client.register_script(script)
         began = time.perf_counter()

@@ -71,8 +71,10 @@ async def _goals(store: Store, tasks: int) -> None:
 async def _stored(place: Place, size: Size) -> Mapping[str, float]:
     values: dict[str, float] = {}
     for tasks in size.stored:
-        async with _opened(place.new(f"stored{tasks}")) as store:
+        url = place.new(f"stored{tasks}")
+        async with _opened(url) as store:
             await _goals(store, tasks)
+            place.rest(url)
             client = _Client(store)
             for _ in range(min(size.exchanges, tasks // 20)):
                 await client.exchange()

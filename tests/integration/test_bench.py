@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 EVERYWHERE = {
     metric for metric in METRICS if metric.startswith(("submit.", "start.", "result.", "dag.", "stored.1000."))
 }
-EVERYWHERE |= {f"drain.{processes}x{concurrency}" for processes, concurrency in EVERY_SHAPE}
-EVERYWHERE |= {"memory.waiting", "disk.queued"}
+DRAINS = {f"drain.{processes}x{concurrency}" for processes, concurrency in EVERY_SHAPE}
+EVERYWHERE |= DRAINS | {"memory.waiting", "disk.queued"}
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -67,7 +67,20 @@ def test_the_limits_of_a_server_are_measured_on_a_private_one(store: str) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     medians = json.loads(done.stdout)["stores"][store]["medians"]
     assert {"submit.single", "submit.bulk", "drain.batch", "drain.each", "memory.queued"} <= set(medians["raw"])
-    assert set(medians["prototype"]) == {"drain.1x10", "drain.1x100", "drain.2x10", "drain.2x100"}
+    assert set(medians["prototype"]) == DRAINS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["postgres"])
+def test_tenuto_is_measured_on_a_server_as_it_is_on_a_file(store: str) -> None:
+    runs = "submit,drain,stored,churn"
+
+    done = bench("--quick", "--store", store, "--only", "tenuto", "--runs", runs, "--format", "json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    measured = set(json.loads(done.stdout)["stores"][store]["medians"]["tenuto"])
+    assert DRAINS | {"submit.single", "submit.bulk", "stored.1000.p50"} <= measured
+    assert ("churn.held.p50" in measured) == (store == "postgres")
 
 
 def test_the_table_names_what_each_system_makes_durable() -> None:
