@@ -29,7 +29,7 @@ from typing import Any
 from tenuto.errors import InvalidInput
 from tenuto.supervisor.event_policies import EventPolicy, checked_count
 from tenuto.supervisor.events import Record, category_of, event_name_of, severity_of
-from tenuto.supervisor.payloads import kept
+from tenuto.supervisor.payloads import Kept, kept
 
 __all__ = ["EventStore", "HistoryStats"]
 
@@ -139,13 +139,16 @@ class EventStore:
         self,
         event_name: str,
         agent_name: str | None = None,
-        payload: Mapping[str, Any] | None = None,
+        payload: Mapping[str, Any] | Kept | None = None,
         *,
         category: str | None = None,
         severity: str | None = None,
     ) -> Record:
-        """Records an event, and returns its record. Raises nothing for what the payload holds."""
-        content, cut = kept(payload, self.payload_max_bytes) if payload else (b"{}", False)
+        """Records an event, and returns its record. Raises nothing for what the payload holds.
+
+        payload: what the event tells; or that as `kept` gives it, for those who must not wait here.
+        """
+        content, cut = payload if isinstance(payload, Kept) else kept(payload or {}, self.payload_max_bytes)
         category = category or category_of(event_name)
         severity = severity or severity_of(event_name)
         with self._lock:

@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-__all__ = ["kept"]
+__all__ = ["Kept", "kept"]
 
 _CUT = "…"
 _text = reprlib.Repr()
 _text.maxstring = _text.maxother = 200
+
+
+class Kept(NamedTuple):
+    """A payload as the history keeps it."""
+
+    content: bytes
+    """JSON"""
+    cut: bool
+    """whether something had to be left out"""
+
+
+_EMPTY = Kept(b"{}", False)
 
 
 def _other(value: Any) -> str:
@@ -28,20 +40,20 @@ def _other(value: Any) -> str:
 _encode = msgspec.json.Encoder(enc_hook=_other).encode
 
 
-def kept(payload: Mapping[str, Any], limit: int) -> tuple[bytes, bool]:
-    """`payload` as JSON of at most `limit` bytes, and whether anything was cut. Raises nothing.
+def kept(payload: Mapping[str, Any], limit: int) -> Kept:
+    """`payload` as JSON of at most `limit` bytes. Raises nothing.
 
     A value without a JSON form is kept as text. Where not even the names of the fields fit, the last are left out.
     """
     if not payload:
-        return b"{}", False
+        return _EMPTY
     for value in payload.values():
         if isinstance(value, str | bytes | bytearray) and len(value) > limit:
             break  # too long already: encoding it whole would cost as much as it is long
     else:
         content = _json(payload)
         if content is not None and len(content) <= limit:
-            return content, False
+            return Kept(content, False)
     return _shortened({name: _field(value, limit) for name, value in payload.items()}, limit)
 
 
@@ -65,7 +77,7 @@ def _field(value: Any, limit: int) -> bytes:
     return content if content is not None else _encode(f"<{type(value).__name__}>")
 
 
-def _shortened(fields: Mapping[str, bytes], limit: int) -> tuple[bytes, bool]:
+def _shortened(fields: Mapping[str, bytes], limit: int) -> Kept:
     names = {name: _encode(str(name)[:64].encode("utf-8", "replace").decode()) for name in fields}
     room = limit - 2
     chosen: list[str] = []
@@ -84,7 +96,7 @@ def _shortened(fields: Mapping[str, bytes], limit: int) -> tuple[bytes, bool]:
             value, cut = _cut(value, share), True
         values[name] = value
         left -= len(value)
-    return b"{" + b",".join(names[name] + b":" + values[name] for name in chosen) + b"}", cut
+    return Kept(b"{" + b",".join(names[name] + b":" + values[name] for name in chosen) + b"}", cut)
 
 
 def _cut(value: bytes, room: int) -> bytes:
