@@ -145,6 +145,11 @@ def translate(error: redis.RedisError, url: str) -> Error:
     if kind is not None:
         return kind.error(f"The store {url} {kind.sentence.format(_words(error))}.")
     if isinstance(error, redis.TimeoutError):
+        if "connecting" in str(error) and url.startswith(("rediss:", "valkeys:")):
+            return StoreUnavailable(
+                f"The store {url} cannot be reached over TLS in time: its server stands still, or speaks no TLS on this "
+                "port (redis:// is for one that does not)."
+            )
         return StoreUnavailable(
             f"The store {url} gave no answer in time: its server or the way to it stands still. What was asked for may "
             "have been done; asked again, it is done once."
