@@ -147,8 +147,8 @@ def translate(error: redis.RedisError, url: str) -> Error:
     if isinstance(error, redis.TimeoutError):
         if "connecting" in str(error) and url.startswith(("rediss:", "valkeys:")):
             return StoreUnavailable(
-                f"The store {url} cannot be reached over TLS in time: its server stands still, or speaks no TLS on this "
-                "port (redis:// is for one that does not)."
+                f"The store {url} cannot be reached over TLS in time: its server stands still, or speaks no TLS on "
+                "this port (then write redis://)."
             )
         return StoreUnavailable(
             f"The store {url} gave no answer in time: its server or the way to it stands still. What was asked for may "
