@@ -127,7 +127,7 @@ def test_a_callback_that_raises_hurts_no_other_and_is_called_again(
     assert {stats.name.rpartition(".")[2]: stats.failed for stats in bus.callbacks()} == {
         "raises": 2,
         "needs": 2,
-        "<lambda>": 0,
+        "remember": 0,
     }
     said = capsys.readouterr().err
     assert "spoilt" in said
