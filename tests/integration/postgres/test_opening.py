@@ -246,7 +246,7 @@ async def test_a_schema_of_a_newer_release_is_left_alone(server: PostgresServer,
 async def test_a_migration_that_fails_leaves_nothing(
     server: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = (*schema.migrations(), (2, "CREATE TABLE tenuto.fine (n int); CREATE TABLE tenuto.fine (n int);"))
+    broken = (*schema.migrations(), (98, "CREATE TABLE tenuto.fine (n int); CREATE TABLE tenuto.fine (n int);"))
     with monkeypatch.context() as patched:
         patched.setattr(schema, "migrations", lambda: broken)
         with pytest.raises(StoreError, match="already exists"):
@@ -261,7 +261,7 @@ async def test_an_older_schema_is_brought_up_to_date(
     store = PostgresStore(server.url(database))
     await store.open()
     before = tables(server, database)
-    newer = (*schema.migrations(), (2, "CREATE TABLE tenuto.extra (n int);"))
+    newer = (*schema.migrations(), (98, "CREATE TABLE tenuto.extra (n int);"))
     monkeypatch.setattr(schema, "migrations", lambda: newer)
     await used(server.url(database))
     assert tables(server, database) == before + 1

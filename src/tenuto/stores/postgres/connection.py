@@ -102,7 +102,16 @@ class Address:
     @property
     def lock(self) -> int:
         """The advisory lock that transactions of this store take, one after the other."""
-        digest = hashlib.blake2b(f"tenuto store {self.schema}".encode(), digest_size=8).digest()
+        return self.number("store")
+
+    @property
+    def callers(self) -> int:
+        """The advisory lock that transactions of callers share."""
+        return self.number("callers")
+
+    def number(self, name: str) -> int:
+        """The advisory lock of a name in this store."""
+        digest = hashlib.blake2b(f"tenuto {self.schema} {name}".encode(errors="surrogatepass"), digest_size=8).digest()
         return int.from_bytes(digest, signed=True)
 
     @property

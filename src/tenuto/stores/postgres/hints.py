@@ -30,7 +30,10 @@ from tenuto.stores.base import Hint
 from tenuto.stores.postgres.connection import Address, Connection, connect
 from tenuto.stores.postgres.queries import query
 
-__all__ = ["Hints", "payloads"]
+__all__ = ["ARRIVED", "Hints", "payloads"]
+
+ARRIVED = "arrived"
+"""What a caller's own transaction sends: there is something to admit."""
 
 log = logger("tenuto.store")
 
@@ -53,8 +56,10 @@ _decoder = msgspec.json.Decoder(Hint)
 class Hints:
     """Listeners here, the thread that hears from others, and what it has to send."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, arrived: Callable[[], None] = lambda: None) -> None:
+        """`arrived`: called by the thread when a caller has committed what it has submitted."""
         self._address = address
+        self._arrived = arrived
         self._lock = threading.Lock()
         self._listeners: dict[object, Callable[[Hint], None]] = {}
         self._open = False
@@ -106,6 +111,12 @@ class Hints:
             self._pending = Hint(pending.ready, None) if many else pending
             self._start()
             self._ring()
+
+    def attend(self) -> None:
+        """Hears from others from now on, listeners or not."""
+        with self._lock:
+            if self._open:
+                self._start()
 
     def close(self) -> None:
         """Sends what is left to send, and stops hearing."""
@@ -232,6 +243,9 @@ class Hints:
 
     def _heard(self, sender: int, payload: str) -> None:
         if sender == self._own:
+            return
+        if payload == ARRIVED:
+            self._arrived()
             return
         try:
             hint = _decoder.decode(payload)

@@ -10,6 +10,7 @@ import contextlib
 import random
 import threading
 import time
+from collections.abc import Callable
 
 import psycopg
 
@@ -24,6 +25,8 @@ from tenuto.stores.tables import Tables
 __all__ = ["Reader"]
 
 _MOST_AT_ONCE = 64
+_MOST_ROUNDS = 16
+"""Times that a read waits for what has arrived meanwhile."""
 _AGAIN = (0.02, 0.2)
 """Seconds between two attempts to connect."""
 
@@ -31,8 +34,10 @@ _AGAIN = (0.02, 0.2)
 class Reader:
     """The thread, its connection, and the requests on their way to it."""
 
-    def __init__(self, address: Address, clock: Clock, *, server_time: bool) -> None:
+    def __init__(self, address: Address, clock: Clock, admit: Callable[[], None], *, server_time: bool) -> None:
+        """`admit`: has what callers have submitted stored; returns when it is."""
         self._address = address
+        self._admit = admit
         self._clock = clock
         self._server_time = server_time
         self._mailbox: Mailbox[Tables] = Mailbox()
@@ -61,16 +66,31 @@ class Reader:
     def _serve(self, requests: list[Request[Tables]]) -> None:
         """Answers `requests`, on a new connection where the old one has broken."""
         deadline = time.monotonic() + PATIENCE
+        rounds = 0
         while True:
             broken = self._round(requests)
             if broken is None:
-                return
+                rounds += 1
+                if not self._statements.arrived or rounds > _MOST_ROUNDS or not self._admitted(requests):
+                    return
+                continue
             self._disconnect()
             if time.monotonic() > deadline:
                 for request in requests:
                     request.error = broken
                 return
             time.sleep(random.uniform(*_AGAIN))
+
+    def _admitted(self, requests: list[Request[Tables]]) -> bool:
+        """Has the writer admit what has arrived; whether the requests are to be asked again."""
+        self._end()
+        try:
+            self._admit()
+        except StoreError as error:
+            for request in requests:
+                request.error = error
+            return False
+        return True
 
     def _round(self, requests: list[Request[Tables]]) -> StoreError | None:
         """One transaction for all; why it could not be carried through."""

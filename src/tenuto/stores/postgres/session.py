@@ -73,6 +73,12 @@ class PostgresStatements(Statements):
         self._prepared: set[bytes] = set()
         self._opening: Opening | None = None
         self._wrote = False
+        self.settled = 0
+        """the transaction below which nothing can arrive any more"""
+        self.arrived = False
+        """something has arrived, and is to be admitted"""
+        self.callers = False
+        """callers have transactions open, in which they have submitted"""
 
     # -- transactions
 
@@ -82,7 +88,9 @@ class PostgresStatements(Statements):
         self._send(b"BEGIN")
         self._settle()
         self._queue("lock", (self._address.lock,))
+        self._queue("guard_callers", (self._address.callers,), self._mind)
         self._queue("header", (), self._open)
+        self._queue("arrived", (str(self.settled),), self._look)
         found: list[Any] = [None]
         if wanted is not None:
             self._queue("tasks_by_id", (wanted,), lambda result: found.append(value_of(result)))
@@ -96,6 +104,15 @@ class PostgresStatements(Statements):
         self._send(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._settle()
         self._queue("header", (), self._open)
+        self._queue("arrived", (str(self.settled),), self._look)
+
+    def _mind(self, result: Result) -> None:
+        self.callers = not value_of(result)
+
+    def _look(self, result: Result) -> None:
+        self.arrived = value_of(result, 0, 1)
+        if not self.arrived:
+            self.settled = value_of(result)
 
     def _settle(self) -> None:
         self._queue("settings", ("on", str(_LOCK_TIMEOUT), str(_IDLE_TIMEOUT)))

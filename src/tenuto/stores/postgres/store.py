@@ -7,21 +7,28 @@ those that wait at the same time share a transaction and its commit; reads go to
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from tenuto.errors import InvalidInput, StoreClosed
-from tenuto.stores.base import Hint, Submitted
+import psycopg
+
+from tenuto.errors import StoreClosed
+from tenuto.stores.base import Hint, Submission, Submitted
+from tenuto.stores.postgres.arrivals import submit_beside_callers
+from tenuto.stores.postgres.callers import Rehearsed, submit_inside
 from tenuto.stores.postgres.connection import Address, connect
+from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
 from tenuto.stores.postgres.reader import Reader
 from tenuto.stores.postgres.schema import migrate
 from tenuto.stores.postgres.writer import Writer
 from tenuto.stores.requests import Request
-from tenuto.stores.rows import Clock
+from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.rows.store import RowStore, answered
+from tenuto.stores.rules.submit import submit
 from tenuto.stores.rules.work import Work
 from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis, wall_clock
@@ -45,7 +52,8 @@ class PostgresStore(RowStore):
         self.url = self._address.url
         self._server_time = clock is wall_clock
         self._clock = Clock((lambda: 0) if self._server_time else clock)
-        self._hints = Hints(self._address)
+        self._hints = Hints(self._address, self._admit)
+        self._identity: str | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._process = os.getpid()
@@ -59,7 +67,7 @@ class PostgresStore(RowStore):
     def _open(self) -> None:
         if self._process != os.getpid():
             _inherited.extend([self._hints, self._opening, self._writer, self._reader])
-            self._hints = Hints(self._address)
+            self._hints = Hints(self._address, self._admit)
             self._opening = threading.Lock()
             self._writer = self._reader = None
             self._process = os.getpid()
@@ -71,7 +79,7 @@ class PostgresStore(RowStore):
     def _connect(self) -> None:
         with connect(self._address) as connection:
             migrate(connection, self._address)
-        reader = Reader(self._address, self._clock, server_time=self._server_time)
+        reader = Reader(self._address, self._clock, self._admit, server_time=self._server_time)
         try:
             self._writer = Writer(self._address, self._clock, self._hints, server_time=self._server_time)
         except BaseException:
@@ -116,9 +124,43 @@ class PostgresStore(RowStore):
         return cast(T, await answered(request))
 
     async def _submit_inside(self, connection: Any, trees: Sequence[Tree]) -> Submitted:
-        raise InvalidInput(f"{self.url} cannot submit inside a connection of the caller: it needs an SQL engine")
+        if self._identity is None:
+            self._identity = str(await self._read(lambda tables: _rows(tables).value("identity")))
+        identity = self._identity
+        self._hints.attend()
+        try:
+            return await submit_inside(connection, self._address, identity, trees, self._rehearse)
+        except psycopg.Error as error:
+            raise translate(error, self.url) from error
+
+    async def _rehearse(self, earlier: Sequence[Sequence[Tree]], trees: Sequence[Tree]) -> list[Submission]:
+        """What would be answered to `trees` if they were submitted now, after `earlier`."""
+
+        def verb(work: Work) -> None:
+            for each in earlier:
+                submit(work, each)
+            raise Rehearsed(submit(work, trees))
+
+        try:
+            await self._write(verb, alone=True)
+        except Rehearsed as rehearsed:
+            return rehearsed.answers
+        raise AssertionError("a rehearsal commits nothing")
+
+    def _submit(self, work: Work, trees: Sequence[Tree]) -> list[Submission]:
+        return submit_beside_callers(work, trees, self._address)
+
+    def _admit(self) -> None:
+        """Has what callers have submitted stored. Called by threads of this store."""
+        with contextlib.suppress(StoreClosed):
+            asyncio.run(self._write(lambda work: None))
 
     # -- hints
 
     def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
         return self._hints.listen(listener)
+
+
+def _rows(tables: Tables) -> Rows:
+    assert isinstance(tables, Rows)
+    return tables

@@ -22,6 +22,7 @@ import psycopg
 
 from tenuto.errors import StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable
 from tenuto.stores.base import Hint
+from tenuto.stores.postgres.arrivals import admit
 from tenuto.stores.postgres.connection import PATIENCE, Address, Connection, connect
 from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
@@ -106,6 +107,10 @@ class Writer:
             if self._connection is None:
                 self._connect()
             rows = self._begin([task_id for request in requests for task_id in request.wants])
+            arrivals = Work(rows)
+            works.append(arrivals)
+            if self._statements.arrived:
+                admit(arrivals)
             for request in requests:
                 work = Work(rows)
                 works.append(work)
@@ -113,6 +118,8 @@ class Writer:
                 rows.write_purges()
                 request.hint = work.hint
             rows.write()
+            if arrivals.hint is not None:
+                requests[0].hint = arrivals.hint if requests[0].hint is None else requests[0].hint | arrivals.hint
             self._state = self._statements.commit(rows.header)
         except BaseException as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
             told = translate(error, self._address.url) if isinstance(error, psycopg.Error) else error

@@ -48,14 +48,18 @@ class RowStore(RuledStore):
     async def _submit_inside(self, connection: Any, trees: Sequence[Tree]) -> Submitted:
         """Stores `trees` in the transaction that is open on the caller's `connection`."""
 
+    def _submit(self, work: Work, trees: Sequence[Tree]) -> list[Submission]:
+        """Stores `trees` in a transaction of the store."""
+        return submit(work, trees)
+
     async def submit(self, trees: Sequence[Tree], *, connection: Any = None) -> Submitted:
         if connection is not None:
             return await self._submit_inside(connection, trees)
         parts = _parts(trees)
         if len(parts) == 1:
-            return await self._write(partial(submit, trees=trees), _weight(trees), wants=_named(trees))
+            return await self._write(partial(self._submit, trees=trees), _weight(trees), wants=_named(trees))
         answers = await asyncio.gather(
-            *(self._write(partial(submit, trees=part), _weight(part), wants=_named(part)) for part in parts),
+            *(self._write(partial(self._submit, trees=part), _weight(part), wants=_named(part)) for part in parts),
             return_exceptions=True,
         )
         found: list[Submission] = []

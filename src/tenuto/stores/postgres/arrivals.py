@@ -1,0 +1,107 @@
+"""Arrivals: what callers submit inside their own transactions, and how it comes into the store.
+
+A caller's transaction may stay open for minutes, so it must not hold the store's lock. It writes its trees into a table
+of their own; the first transaction of the store that sees them, anywhere, admits them by the ordinary rule before it
+does anything else. So does whoever reads: what a caller has committed is there.
+
+What the caller was told must still be true when it commits. So an id, an idempotency key or a unique key that an open
+transaction has submitted belongs to it until it ends: names are advisory locks. Transactions of the store need to look
+at them only while such callers exist, and that is one more lock: callers share it, the store's transactions try to have
+it for themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from tenuto.observability.logging import logger
+from tenuto.stores.base import Submission, Verdict
+from tenuto.stores.postgres.connection import Address
+from tenuto.stores.postgres.session import PostgresStatements
+from tenuto.stores.rows import Rows
+from tenuto.stores.rules.submit import submit
+from tenuto.stores.rules.work import Work
+from tenuto.tasks.goal import Tree
+
+__all__ = ["BLOCKED", "admit", "names_of", "packed", "submit_beside_callers", "unpacked"]
+
+log = logger("tenuto.store")
+
+BLOCKED = "a transaction that is still open submits {!r}, or a name in it: try again when that has ended"
+
+_MOST_AT_ONCE = 64
+"""Arrivals that one transaction admits."""
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(tuple[Tree, ...])
+_listed = msgspec.json.Decoder(list[tuple[int, str]])
+_numbers = msgspec.json.Decoder(list[int])
+
+
+def packed(trees: Sequence[Tree]) -> str:
+    """`trees` as they are stored until they are admitted."""
+    return _encoder.encode(trees).decode()
+
+
+def unpacked(text: str) -> Sequence[Tree]:
+    """The trees of one arrival."""
+    return _decoder.decode(text)
+
+
+def names_of(tree: Tree, address: Address) -> dict[int, str]:
+    """The locks of the names that `tree` would like to have."""
+    root = tree.root
+    names = [f"task {root.id}", *(f"task {node.id}" for node in tree.nodes)]
+    if root.idempotency_key is not None:
+        names.append(f"key {root.owner}\0{root.idempotency_key}")
+    if root.unique is not None:
+        names.append(f"unique {root.unique.key}")
+    return {address.number(name): name for name in names}
+
+
+def admit(work: Work) -> None:
+    """Stores what has arrived. Called before anything else of a transaction."""
+    rows, statements = _parts(work)
+    text = rows.value("arrivals", str(statements.settled), _MOST_AT_ONCE)
+    if text is None:
+        return
+    admitted: list[int] = []
+    for number, trees in _listed.decode(text):
+        try:
+            found = unpacked(trees)
+        except msgspec.MsgspecError as error:
+            log.warning(
+                "a submission that was committed cannot be read, and is kept aside", number=number, why=str(error)
+            )
+            rows.run("set_arrival_aside", number, str(error))
+            continue
+        submit(work, found)
+        admitted.append(number)
+    if admitted:
+        rows.run("forget_arrivals", admitted)
+
+
+def submit_beside_callers(work: Work, trees: Sequence[Tree], address: Address) -> list[Submission]:
+    """Stores `trees` while callers have transactions open; what one of those submits is refused."""
+    rows, statements = _parts(work)
+    if not statements.callers:
+        return submit(work, trees)
+    names = [names_of(tree, address) for tree in trees]
+    taken = set(_numbers.decode(rows.value("guard_names", [number for each in names for number in each])))
+    admit(work)  # who had a name a moment ago may have committed
+    free = [tree for tree, wanted in zip(trees, names, strict=True) if not taken & wanted.keys()]
+    answers = iter(submit(work, free))
+    return [
+        Submission(tree.root.id, Verdict.CONFLICT, BLOCKED.format(tree.root.id))
+        if taken & wanted.keys()
+        else next(answers)
+        for tree, wanted in zip(trees, names, strict=True)
+    ]
+
+
+def _parts(work: Work) -> tuple[Rows, PostgresStatements]:
+    assert isinstance(work.tables, Rows)
+    assert isinstance(work.tables.statements, PostgresStatements)
+    return work.tables, work.tables.statements
