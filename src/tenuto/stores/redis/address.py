@@ -62,8 +62,6 @@ class Address:
     wait_timeout: float
     """seconds"""
     max_connections: int
-    timeout: float
-    """seconds in which an answer begins to come, or else the connection is given up"""
     transport: str
     """`tcp`, `tls` or `unix`"""
     parameters: Mapping[str, Any] = field(repr=False)
@@ -90,14 +88,14 @@ class Address:
         if database is not None:
             where["db"] = database
         secrets = {"username": unquote(parts.username or ""), "password": unquote(parts.password or "")}
-        timeout = values.pop("socket_timeout", 5.0)
+        replicas, wait = values.pop("wait_replicas", 0), values.pop("wait_timeout", 1.0)
+        timeout = max(values.pop("socket_timeout", 5.0), wait + 1.0 if replicas else 0.0)
         return cls(
             url=shown,
             prefix=values.pop("namespace", ""),
-            wait_replicas=values.pop("wait_replicas", 0),
-            wait_timeout=values.pop("wait_timeout", 1.0),
+            wait_replicas=replicas,
+            wait_timeout=wait,
             max_connections=values.pop("max_connections", 50),
-            timeout=timeout,
             transport=transport,
             parameters={
                 "socket_timeout": timeout,

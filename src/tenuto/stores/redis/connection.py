@@ -17,10 +17,13 @@ have it. Too few in time is an error, although the write was done: it may or may
 from __future__ import annotations
 
 import itertools
+import os
+import queue
 import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -53,13 +56,7 @@ class Connections:
     def __init__(self, address: Address) -> None:
         """Connects to nothing yet."""
         self.address = address
-        pool: Any = redis.BlockingConnectionPool  # redis-py has no annotations here
-        self._pool = pool(
-            connection_class=_CLASSES[address.transport],
-            max_connections=address.max_connections,
-            timeout=PATIENCE,
-            **_settings(address),
-        )
+        self._pool = _Pool(address)
         self._closed = threading.Event()
 
     def ask(self, commands: Sequence[Command], *, writes: bool = False, patience: float = PATIENCE) -> list[Any]:
@@ -71,6 +68,8 @@ class Connections:
         Raises a `StoreError` that says what to do.
         """
         deadline = time.monotonic() + patience
+        if self._closed.is_set():
+            raise self.closed()
         for pause in _pauses():
             try:
                 return self._ask_once(commands, writes)
@@ -87,45 +86,14 @@ class Connections:
         replicas = self.address.wait_replicas if writes else 0
         if replicas:
             commands = [*commands, *self._wait_for(replicas)]
-        connection = self._borrow()
-        try:
+        with self._pool.connection() as connection:
             packed = b"".join(itertools.chain.from_iterable(connection.pack_command(*command) for command in commands))
             connection.send_packed_command([packed])
             answers = [_answer(connection) for _ in commands]
-        except BaseException:
-            connection.disconnect()
-            raise
-        finally:
-            self._pool.release(connection)
         if replicas:
             self._check_replicas(answers[-1])
             del answers[-2:]
         return answers
-
-    def _borrow(self) -> Any:
-        if self._closed.is_set():
-            raise self.closed()
-        try:
-            return self._pool.get_connection()
-        except redis.ConnectionError as error:
-            if "No connection available" in str(error):
-                raise StoreBusy(
-                    f"The store {self.address.url} has all of its {self.address.max_connections} connections in use. "
-                    "Try again; max_connections in its URL allows for more."
-                ) from error
-            if "not ready" in str(error):  # the server has said something before it was asked: why it ends this
-                self._greet()
-            raise
-
-    def _greet(self) -> None:
-        """Raises what the server says to a new connection when it does not want any."""
-        connection = new_connection(self.address)
-        try:
-            connection.connect()
-            connection.send_command("PING")
-            connection.read_response()
-        finally:
-            connection.disconnect()
 
     # -- replicas
 
@@ -150,13 +118,64 @@ class Connections:
     # -- the end
 
     def close(self) -> None:
-        """Ends whoever waits, and disconnects. Idempotent."""
+        """Ends whoever waits for the server to come back, and disconnects. Idempotent."""
         self._closed.set()
-        self._pool.disconnect()
+        self._pool.close()
 
     def closed(self) -> StoreClosed:
         """The error for those who come too late."""
         return StoreClosed(f"the store {self.address.url} is not open: open it first, or keep it open")
+
+
+class _Pool:
+    """So many connections and no more; the one that was used last is the next to be used.
+
+    redis-py's own pool takes data that wait on an idle connection for a fault. Over TLS 1.3 they are session tickets.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._free: queue.LifoQueue[tuple[Any, int]] = queue.LifoQueue()
+        for _ in range(address.max_connections):
+            self._free.put((None, 0))  # a place without a connection
+        self._age = 0
+        self._closed = False
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """A connection for the block, made when there is none yet; not used again where the block fails.
+
+        Raises `StoreBusy` when all are in use for too long.
+        """
+        try:
+            connection, age = self._free.get(timeout=PATIENCE)
+        except queue.Empty:
+            raise StoreBusy(
+                f"The store {self._address.url} has all of its {self._address.max_connections} connections in use. "
+                "Try again; max_connections in its URL allows for more."
+            ) from None
+        if connection is None or connection.pid != os.getpid():  # none crosses a fork
+            connection = new_connection(self._address)
+        elif age != self._age:
+            connection.disconnect()
+        age = self._age
+        try:
+            yield connection
+        except BaseException:
+            connection.disconnect()
+            self._age += 1  # what has cut this one off has probably cut off the others
+            raise
+        finally:
+            if self._closed:
+                connection.disconnect()
+            self._free.put((connection, age))
+
+    def close(self) -> None:
+        """Disconnects those that are not in use; the others follow when they no longer are."""
+        self._closed = True
+        for connection, _ in list(self._free.queue):
+            if connection is not None and connection.pid == os.getpid():
+                connection.disconnect()
 
 
 def new_connection(address: Address) -> Any:
