@@ -154,14 +154,15 @@ class PostgresPlace(Place):
             connection.execute("ANALYZE")
 
     def server_memory(self) -> float | None:
-        """What the processes of the server share is counted once."""
+        """What its processes have for themselves. What they share is as large as it was set to be, however much
+        is stored: the disk tells of that."""
         import psutil  # type: ignore[import-untyped]  # it has no stubs here
 
         total = 0
         for process in psutil.process_iter(["name", "cmdline"]):
             with contextlib.suppress(psutil.Error):
                 if self._is_of_server(process):
-                    total += process.memory_full_info().pss
+                    total += process.memory_full_info().uss
         return float(total)
 
     def _is_of_server(self, process: Any) -> bool:
