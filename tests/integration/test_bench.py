@@ -67,7 +67,9 @@ def test_the_limits_of_a_server_are_measured_on_a_private_one(store: str) -> Non
 
     assert done.returncode == 0, done.stdout + done.stderr
     medians = json.loads(done.stdout)["stores"][store]["medians"]
-    assert {"submit.single", "submit.bulk", "drain.batch", "drain.each", "memory.queued", "disk.queued"} <= set(medians["raw"])
+    assert {"submit.single", "submit.bulk", "drain.batch", "drain.each", "memory.queued", "disk.queued"} <= set(
+        medians["raw"]
+    )
     assert set(medians["prototype"]) == DRAINS
 
 
