@@ -7,9 +7,12 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tenuto.supervisor.states import ENDED, LIVE, AgentState, check_step
+
+if TYPE_CHECKING:
+    from tenuto.supervisor.agents.base import BaseAgent
 
 __all__ = ["AgentEntry", "Executor"]
 
@@ -21,7 +24,7 @@ class AgentEntry:
     """One agent under its name. Written by the lifecycle manager alone; anybody may read it, from any thread."""
 
     name: str
-    agent_class: type
+    agent_class: type[BaseAgent]
     config: Any
     plugin: Any = None
     arguments: Mapping[str, Any] = field(default_factory=dict)

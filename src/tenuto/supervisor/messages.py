@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["AgentEnd", "Message", "MessageKind", "OrchestratorEnd"]
+__all__ = ["Message", "MessageKind", "OrchestratorEnd"]
 
 
 class MessageKind(StrEnum):
@@ -60,19 +60,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Unix seconds, by the sender's clock"""
     fields: dict[str, Any] = {}
     content: Any = None
-
-
-class AgentEnd(Protocol):
-    """The agent's end of a channel. May be used from several threads."""
-
-    def send(self, message: Message) -> None:
-        """Sends it. Waits while the channel is full; when the orchestrator is gone, it is dropped."""
-
-    def receive(self) -> Message:
-        """Waits for the next message; CLOSED when the orchestrator is gone. For one thread."""
-
-    def close(self) -> None:
-        """Ends the channel from this side."""
 
 
 class OrchestratorEnd(Protocol):

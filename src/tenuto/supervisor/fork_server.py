@@ -1,0 +1,184 @@
+"""The program of the fork server: a small process that is asked to fork, and whose children become agents.
+
+Starting a Python interpreter and importing what an agent needs takes a tenth of a second; forking a process that has
+done so takes a few milliseconds, and the children share its memory. It has a single thread and no main module of the
+user's, so that forking it is safe, and it does nothing else: it never reads what the agents are.
+
+    orchestrator ──► server    FORK number, with the descriptor of the agent's channel; SIGNAL and SIGNAL_GROUP number
+    server ──► orchestrator    FORKED number pid, REFUSED number errno, ENDED number exit code (negative: a signal)
+
+Each child leads a process group of its own, which ends with it: what it has started itself does not outlive it. When
+the socket to the orchestrator closes, the orchestrator is gone, however it died: its agents, whose channels have closed
+as well, get `ORPHAN` seconds to end, and are killed then. On Linux the kernel kills them at once if the server dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+
+__all__ = ["ENDED", "FORK", "FORKED", "ORPHAN", "RECORD", "REFUSED", "SIGNAL", "SIGNAL_GROUP", "main"]
+
+RECORD = struct.Struct("!BIi")
+"""A request (verb, number of the child, signal) or a reply (kind, number of the child, value)."""
+FORK, SIGNAL, SIGNAL_GROUP = 1, 2, 3
+FORKED, REFUSED, ENDED = 1, 2, 3
+ORPHAN = 2.0
+"""Seconds that agents have to end when their orchestrator is gone."""
+_LATE = 0.5
+_PR_SET_PDEATHSIG = 1
+
+
+def main(descriptor: int, preload: Sequence[str]) -> None:
+    """Serves until the socket `descriptor` closes. `preload`: modules that the children find imported."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the orchestrator decides when its agents end
+    import tenuto.supervisor.bootstrap  # noqa: F401 - what every child needs
+
+    for name in preload:
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: BLE001 - it only costs time: the agents that need it import it themselves
+            traceback.print_exc()
+    gc.collect()
+    gc.freeze()
+    _Server(socket.socket(fileno=descriptor)).serve()
+
+
+class _Server:
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._wake, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        self._pids: dict[int, int] = {}
+        """of each child that has not ended, by its number"""
+        self._die = _death_signal()
+
+    def serve(self) -> None:
+        signal.signal(signal.SIGCHLD, _nothing)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as self._selector:
+            self._selector.register(self._control, selectors.EVENT_READ)
+            self._selector.register(self._wake, selectors.EVENT_READ)
+            while self._once(None):
+                pass
+            self._selector.unregister(self._control)
+            self._bury()
+
+    def _once(self, timeout: float | None) -> bool:
+        """Does what there is to do; whether the orchestrator is there."""
+        for key, _ in self._selector.select(timeout):
+            if key.fileobj is self._wake:
+                self._wake.recv(4096)
+                self._reap()
+            elif not self._request():
+                return False
+        return True
+
+    def _request(self) -> bool:
+        data, descriptors, _, _ = socket.recv_fds(self._control, RECORD.size, 1)
+        while data and len(data) < RECORD.size:
+            more = self._control.recv(RECORD.size - len(data))
+            data = data + more if more else b""
+        if not data:
+            return False
+        verb, number, value = RECORD.unpack(data)
+        if verb == FORK:
+            self._fork(number, descriptors[0])
+        elif (pid := self._pids.get(number)) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                (os.killpg if verb == SIGNAL_GROUP else os.kill)(pid, value)
+        return True
+
+    def _fork(self, number: int, channel: int) -> None:
+        server = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(channel)
+            self._reply(REFUSED, number, error.errno or 0)
+            return
+        if pid == 0:
+            self._become_agent(channel, server)
+        with contextlib.suppress(OSError):  # the child does it as well: whoever comes first
+            os.setpgid(pid, pid)
+        os.close(channel)
+        self._pids[number] = pid
+        self._reply(FORKED, number, pid)
+
+    def _become_agent(self, channel: int, server: int) -> None:
+        """What a child does; does not return."""
+        code = 1
+        try:
+            with contextlib.suppress(OSError):
+                os.setpgid(0, 0)
+            self._die(server)
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            self._selector.close()
+            for each in (self._control, self._wake, self._waker):
+                each.close()
+            from tenuto.supervisor.bootstrap import serve
+
+            code = serve(channel)
+        except BaseException:  # noqa: BLE001 - it must not go on as a second server
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        for number, pid in list(self._pids.items()):
+            try:
+                found, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                found, status = pid, 0
+            if found == pid:
+                del self._pids[number]
+                with contextlib.suppress(OSError):
+                    os.killpg(pid, signal.SIGKILL)
+                self._reply(ENDED, number, os.waitstatus_to_exitcode(status))
+
+    def _reply(self, kind: int, number: int, value: int) -> None:
+        with contextlib.suppress(OSError):  # the orchestrator is gone: found out when reading
+            self._control.sendall(RECORD.pack(kind, number, value))
+
+    def _bury(self) -> None:
+        """The orchestrator is gone: its agents follow."""
+        end = time.monotonic() + ORPHAN + _LATE
+        while self._pids and (left := end - time.monotonic()) > 0:
+            self._once(left)
+        for pid in self._pids.values():
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _nothing(number: int, frame: object) -> None:
+    """Where SIGCHLD goes: it has to have a handler in order to wake the selector."""
+
+
+class _death_signal:  # noqa: N801 - used as a function
+    """Asks the kernel to kill the calling process when `parent`, its parent, dies. Nothing where it cannot be asked."""
+
+    def __init__(self) -> None:
+        self._prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def __call__(self, parent: int) -> None:
+        if self._prctl is not None:
+            self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before it could be asked
+            os._exit(1)

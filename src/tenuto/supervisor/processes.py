@@ -1,0 +1,313 @@
+"""Agents in processes: the orchestrator's side of the fork server, and the run of one such agent.
+
+The server is started when the first agent needs it, and again when it was killed. Agents whose server was killed die
+with it; their ends are told like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tenuto.errors import InvalidInput
+from tenuto.observability.logging import logger
+from tenuto.supervisor.bootstrap import Order
+from tenuto.supervisor.channels import SocketOrchestratorEnd, framed
+from tenuto.supervisor.entry import AgentEntry
+from tenuto.supervisor.fork_server import ENDED, FORK, FORKED, RECORD, REFUSED, SIGNAL, SIGNAL_GROUP
+from tenuto.supervisor.messages import Message
+from tenuto.supervisor.runs import Exit
+from tenuto.workers.portable import dumps
+
+__all__ = ["ForkServer", "ProcessRun", "content_of"]
+
+log = logger("tenuto.supervisor")
+
+_CLOSING = 5.0
+"""Seconds after which a server that does not end is killed."""
+
+
+class ForkServer:
+    """Starts processes by asking a small one to fork. Belongs to one event loop."""
+
+    def __init__(self, preload: Sequence[str] = (), started: Callable[[int], None] | None = None) -> None:
+        """preload: modules that agents find imported. started: told each process that is made, the server's too."""
+        self._preload = tuple(preload)
+        self._started = started
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._environment: Mapping[str, str] = {}
+        self._children: dict[int, _Child] = {}
+        self._number = 0
+        self._unread = b""
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, while there is one."""
+        return None if self._process is None else self._process.pid
+
+    async def run(self, entry: AgentEntry, content: bytes) -> ProcessRun:
+        """Starts the process of `entry`, whose agent is in `content`. Raises `OSError` when it cannot be started."""
+        control = self._serving()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            end = SocketOrchestratorEnd(entry.name, entry.generation, ours)
+            try:
+                self._number += 1
+                child = self._children[self._number] = _Child(self._number)
+                socket.send_fds(control, [RECORD.pack(FORK, child.number, 0)], [theirs.fileno()])
+                environment = dict(os.environ)
+                order = Order(
+                    name=entry.name,
+                    generation=entry.generation,
+                    path=tuple(sys.path),
+                    folder=_folder(),
+                    environment=None if environment == self._environment else environment,
+                    arguments=tuple(sys.argv),
+                    content=content,
+                )
+                run = ProcessRun(self, child, end)
+                run.write(framed(order.packed()))
+                child.pid = await child.forked
+            except BaseException:
+                end.close()
+                raise
+        if self._started is not None:
+            self._started(child.pid)
+        return run
+
+    def signal(self, number: int, what: int, *, group: bool) -> None:
+        """Sends a signal to a child, if it has not ended."""
+        if self._control is not None and number in self._children:
+            with contextlib.suppress(OSError):
+                self._control.send(RECORD.pack(SIGNAL_GROUP if group else SIGNAL, number, what))
+
+    def warm_up(self) -> None:
+        """Starts the server, so that the first agent need not wait for it."""
+        self._serving()
+
+    async def close(self) -> None:
+        """Ends the server, and whatever it still has."""
+        process = self._process
+        self._let_go()
+        if process is None:
+            return
+        try:
+            await asyncio.to_thread(process.wait, _CLOSING)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+
+    def kill(self) -> None:
+        """Ends the server and all its agents at once."""
+        if self._process is not None:
+            self._process.kill()
+
+    # -- the server
+
+    def _serving(self) -> socket.socket:
+        if self._control is None:
+            control, theirs = socket.socketpair()
+            with theirs:
+                self._environment = dict(os.environ)
+                program = (
+                    f"import sys; sys.path[:] = {sys.path!r}; "
+                    f"from tenuto.supervisor.fork_server import main; main({theirs.fileno()}, {self._preload!r})"
+                )
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", program],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+            control.setblocking(False)
+            self._control = control
+            self._unread = b""
+            asyncio.get_running_loop().add_reader(control, self._replies)
+            if self._started is not None:
+                self._started(self._process.pid)
+        return self._control
+
+    def _replies(self) -> None:
+        assert self._control is not None
+        try:
+            data = self._control.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lost()
+            return
+        self._unread += data
+        while len(self._unread) >= RECORD.size:
+            kind, number, value = RECORD.unpack(self._unread[: RECORD.size])
+            self._unread = self._unread[RECORD.size :]
+            if (child := self._children.get(number)) is not None:
+                self._reply(child, kind, value)
+
+    def _reply(self, child: _Child, kind: int, value: int) -> None:
+        if kind == FORKED:
+            child.pid = value
+            _settle(child.forked, value)
+        elif kind == REFUSED:
+            del self._children[child.number]
+            child.forked.set_exception(OSError(value, f"no process can be started: {os.strerror(value)}"))
+        elif kind == ENDED:
+            del self._children[child.number]
+            _settle(child.ended, Exit(code=value) if value >= 0 else Exit(signal=-value))
+
+    def _lost(self) -> None:
+        """The server has died. So do its children; where the kernel does not see to that, it is done here."""
+        children = list(self._children.values())
+        log.error("the fork server has ended, and its agents with it", pid=self.pid, agents=len(children))
+        process = self._process
+        self._let_go()
+        if process is not None:
+            process.kill()
+            process.wait()  # it has ended, or ends now
+        for child in children:
+            if child.pid is not None:
+                with contextlib.suppress(OSError):
+                    os.killpg(child.pid, signal.SIGKILL)
+            if not child.forked.done():
+                child.forked.set_exception(OSError("the fork server has died"))
+            _settle(child.ended, Exit(signal=int(signal.SIGKILL), reason="the fork server has died"))
+
+    def _let_go(self) -> None:
+        if self._control is not None:
+            asyncio.get_running_loop().remove_reader(self._control)
+            self._control.close()
+        self._control = None
+        self._process = None
+        self._children = {}
+
+
+class _Child:
+    def __init__(self, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.number = number
+        self.pid: int | None = None
+        self.forked: asyncio.Future[int] = loop.create_future()
+        self.ended: asyncio.Future[Exit] = loop.create_future()
+
+
+class ProcessRun:
+    """One start of an agent in a process; see `Run`."""
+
+    def __init__(self, server: ForkServer, child: _Child, end: SocketOrchestratorEnd) -> None:
+        self._server = server
+        self._child = child
+        self.end = end
+        self._writing = False
+
+    @property
+    def pid(self) -> int | None:
+        """Its process."""
+        return self._child.pid
+
+    def send(self, message: Message) -> bool:
+        """See `Run`."""
+        taken = self.end.send(message)
+        self._write_on()
+        return taken
+
+    def write(self, frame: bytes) -> None:
+        """Sends a frame as it is."""
+        self.end.write(frame)
+        self._write_on()
+
+    async def ended(self) -> Exit:
+        """See `Run`."""
+        return await asyncio.shield(self._child.ended)
+
+    def interrupt(self) -> None:
+        """See `Run`."""
+        self._server.signal(self._child.number, signal.SIGTERM, group=False)
+
+    def kill(self) -> bool:
+        """See `Run`."""
+        self._server.signal(self._child.number, signal.SIGKILL, group=True)
+        return True
+
+    def close(self) -> None:
+        """Frees its descriptor."""
+        self._stop_writing()
+        self.end.close()
+
+    def _write_on(self) -> None:
+        """What the socket has not taken goes when it can."""
+        try:
+            done = self.end.flush()
+        except OSError:
+            done = True
+        descriptor = self.end.fileno()
+        if done or descriptor is None or descriptor < 0:
+            self._stop_writing()
+        elif not self._writing:
+            self._writing = True
+            asyncio.get_running_loop().add_writer(descriptor, self._write_on)
+
+    def _stop_writing(self) -> None:
+        descriptor = self.end.fileno()
+        if self._writing and descriptor is not None and descriptor >= 0:
+            asyncio.get_running_loop().remove_writer(descriptor)
+        self._writing = False
+
+
+def content_of(entry: AgentEntry) -> bytes:
+    """The agent of `entry` as it travels to a process. Raises `InvalidInput` that says what in it cannot."""
+    parts = (entry.agent_class, entry.config, entry.plugin, dict(entry.arguments))
+    try:
+        return dumps(parts)
+    except Exception as error:
+        where = _culprit(entry)
+        raise InvalidInput(
+            f"agent {entry.name!r} cannot be sent to a process: {where or entry.agent_class.__name__}: {error}; "
+            "make it in setup() instead, or run the agent in a thread"
+        ) from error
+
+
+def _culprit(entry: AgentEntry) -> str:
+    """Which attribute it is that cannot travel."""
+    owners: list[tuple[str, Mapping[str, Any]]] = [
+        ("", entry.arguments),
+        ("config.", vars(entry.config) if entry.config is not None else {}),
+        ("plugin.", dict(entry.plugin) if entry.plugin is not None else {}),
+        (f"{entry.agent_class.__name__}.", vars(entry.agent_class)),
+    ]
+    for prefix, values in owners:
+        for name, value in values.items():
+            if name.startswith("__") or not _is_bad(value):
+                continue
+            inner = getattr(value, "__dict__", {}) if not isinstance(value, type) else {}
+            deeper = next((f".{each}" for each, it in inner.items() if _is_bad(it)), "")
+            return f"{prefix}{name}{deeper} ({type(value).__name__})"
+    return ""
+
+
+def _is_bad(value: object) -> bool:
+    try:
+        dumps(value)
+    except Exception:  # noqa: BLE001 - that is the question
+        return True
+    return False
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - it may have been removed
+    except OSError:
+        return "/"
+
+
+def _settle(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
