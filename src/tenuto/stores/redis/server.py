@@ -1,19 +1,16 @@
 """The server behind a store: whether it can be used at all, and what it keeps when it crashes.
 
 `examine` is asked when a store is opened, before anything is written. It refuses, in one sentence each: a version
-before 6.2, a cluster, a replica, a server that throws keys away when its memory is full, and a user who may not run
-what the scripts run. `Server.durability` says plainly what can be lost; it is logged once for each process and server.
+before 6.2, a cluster, a replica, and a server that throws keys away when its memory is full (`rights` does the same for
+users). `Server.durability` says plainly what can be lost; it is logged once for each process and server.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import Any
 
 import redis
@@ -21,16 +18,15 @@ import redis
 from tenuto.errors import StoreError, StoreReadOnly, StoreUnavailable
 from tenuto.observability.logging import logger
 from tenuto.stores.redis.connection import Connections
-from tenuto.stores.redis.errors import CLUSTER, refusal, translate
+from tenuto.stores.redis.errors import CLUSTER, translate
 
-__all__ = ["OLDEST", "Persistence", "Server", "announce", "commands", "examine", "judged", "script_commands"]
+__all__ = ["OLDEST", "Persistence", "Server", "announce", "examine", "judged"]
 
 log = logger("tenuto.store")
 
 OLDEST = (6, 2)
 """The oldest Redis that is supported. Valkey tells the version of Redis that it is compatible with."""
 
-_CALL = re.compile(r"""\bp?call\(\s*['"](\w+)['"]""")
 _announced: set[tuple[str, str]] = set()
 
 
@@ -111,13 +107,13 @@ class Server:
     def document(self) -> dict[str, Any]:
         """The same for programs."""
         return {
+            "bytes": self.memory,
+            "durability": self.durability,
             "server": self.name,
             "persistence": self.persistence.value,
             "replicas": self.replicas,
             "wait_replicas": self.wait_replicas,
-            "durability": self.durability,
-            "memory_bytes": self.memory,
-            "memory_limit_bytes": self.memory_limit or None,
+            "most_bytes": self.memory_limit or None,
         }
 
 
@@ -125,10 +121,9 @@ def _counted(replicas: int) -> str:
     return "a replica" if replicas == 1 else f"{replicas} replicas"
 
 
-def examine(connections: Connections, run: Iterable[str]) -> Server:
-    """What there is to know about the server. Changes nothing that stays.
+def examine(connections: Connections) -> Server:
+    """What there is to know about the server. Changes nothing.
 
-    `run`: the commands that scripts are going to run, `script_commands()`.
     Raises a `StoreError` that says what to do, at once: this is no time to be patient.
     """
     url = connections.address.url
@@ -142,9 +137,7 @@ def examine(connections: Connections, run: Iterable[str]) -> Server:
         for answer in configured
         if not isinstance(answer, redis.ResponseError) and answer
     }
-    server = judged(_fields(info.decode(errors="replace")), settings, url, connections.address.wait_replicas)
-    _check_rights(connections, run)
-    return server
+    return judged(_fields(info.decode(errors="replace")), settings, url, connections.address.wait_replicas)
 
 
 def announce(server: Server, url: str) -> None:
@@ -205,58 +198,3 @@ def _persistence(info: Mapping[str, str], settings: Mapping[str, str]) -> Persis
         return Persistence.SNAPSHOTS if settings.get("save", "unknown") else Persistence.NOTHING
     flushed = {"always": Persistence.ALWAYS, "everysec": Persistence.EVERYSEC, "no": Persistence.SYSTEM}
     return flushed.get(settings.get("appendfsync", ""), Persistence.LOG)
-
-
-# -- what this user may do ---------------------------------------------------------------------------------
-
-
-_LUA = resources.files("tenuto.stores.redis") / "lua"
-
-
-@cache
-def script_commands() -> frozenset[str]:
-    """The commands that the scripts of this engine run."""
-    return frozenset[str]().union(*(commands(text) for text in _texts(_LUA)))
-
-
-def _texts(folder: Traversable) -> Iterator[str]:
-    for each in folder.iterdir():
-        if each.is_dir():
-            yield from _texts(each)
-        elif each.name.endswith(".lua"):
-            yield each.read_text(encoding="utf-8")
-
-
-def commands(text: str) -> frozenset[str]:
-    """The commands that a script of this text runs."""
-    return frozenset(name.upper() for name in _CALL.findall(text))
-
-
-def _check_rights(connections: Connections, run: Iterable[str]) -> None:
-    """Raises `StoreError` when the user may not run one of the commands `run`, or not touch the namespace."""
-    address = connections.address
-    used = sorted(run)
-    (known,) = connections.ask([("COMMAND", "INFO", *used)], patience=0)
-    if isinstance(known, redis.ResponseError):
-        raise translate(known, address.url)
-    missing = [name for name, each in zip(used, known, strict=True) if each is None]
-    if missing:
-        raise StoreError(
-            f"The store {address.url} is on a server without {', '.join(missing)}: use Redis 6.2 or later, with its "
-            "commands under their own names (rename-command)."
-        )
-    words: list[str | int] = []
-    for name, each in zip(used, known, strict=True):
-        words += [name, abs(each[1]) - 1]
-    refused, published = connections.ask(
-        [
-            ("EVAL", (_LUA / "probe.lua").read_bytes(), 1, f"{address.prefix}probe", *words),
-            ("PUBLISH", f"{address.prefix}hints", ""),
-        ],
-        patience=0,
-    )
-    for answer in (refused, published):
-        if isinstance(answer, redis.ResponseError):
-            raise translate(answer, address.url)
-    if refused:
-        raise refusal(address.url, "it may not use " + ", ".join(each.decode() for each in refused))

@@ -1,0 +1,56 @@
+-- New tasks.
+
+local admission = {}
+
+-- Reads fields and values in turns.
+local function fields_of(flat)
+  local t = {}
+  for at = 1, #flat, 2 do
+    t[flat[at]] = flat[at + 1]
+  end
+  return t
+end
+
+-- Stores a new task. `place`: root, parent, goal, node, kids, as far as it has them; `unmet`: open dependencies, or a
+-- goal's nodes.
+function admission.admit(id, flat, place, unmet)
+  local t = fields_of(flat)
+  local now = session.now
+  local function set(name, value)
+    t[name] = value
+    flat[#flat + 1] = name
+    flat[#flat + 1] = value
+  end
+  for name, value in pairs(place) do
+    set(name, value)
+  end
+  local late = t.run_at and t.run_at > now
+  if t.kind == 'goal' then
+    set('status', 'waiting')
+    set('started_at', now)
+    if t.timeout then
+      set('expires_at', now + t.timeout)
+    end
+  else
+    set('status', unmet > 0 and 'blocked' or (late and 'scheduled' or 'ready'))
+  end
+  if unmet > 0 then
+    set('unmet', unmet)
+  end
+  set('number', session.next_number())
+  set('created_at', now)
+  set('since', now)
+  set('seq', 1)
+  local root = t.root or (t.kids and id)
+  set('cursors', events.append(id, root, 1, 'created', 0, t.owner or '', '{"state":"' .. t.status .. '"}'))
+  rows.insert(id, flat, t)
+  return t
+end
+
+-- Large values of a tree.
+--   blobs:<root>   hash: content hash -> bytes
+function admission.put_blobs(root, blobs)
+  for key, data in pairs(blobs or {}) do
+    redis.call('HSETNX', session.key('blobs:') .. root, key, data)
+  end
+end

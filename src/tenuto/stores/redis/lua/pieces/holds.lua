@@ -1,0 +1,22 @@
+-- Fencing, and tasks as their workers receive them.
+
+local holds = {}
+
+-- Whether a hold (attempt, nonce) is the task's latest, and did not end without a report.
+function holds.fits(t, attempt, nonce)
+  return nonce ~= 0 and (t.attempt or 0) == attempt and (t.nonce or 0) == nonce
+end
+
+local function time_left(t)
+  local at = math.min(t.deadline or math.huge, t.expires_at or math.huge)
+  return at < math.huge and math.max(at - session.now, 0) or ''
+end
+
+-- A claimed task; the order is that of `codec.lease`.
+function holds.lease(t)
+  return {
+    t.id, t.attempt, t.nonce, t.lease_expires, rows.root_of(t), t.agent, t.payload or '', t.owner or '',
+    rows.parent_of(t) or '', t.node or '', t.run or 1, t.epoch or 0, t.failures or 0, t.losses or 0, t.steps or 0,
+    t.attempt_timeout or '', time_left(t), t.retry or '', t.metadata or '', waits.inbox(t),
+  }
+end

@@ -1,0 +1,236 @@
+-- Lanes: the ready tasks of one owner for one agent in one band, and whose turn it is (`tasks/fairness.py`).
+--
+--   bands:<agent>           sorted set: bands with open lanes
+--   lanes:<band>:<agent>    sorted set: owners of open lanes by tag. One that is open may have tasks
+--   closed:<band>:<agent>   sorted set: owners of lanes without tasks, whose tag the virtual time has not passed
+--   virtual                 hash: <band>:<agent> -> the virtual time of that queue
+--   weights                 hash: owner -> weight, where it is not 1
+
+local lanes = {}
+
+local FEWEST = 64
+
+local opened = {}
+
+local function set_of(kind, band, agent)
+  return session.key(kind) .. band .. ':' .. agent
+end
+
+-- A float as text that reads back as the same.
+function lanes.exact(number)
+  return string.format('%.17g', number)
+end
+
+function lanes.virtual(agent, band)
+  return tonumber(redis.call('HGET', session.key('virtual'), band .. ':' .. agent) or 0)
+end
+
+function lanes.set_virtual(agent, band, at)
+  redis.call('HSET', session.key('virtual'), band .. ':' .. agent, lanes.exact(at))
+end
+
+function lanes.set_tag(agent, band, owner, tag)
+  redis.call('ZADD', set_of('lanes:', band, agent), lanes.exact(tag), owner)
+end
+
+-- A task of this lane has become claimable.
+function lanes.open(agent, band, owner)
+  local key = set_of('lanes:', band, agent)
+  local mine = opened[key]
+  if not mine then
+    mine = {}
+    opened[key] = mine
+    redis.call('ZADD', session.key('bands:') .. agent, band, band)
+  end
+  if mine[owner] then
+    return
+  end
+  mine[owner] = true
+  if not redis.call('ZSCORE', key, owner) then
+    local closed = set_of('closed:', band, agent)
+    local tag = tonumber(redis.call('ZSCORE', closed, owner) or 0)
+    redis.call('ZADD', key, lanes.exact(math.max(tag, lanes.virtual(agent, band))), owner)
+    redis.call('ZREM', closed, owner)
+  end
+end
+
+local function close(agent, band, owner, tag, virtual)
+  local key = set_of('lanes:', band, agent)
+  redis.call('ZREM', key, owner)
+  if opened[key] then
+    opened[key][owner] = nil
+  end
+  if tag > virtual then
+    redis.call('ZADD', set_of('closed:', band, agent), lanes.exact(tag), owner)
+  end
+end
+
+-- The bands in which these agents may have claimable tasks, ascending.
+function lanes.bands(agents)
+  local found, seen = {}, {}
+  for _, agent in ipairs(agents) do
+    for _, band in ipairs(redis.call('ZRANGE', session.key('bands:') .. agent, 0, -1)) do
+      if not seen[band] then
+        seen[band] = true
+        found[#found + 1] = tonumber(band)
+      end
+    end
+  end
+  table.sort(found)
+  return found
+end
+
+local function heads(lane, want)
+  local first = #lane.heads
+  local flat = redis.call('ZRANGE', lane.key, first, first + want - 1, 'WITHSCORES')
+  for at = 1, #flat, 2 do
+    lane.heads[#lane.heads + 1] = { rank = tonumber(flat[at + 1]), place = flat[at] }
+  end
+  lane.all = #flat < 2 * want
+end
+
+-- Lanes with claimable tasks, lowest (tag, owner) first, as far as a claim of `want` tasks can reach. Tags behind the
+-- virtual time count as it: they are brought up to it, so that their order is that of the owners.
+function lanes.of(agent, band, want, virtual)
+  local key = set_of('lanes:', band, agent)
+  for _, owner in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', '(' .. lanes.exact(virtual))) do
+    redis.call('ZADD', key, lanes.exact(virtual), owner)
+  end
+  redis.call('ZREMRANGEBYSCORE', set_of('closed:', band, agent), '-inf', lanes.exact(virtual))
+  local most = math.max(want, FEWEST)
+  local found, first = {}, 0
+  repeat
+    local flat = redis.call('ZRANGE', key, first, first + most - 1, 'WITHSCORES')
+    local share = math.ceil(want / math.max(#flat / 2, 1)) + 1
+    for at = 1, #flat, 2 do
+      local owner, tag = flat[at], tonumber(flat[at + 1])
+      local lane = { agent = agent, owner = owner, tag = tag, weight = 1, heads = {}, taken = 0, want = want }
+      lane.key = session.key('ready:') .. band .. ':' .. rows.escape(agent) .. ':' .. owner
+      heads(lane, math.min(share, want))
+      if lane.heads[1] then
+        found[#found + 1] = lane
+        first = first + 1
+      else
+        close(agent, band, owner, tag, virtual)
+      end
+    end
+  until #flat < 2 * most or #found >= most
+  if not found[1] then
+    redis.call('ZREM', session.key('bands:') .. agent, band)
+    opened[key] = nil
+    return found
+  end
+  local owners = {}
+  for at, lane in ipairs(found) do
+    owners[at] = lane.owner
+  end
+  for at, weight in ipairs(redis.call('HMGET', session.key('weights'), unpack(owners))) do
+    found[at].weight = tonumber(weight or 1)
+  end
+  return found
+end
+
+-- -- whose turn it is
+
+local function has_next(lane)
+  if lane.taken == #lane.heads and not lane.all and #lane.heads < lane.want then
+    heads(lane, lane.want - #lane.heads)
+  end
+  return lane.taken < #lane.heads
+end
+
+local function is_before(one, other)
+  if one.lag ~= other.lag then
+    return one.lag < other.lag
+  elseif one.tag ~= other.tag then
+    return one.tag < other.tag
+  end
+  return one.owner < other.owner
+end
+
+local function sink(heap, at)
+  local turn = heap[at]
+  while true do
+    local child = 2 * at
+    if heap[child + 1] and is_before(heap[child + 1], heap[child]) then
+      child = child + 1
+    end
+    if not heap[child] or not is_before(heap[child], turn) then
+      break
+    end
+    heap[at] = heap[child]
+    at = child
+  end
+  heap[at] = turn
+end
+
+local function set_turn(turn, began)
+  local lag, tag = 0, math.huge
+  for _, lane in ipairs(turn.lanes) do
+    lag = lag + math.max(lane.tag - began[lane.agent], 0)
+    tag = math.min(tag, lane.tag)
+  end
+  turn.lag, turn.tag = lag, tag
+end
+
+local function best_of(turn)
+  local best
+  for _, lane in ipairs(turn.lanes) do
+    if has_next(lane) then
+      local head = lane.heads[lane.taken + 1]
+      if not best then
+        best = lane
+      else
+        local first = best.heads[best.taken + 1]
+        if head.rank < first.rank or (head.rank == first.rank and head.place < first.place) then
+          best = lane
+        end
+      end
+    end
+  end
+  return best
+end
+
+-- The places of the next tasks to claim, in order, at most `want`; see `fairness.pick`.
+function lanes.pick(found, began, virtual, want, admits)
+  local heap, by_owner = {}, {}
+  for _, lane in ipairs(found) do
+    local turn = by_owner[lane.owner]
+    if not turn then
+      turn = { owner = lane.owner, lanes = {} }
+      by_owner[lane.owner] = turn
+      heap[#heap + 1] = turn
+    end
+    turn.lanes[#turn.lanes + 1] = lane
+  end
+  for _, turn in ipairs(heap) do
+    set_turn(turn, began)
+  end
+  for at = math.floor(#heap / 2), 1, -1 do
+    sink(heap, at)
+  end
+  local picks = {}
+  while heap[1] and #picks < want do
+    local turn = heap[1]
+    local lane = best_of(turn)
+    if not lane then
+      heap[1] = heap[#heap]
+      heap[#heap] = nil
+      if heap[1] then
+        sink(heap, 1)
+      end
+    else
+      lane.taken = lane.taken + 1
+      local place = lane.heads[lane.taken].place
+      if admits(place) then
+        local start = math.max(lane.tag, began[lane.agent])
+        virtual[lane.agent] = math.max(virtual[lane.agent], start)
+        lane.tag = start + 1 / lane.weight
+        picks[#picks + 1] = place
+        set_turn(turn, began)
+        sink(heap, 1)
+      end
+    end
+  end
+  return picks
+end

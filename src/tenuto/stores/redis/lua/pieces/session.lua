@@ -1,0 +1,133 @@
+-- One request at work: the clock, the cursor of the feed, what is written at the end, and the answer.
+--
+-- KEYS[1]  <prefix>store   hash: now (ms), cursor (of the last event), submitted (tasks so far)
+-- ARGV[1]  the instant of an injected clock in ms; empty: the server's own
+-- ARGV[2]  who asks (a worker, or one request of a client)   ARGV[3]  the number of the request, 0 where it has none
+-- ARGV[4]  what is asked, as msgpack
+--
+--   reply:<who>   string, for ten minutes: the number of the last request and the answer that it got
+--
+-- All keys begin with the prefix and lie in the hash slot of KEYS[1].
+
+local session = {
+  prefix = KEYS[1]:sub(1, -6),
+  ready = {}, -- agents with new claimable tasks
+  told = {}, -- tasks that ended, were paused or resumed, or got a message
+}
+
+local REPLIES_LAST = 600000
+local MOST_ARGUMENTS = 1000
+
+local moves, gone = {}, {}
+
+-- A key of this store.
+function session.key(name)
+  return session.prefix .. name
+end
+
+-- A whole number as text, never with an exponent.
+function session.whole(number)
+  return string.format('%.0f', number)
+end
+
+-- Begins; the answer that this very request got before, if it did.
+function session.begin()
+  if ARGV[2] ~= '' then
+    local reply = redis.call('GET', session.key('reply:') .. ARGV[2])
+    if reply then
+      local last, number = tonumber(reply:sub(1, 16)), tonumber(ARGV[3])
+      if number == last then
+        return reply:sub(17)
+      elseif number < last then
+        return cmsgpack.pack({ last })
+      end
+    end
+  end
+  local known = redis.call('HMGET', KEYS[1], 'now', 'cursor', 'submitted')
+  local now = tonumber(ARGV[1])
+  if not now then
+    local time = redis.call('TIME')
+    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  end
+  session.now = math.max(now, tonumber(known[1] or 0))
+  session.cursor = tonumber(known[2] or 0)
+  session.submitted = tonumber(known[3] or 0)
+  return nil
+end
+
+-- The cursor of the next event. It rises with time, so that one that was lost with the tail of a log is not used again.
+function session.next_cursor()
+  session.cursor = math.max(session.cursor + 1, session.now * 1000)
+  return session.whole(session.cursor)
+end
+
+-- The number of the next task.
+function session.next_number()
+  session.submitted = session.submitted + 1
+  return session.submitted
+end
+
+-- Puts `member` into a sorted set, or takes it out (`score` is false), when the session is written.
+function session.move(key, member, score)
+  local set = moves[key]
+  if not set then
+    set = {}
+    moves[key] = set
+  end
+  set[member] = score
+end
+
+-- Deletes a key when the session is written.
+function session.forget(key)
+  gone[#gone + 1] = key
+end
+
+local function in_parts(command, key, list)
+  for first = 1, #list, MOST_ARGUMENTS do
+    redis.call(command, key, unpack(list, first, math.min(first + MOST_ARGUMENTS - 1, #list)))
+  end
+end
+
+-- Writes what was put off.
+function session.write_moves()
+  for key, members in pairs(moves) do
+    local added, removed = {}, {}
+    for member, score in pairs(members) do
+      if score then
+        added[#added + 1] = score
+        added[#added + 1] = member
+      else
+        removed[#removed + 1] = member
+      end
+    end
+    in_parts('ZREM', key, removed)
+    in_parts('ZADD', key, added)
+  end
+  moves = {}
+  for first = 1, #gone, MOST_ARGUMENTS do
+    redis.call('DEL', unpack(gone, first, math.min(first + MOST_ARGUMENTS - 1, #gone)))
+  end
+  gone = {}
+end
+
+local function names(set)
+  local list = {}
+  for name in pairs(set) do
+    list[#list + 1] = name
+  end
+  return list
+end
+
+-- Keeps and returns the answer: {answer, agents with new tasks, tasks that somebody may wait for}.
+function session.finish(answer)
+  redis.call(
+    'HSET', KEYS[1],
+    'now', session.whole(session.now), 'cursor', session.whole(session.cursor), 'submitted', session.submitted
+  )
+  local reply = cmsgpack.pack({ answer, names(session.ready), names(session.told) })
+  if ARGV[2] ~= '' then
+    local key = session.key('reply:') .. ARGV[2]
+    redis.call('SET', key, string.format('%016d', ARGV[3]) .. reply, 'PX', REPLIES_LAST)
+  end
+  return reply
+end
