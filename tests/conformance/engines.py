@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import psycopg
 
 from tenuto.stores.base import Store
 from tenuto.stores.memory import MemoryStore
@@ -52,7 +53,20 @@ def _postgres(folder: Path, clock: Clock) -> Store:
     name = folder / "schema"
     if not name.exists():
         name.write_text(f"t_{secrets.token_hex(8)}")
-    return PostgresStore(shared_postgres().url(schema=name.read_text()), clock=clock)
+    return PostgresStore(f"{_postgres_url(name.read_text())}&schema={name.read_text()}", clock=clock)
+
+
+def _postgres_url(schema: str) -> str:
+    """Tables that are named without their schema are in this one, too."""
+    return shared_postgres().url(options=f"-c search_path={schema}")
+
+
+def _postgres_connection(folder: Path) -> psycopg.Connection[Any]:
+    """The caller's; where there is no store in the folder, to another database."""
+    name = folder / "schema"
+    if not name.exists():
+        return shared_postgres().connect(shared_postgres().create_database())
+    return psycopg.connect(_postgres_url(name.read_text()), autocommit=True)
 
 
 def _sqlite_connection(folder: Path) -> apsw.Connection:
@@ -64,6 +78,6 @@ ENGINES = {
     for engine in (
         Engine("memory", _memory, durable=False),
         Engine("sqlite", _sqlite, durable=True, connect=_sqlite_connection),
-        Engine("postgres", _postgres, durable=True),
+        Engine("postgres", _postgres, durable=True, connect=_postgres_connection),
     )
 }

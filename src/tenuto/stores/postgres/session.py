@@ -85,18 +85,27 @@ class PostgresStatements(Statements):
     def begin(self, wanted: str | None = None) -> tuple[Opening, str | None]:
         """Begins a transaction that writes, with the store's lock; and what `tasks_by_id` gives for `wanted`."""
         self._wrote = False
-        self._send(b"BEGIN")
-        self._settle()
-        self._queue("lock", (self._address.lock,))
-        self._queue("guard_callers", (self._address.callers,), self._mind)
-        self._queue("header", (), self._open)
-        self._queue("arrived", (str(self.settled),), self._look)
+        self._send(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")  # after the lock, each query sees what is so now
+        self._enter()
         found: list[Any] = [None]
         if wanted is not None:
             self._queue("tasks_by_id", (wanted,), lambda result: found.append(value_of(result)))
         self.flush()
         assert self._opening is not None
         return self._opening, found[-1]
+
+    def join(self) -> None:
+        """Takes the store's lock in a transaction that was begun by others, which they commit."""
+        self._wrote = False
+        self._enter()
+        self.flush()
+
+    def _enter(self) -> None:
+        self._settle()
+        self._queue("lock", (self._address.lock,))
+        self._queue("guard_callers", (self._address.callers,), self._mind)
+        self._queue("header", (), self._open)
+        self._queue("arrived", (str(self.settled),), self._look)
 
     def begin_reading(self) -> None:
         """Begins a transaction that sees one state of the store: that of its first query."""
@@ -122,6 +131,13 @@ class PostgresStatements(Statements):
 
     def commit(self, header: Header) -> tuple[int, int]:
         """Commits; what the state of the store is then (`Opening.state`)."""
+        state = self.keep(header)
+        self._send(b"COMMIT")
+        self.flush()
+        return state
+
+    def keep(self, header: Header) -> tuple[int, int]:
+        """The last that a transaction writes: how the store stands; what its state is once that is committed."""
         assert self._opening is not None
         state = self._opening.state
         if self._wrote:
@@ -129,8 +145,6 @@ class PostgresStatements(Statements):
             self._queue("keep", (*state, *header))
             if state[0] % _KEPT_HEADERS == 0:
                 self._queue("forget_headers", (state[0] - 2 * _KEPT_HEADERS, state[0] - _KEPT_HEADERS))
-        self._send(b"COMMIT")
-        self.flush()
         return state
 
     def roll_back(self) -> None:

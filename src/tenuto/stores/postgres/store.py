@@ -24,6 +24,7 @@ from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
 from tenuto.stores.postgres.reader import Reader
 from tenuto.stores.postgres.schema import migrate
+from tenuto.stores.postgres.transact import CallersError, OwnTransaction, may_run
 from tenuto.stores.postgres.writer import Writer
 from tenuto.stores.requests import Request
 from tenuto.stores.rows import Clock, Rows
@@ -33,6 +34,8 @@ from tenuto.stores.rules.work import Work
 from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis, wall_clock
 from tenuto.tasks.goal import Tree
+from tenuto.tasks.lease import Hold
+from tenuto.tasks.outcome import Answer, Record, Recorded, Step
 
 __all__ = ["PostgresStore"]
 
@@ -154,6 +157,22 @@ class PostgresStore(RowStore):
         """Has what callers have submitted stored. Called by threads of this store."""
         with contextlib.suppress(StoreClosed):
             asyncio.run(self._write(lambda work: None))
+
+    async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:
+        runs = await self._read(lambda tables: may_run(tables, hold, step))
+        if runs is None:
+            return Recorded(Answer.STALE)
+        if runs:
+            own = OwnTransaction(self._address, self._clock, server_time=self._server_time)
+            try:
+                recorded = await asyncio.to_thread(own.run, hold, step, work, lease)
+            except CallersError as error:
+                raise error.error from None
+            if own.hint is not None:
+                self._hints.tell(own.hint)
+            if recorded is not None:
+                return recorded
+        return (await self.record([Record(hold, (step,))], lease))[0]
 
     # -- hints
 

@@ -30,3 +30,7 @@ DELETE FROM tenuto.header WHERE version >= $1::bigint AND version < $2::bigint;
 -- name: mark_of
 -- Whose transaction a version was; null where there is none.
 SELECT mark FROM tenuto.header WHERE version = $1::bigint;
+
+-- name: own_transaction
+-- Which transaction this is.
+SELECT pg_current_xact_id();
