@@ -156,13 +156,14 @@ class PostgresPlace(Place):
     def server_memory(self) -> float | None:
         """What its processes have for themselves. What they share is as large as it was set to be, however much
         is stored: the disk tells of that."""
-        import psutil  # type: ignore[import-untyped]  # it has no stubs here
+        import psutil
 
         total = 0
         for process in psutil.process_iter(["name", "cmdline"]):
             with contextlib.suppress(psutil.Error):
                 if self._is_of_server(process):
-                    total += process.memory_full_info().uss
+                    memory = process.memory_info()
+                    total += memory.rss - getattr(memory, "shared", 0)
         return float(total)
 
     def _is_of_server(self, process: Any) -> bool:

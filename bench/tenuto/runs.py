@@ -112,7 +112,7 @@ async def _latency(place: Place, size: Size) -> Mapping[str, float]:
 
 
 def _size(place: Place, size: Size) -> Mapping[str, float]:
-    import psutil  # type: ignore[import-untyped]  # it has no stubs here
+    import psutil
 
     values = dict(queued(place, _fill, size.waiting))
     url = place.new("waiting")
