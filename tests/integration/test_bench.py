@@ -13,6 +13,7 @@ from bench.__main__ import Results
 from bench.measures import EVERY_SHAPE
 from bench.plan import METRICS, ORDER, Subject
 from bench.report import Group, as_json
+from tests.conformance.engines import ENGINES
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,7 +75,7 @@ def test_the_limits_of_a_server_are_measured_on_a_private_one(store: str) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", ["postgres"])
+@pytest.mark.parametrize("store", sorted({"redis", "postgres"} & ENGINES.keys()))
 def test_tenuto_is_measured_on_a_server_as_it_is_on_a_file(store: str) -> None:
     runs = "submit,drain,stored,churn"
 
