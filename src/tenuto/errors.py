@@ -183,6 +183,14 @@ class WaitTimeout(TenutoError, TimeoutError):
     """The caller has waited for as long as it wanted to. What it waited for goes on all the same."""
 
 
+class Unreachable(TenutoError, ConnectionError):
+    """No orchestrator answers at an address: none listens there, or it took too long."""
+
+
+class Forbidden(TenutoError, PermissionError):
+    """The orchestrator understood the command and does not allow it: a whitelist, or a token."""
+
+
 class MissingExtra(TenutoError, ImportError):
     """An optional part of Tenuto is not installed. `extra` is what to install, as in `tenuto[redis]`."""
 

@@ -25,6 +25,8 @@ class ExitCode(IntEnum):
     CANCELLED = 4
     TIMEOUT = 5
     STORE = 6
+    UNREACHABLE = 7
+    FORBIDDEN = 8
     INTERRUPTED = 130
     BROKEN_PIPE = 141
 
@@ -37,6 +39,8 @@ EXIT_CODES = {
     ExitCode.CANCELLED: "the task or goal was cancelled",
     ExitCode.TIMEOUT: "the time given with --timeout is over",
     ExitCode.STORE: "the store cannot be used: unreachable, full, read-only, damaged, too new",
+    ExitCode.UNREACHABLE: "no orchestrator answers at that address",
+    ExitCode.FORBIDDEN: "the orchestrator does not allow that command",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C); nothing is lost",
     ExitCode.BROKEN_PIPE: "whoever read the output went away",
 }
@@ -46,6 +50,8 @@ _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (errors.TaskCancelled, ExitCode.CANCELLED),
     (errors.WaitTimeout, ExitCode.TIMEOUT),
     (errors.StoreError, ExitCode.STORE),
+    (errors.Unreachable, ExitCode.UNREACHABLE),
+    (errors.Forbidden, ExitCode.FORBIDDEN),
     (errors.InvalidInput, ExitCode.USAGE),
     (errors.Conflict, ExitCode.USAGE),
     (errors.Unstorable, ExitCode.USAGE),
