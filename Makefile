@@ -11,6 +11,7 @@ CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
 BENCH := $(BENCH_VENV)/.installed
 PINS := pyproject.toml constraints.txt
+ENGINES := .[redis,postgres]
 # Warnings about the machine's own pip configuration are of no use to the reader; errors still show.
 PIP := -m pip --disable-pip-version-check -qq
 
@@ -100,4 +101,4 @@ $(DEV): $(PINS)
 
 $(BENCH): $(PINS) bench/requirements.txt
 	$(call environment,$(BENCH_VENV))
-	$(call install,$(BENCH_VENV),--editable '.[redis,postgres]' --requirement bench/requirements.txt)
+	$(call install,$(BENCH_VENV),--editable '$(ENGINES)' --requirement bench/requirements.txt)
