@@ -108,6 +108,11 @@ _SAID: tuple[tuple[_Kinds, Callable[[str], Error], str], ...] = (
         "has lost a part of its schema while it was in use ({}). Open it again to use what is there now",
     ),
     (
+        (said.DuplicatePreparedStatement, said.InvalidSqlStatementName),
+        StoreError,
+        "is behind a pooler that keeps no prepared statements ({}). Add prepare=off to the URL",
+    ),
+    (
         (said.ProgramLimitExceeded,),
         InvalidInput,
         "does not take a value that is too large ({}). Keep values below 256 MB",
