@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench import report
 from bench.child import SUBJECTS, subject
+from bench.places import PLACES
 from bench.plan import FULL, ORDER, QUICK, Subject
 
 System = tuple[str, str]
@@ -149,7 +150,10 @@ def main(argv: list[str]) -> int:
     subjects, results = run_all(given, console)
     groups = [
         report.Group(
-            store, {name: each for (where, name), each in subjects.items() if where == store}, results.medians(store)
+            store,
+            PLACES[store].engine(),
+            {name: each for (where, name), each in subjects.items() if where == store},
+            results.medians(store),
         )
         for store in given.store
     ]

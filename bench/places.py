@@ -13,6 +13,7 @@ Servers are reached over TCP on the loopback, by everyone.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import tempfile
 import time
@@ -40,6 +41,11 @@ class Place(ABC):
         if name not in self.urls:
             self.urls[name] = self._make(name)
         return self.urls[name]
+
+    @classmethod
+    @abstractmethod
+    def engine(cls) -> str:
+        """What the stores are made with, for the report."""
 
     @abstractmethod
     def _make(self, name: str) -> str:
@@ -76,6 +82,12 @@ def path_of(url: str) -> Path:
 class SqlitePlace(Place):
     """Files in the directory."""
 
+    @classmethod
+    def engine(cls) -> str:
+        import apsw
+
+        return f"SQLite {apsw.sqlite_lib_version()}"
+
     def _make(self, name: str) -> str:
         return f"sqlite:///{self.directory / name}.db"
 
@@ -88,6 +100,12 @@ class RedisPlace(Place):
     """A Redis server; each store is a numbered database of it."""
 
     server: RedisServer
+
+    @classmethod
+    def engine(cls) -> str:
+        from tests.servers.redis import installations
+
+        return os.environ.get("TENUTO_TEST_REDIS") or next(iter(installations()), "no Redis")
 
     def __enter__(self) -> Self:
         from tests.servers.redis import RedisServer
@@ -122,6 +140,13 @@ class PostgresPlace(Place):
     """A PostgreSQL server; each store is a database of it."""
 
     server: PostgresServer
+
+    @classmethod
+    def engine(cls) -> str:
+        from tests.servers.postgres import installations
+
+        version = os.environ.get("TENUTO_TEST_POSTGRES") or next(iter(installations()), None)
+        return f"PostgreSQL {version}" if version else "no PostgreSQL"
 
     def __enter__(self) -> Self:
         from tests.servers.postgres import PostgresServer

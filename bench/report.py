@@ -24,6 +24,8 @@ class Group:
     """What was measured on one store."""
 
     store: str
+    engine: str
+    """what the stores were made with"""
     subjects: Mapping[str, Subject]
     medians: Mapping[str, Mapping[str, float]]
     """by subject and metric"""
@@ -52,7 +54,7 @@ def show(console: Console, groups: Sequence[Group], notes: Mapping[str, str], ro
     """Prints a table for each section. Each cell: the median, and in brackets how many times better Tenuto is."""
     console.print(f"{machine()}; medians of {rounds}. In brackets: how many times better Tenuto is.")
     for group in groups:
-        console.rule(group.store)
+        console.rule(f"{group.store}: {group.engine}")
         _show_group(console, group)
     for name, note in notes.items():
         console.print(f"  no value for {name}: {note}", style="yellow", markup=False)
@@ -93,6 +95,7 @@ def as_json(groups: Sequence[Group], notes: Mapping[str, str], rounds: int) -> d
         "units": {key: metric.unit for key, metric in METRICS.items()},
         "stores": {
             group.store: {
+                "engine": group.engine,
                 "durability": {name: each.durability for name, each in group.subjects.items()},
                 "medians": {name: dict(values) for name, values in group.medians.items()},
                 "tenuto_is_better_by": {

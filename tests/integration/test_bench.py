@@ -118,7 +118,7 @@ def test_ratios_say_how_many_times_better_whatever_the_unit() -> None:
     results.samples["redis", "huey"] = {"submit.bulk": [1.0]}
 
     # When they are reported
-    group = Group("sqlite", {}, results.medians("sqlite"))
+    group = Group("sqlite", "SQLite", {}, results.medians("sqlite"))
     report = as_json([group], results.notes, rounds=3)
 
     # Then both ratios are above one, the rate is a median, and other stores do not count
