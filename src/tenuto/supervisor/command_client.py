@@ -140,5 +140,7 @@ def _knock(address: Address, timeout: float) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(timeout)
             probe.connect(short(address.path))
+    except BlockingIOError:
+        return  # so many want to connect that they have to wait
     except OSError as error:
         raise Unreachable(f"no orchestrator answers at {address.url}: {error.strerror or error}") from None

@@ -11,7 +11,6 @@ Requests and answers: `requests`. Who may do what: `access`.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections import deque
@@ -25,6 +24,7 @@ from tenuto.supervisor.access import allowed_of, masked, same_token, token_for
 from tenuto.supervisor.addresses import Address
 from tenuto.supervisor.commands import Command, agent_commands
 from tenuto.supervisor.crew import Crew
+from tenuto.supervisor.doorbell import Doorbell
 from tenuto.supervisor.event_bus import OrchestratorEventBus
 from tenuto.supervisor.events import OrchestratorEvent, Severity
 from tenuto.supervisor.requests import Answer, Request, answer_of_error, id_in, read_request
@@ -104,8 +104,7 @@ class CommandInterface:
             self._socket = CommandSocket(self._address)
             self._crews = Crew("reader", _READING, _WAITING), Crew("actor", _ACTING, _WAITING)
             self._stopping = False
-            self._wakes, self._waker = os.pipe()
-            os.set_blocking(self._waker, False)
+            self._bell = Doorbell()
             self._thread = threading.Thread(target=self._serve, name="tenuto commands", daemon=True)
             self._thread.start()
 
@@ -118,14 +117,13 @@ class CommandInterface:
             self._stopping = True
             for crew in self._crews:
                 crew.close()
-            self._wake()
+            self._bell.ring()
             thread.join(_ENDING)
             if thread.is_alive():
                 log.error("the command interface does not end", address=self.address)
                 return
             self._socket = None
-            os.close(self._wakes)
-            os.close(self._waker)
+            self._bell.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -143,13 +141,12 @@ class CommandInterface:
         router = self._socket.router
         poller = zmq.Poller()
         poller.register(router, zmq.POLLIN)
-        poller.register(self._wakes, zmq.POLLIN)
+        poller.register(self._bell, zmq.POLLIN)
         try:
             while not self._stopping:
                 try:
                     ready = dict(poller.poll())
-                    if self._wakes in ready:
-                        os.read(self._wakes, 4096)
+                    self._bell.answer()
                     self._send_answers(router)
                     if router in ready:
                         self._take_requests(router)
@@ -226,7 +223,7 @@ class CommandInterface:
             answer = Answer(answer.status, answer.code, answer.data, masked(answer.error), answer.request_id)
         self._audit(request, answer, began)
         self._answers.append((route, answer, command))
-        self._wake()
+        self._bell.ring()
 
     def _audit(self, request: Request, answer: Answer, began: float) -> None:
         self._bus.emit(
@@ -240,10 +237,6 @@ class CommandInterface:
             error_message=answer.error,
             milliseconds=round((time.monotonic() - began) * 1000, 3),
         )
-
-    def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it is full: the thread is awake
-            os.write(self._waker, b"\0")
 
     def _list(self) -> list[dict[str, Any]]:
         return [

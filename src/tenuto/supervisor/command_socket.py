@@ -24,7 +24,7 @@ from tenuto.supervisor.run_directory import short
 
 __all__ = ["CommandSocket"]
 
-_BACKLOG = 256
+_BACKLOG = 1_024
 _HANDSHAKE = 5_000
 """Milliseconds in which a connection must speak ZeroMQ's protocol."""
 _HEARTBEAT = 10_000
