@@ -79,7 +79,7 @@ class Hints:
         """The store was opened: those who listen already begin to hear from others."""
         with self._lock:
             self._open = True
-            self._closing.clear()
+            self._closing = threading.Event()
             if self._listeners:
                 self._open_ear()
         self._await_ear()
@@ -156,7 +156,9 @@ class Hints:
     def _open_ear(self) -> None:
         if self._ear is None:
             self._hears.clear()
-            self._ear = threading.Thread(target=self._hear, name="tenuto-redis-hints", daemon=True)
+            self._ear = threading.Thread(
+                target=self._hear, args=(self._closing,), name="tenuto-redis-hints", daemon=True
+            )
             self._ear.start()
 
     def _await_ear(self) -> None:
@@ -164,18 +166,18 @@ class Hints:
         if self._ear is not None and self._ear is not threading.current_thread():
             self._hears.wait(_READY)
 
-    def _hear(self) -> None:
+    def _hear(self, closing: threading.Event) -> None:
         delay, missed, said = _FIRST_DELAY, False, False
-        while not self._closing.is_set():
+        while not closing.is_set():
             self._line = line = new_connection(self._connections.address)
             try:
                 self._subscribe(line)
                 if missed:
                     self._call(Hint(frozenset(), None))
                 delay, missed, said = _FIRST_DELAY, False, False
-                self._hear_from(line)
+                self._hear_from(line, closing)
             except Exception as error:
-                if self._closing.is_set():
+                if closing.is_set():
                     return  # `close` has taken the connection away
                 if not isinstance(error, redis.RedisError):
                     raise
@@ -187,7 +189,7 @@ class Hints:
                 self._hears.set()  # nobody waits for a server that is not there
             finally:
                 line.disconnect()
-            self._closing.wait(random.uniform(delay / 2, delay))
+            closing.wait(random.uniform(delay / 2, delay))
             delay = min(2 * delay, _LONGEST_DELAY)
 
     def _subscribe(self, line: Any) -> None:
@@ -196,10 +198,10 @@ class Hints:
         line.read_response(disable_decoding=True)
         self._hears.set()
 
-    def _hear_from(self, line: Any) -> None:
+    def _hear_from(self, line: Any, closing: threading.Event) -> None:
         """Hears until the connection breaks, which it raises; a silent one is asked whether it is still there."""
         asked = False
-        while not self._closing.is_set():
+        while not closing.is_set():
             try:
                 kind, *rest = line.read_response(disable_decoding=True, timeout=_BEAT, disconnect_on_error=False)
             except redis.TimeoutError:
