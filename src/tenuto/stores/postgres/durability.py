@@ -9,16 +9,13 @@ __all__ = ["durability"]
 
 
 def durability(connection: Connection, address: Address) -> str:
-    """What of an answered commit survives which accident, as the server is set now."""
+    """What of an answered commit survives which accident, as the server is set now. `synchronous_commit` does not
+    count: the store sets it for its own transactions."""
     row = connection.execute(query("durability", address.schema)).fetchone()
     assert row is not None
-    fsync, commit, standbys = row
+    fsync, standbys = row
     if fsync == "off":
         return "fsync is off: a crash of the server's machine can lose or damage everything."
-    if commit == "off":
-        return "synchronous_commit is off: a crash of the server can lose the last moments of what was answered."
-    if commit == "local" or not standbys:
+    if not standbys:
         return "What was answered is on the server's disk; a failover to a standby can lose the latest of it."
-    if commit == "remote_write":
-        return f"What was answered is on the server's disk and was received by its synchronous standbys ({standbys})."
     return f"What was answered is on the disks of the server and of its synchronous standbys ({standbys})."

@@ -17,6 +17,7 @@ import psycopg
 
 from tenuto.errors import StoreClosed
 from tenuto.stores.base import Hint, Submission, Submitted
+from tenuto.stores.postgres import maintenance
 from tenuto.stores.postgres.arrivals import submit_beside_callers
 from tenuto.stores.postgres.callers import Rehearsed, submit_inside
 from tenuto.stores.postgres.connection import Address, connect
@@ -173,6 +174,20 @@ class PostgresStore(RowStore):
             if recorded is not None:
                 return recorded
         return (await self.record([Record(hold, (step,))], lease))[0]
+
+    # -- maintenance
+
+    async def info(self) -> dict[str, Any]:
+        """What there is to know about the store: server, database, durability, schema, bytes, counts."""
+        return await asyncio.to_thread(maintenance.info, self._address)
+
+    async def check(self) -> list[str]:
+        """What is wrong with the store, in sentences: what must hold between its rows. It reads all of them."""
+        return await asyncio.to_thread(maintenance.check, self._address)
+
+    async def compact(self) -> None:
+        """Vacuums the tables, as their owner. Nobody waits meanwhile."""
+        await asyncio.to_thread(maintenance.compact, self._address)
 
     # -- hints
 

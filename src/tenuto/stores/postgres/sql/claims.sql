@@ -125,10 +125,15 @@ SELECT coalesce(json_agg(number), '[]')::text FROM (
     SELECT number FROM tenuto.task WHERE due IS NOT NULL AND due <= $1::bigint ORDER BY due, number LIMIT $2::bigint
 ) AS found;
 
--- name: next_due
--- The earliest instant at which time alone changes something.
+-- name: dues
+-- The earliest instants at which time alone changes a task; [instant, number] each.
+SELECT coalesce(json_agg(json_build_array(due, number)), '[]')::text FROM (
+    SELECT due, number FROM tenuto.task WHERE due IS NOT NULL ORDER BY due, number LIMIT $1::bigint
+) AS found;
+
+-- name: next_timer
+-- The earliest instant at which a limit opens, or a schedule is due.
 SELECT least(
-    (SELECT min(due) FROM tenuto.task WHERE due IS NOT NULL),
     (SELECT min(opens) FROM tenuto.allowance WHERE opens IS NOT NULL AND definition IS NOT NULL AND opens > 0),
     (SELECT min(next_at) FROM tenuto.schedule WHERE next_at IS NOT NULL)
 );

@@ -48,4 +48,4 @@ INSERT INTO tenuto.tenuto_migration (number, release) VALUES (%s, %s);
 
 -- name: durability
 -- What the server promises for a commit.
-SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names');
+SELECT current_setting('fsync'), current_setting('synchronous_standby_names');
