@@ -1,8 +1,10 @@
-"""The chaos tests: real workers, clients and readers are killed, frozen and cut off until all work is done.
+"""The chaos tests: until all work is done, real workers, clients, readers and servers are killed and frozen, and the
+network between them goes silent, loses answers, is cut and slows down.
 
     make chaos                                   all variants, with a fresh seed
     make chaos ARGS="--seed 42"                  the same plan of blows again
     make chaos ARGS="--only steps --tasks 200"   one variant, smaller
+    make chaos ARGS="--store postgres --faults kill-the-server,silent-network"   one engine, two of its faults
 
 Exit code 1 says that something that must hold did not; the store and all notes are kept then, and named.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import shutil
@@ -22,6 +25,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tests.chaos.places import PLACES, Place, ServerPlace, open_place
+from tests.chaos.plan import Blow
 from tests.chaos.storm import Report, Settings, run_storm
 from tests.chaos.variants import VARIANTS
 from tests.chaos.variants.base import Size, Variant
@@ -29,6 +34,7 @@ from tests.chaos.variants.base import Size, Variant
 __all__ = ["main"]
 
 _SHOWN = 25
+_FAULTS = {fault.value.replace(" ", "-"): fault for fault in ServerPlace.faults}
 
 
 def main() -> int:
@@ -36,34 +42,37 @@ def main() -> int:
     console = Console(stderr=False)
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
     console.print(f"seed {seed} [dim](again: make chaos ARGS='--seed {seed}')[/dim]")
-    folder = Path(tempfile.mkdtemp(prefix="tenuto-chaos-")) if given.store is None else given.store.parent
+    folder = Path(tempfile.mkdtemp(prefix="tenuto-chaos-")) if given.keep is None else given.keep
+    if given.keep is not None and folder.exists():
+        console.print(f"{folder} exists already: name another folder, or remove it", style="red")
+        return 2
     folder.mkdir(parents=True, exist_ok=True)
     reports = []
-    for name in given.only or list(VARIANTS):
-        variant = VARIANTS[name]
-        path = folder / f"{name}.db" if given.store is None else given.store.with_suffix(f".{name}.db")
-        if path.exists():
-            console.print(f"{path} exists already: name another store, or remove it", style="red")
-            return 2
-        report = asyncio.run(_one(console, variant, given, seed, path))
-        reports.append(report)
-        _show(console, report)
+    for engine in given.store or list(PLACES):
+        with contextlib.closing(open_place(engine, folder)) as place:
+            for name in given.only or list(VARIANTS):
+                if VARIANTS[name].sql <= place.sql:
+                    reports.append(asyncio.run(_one(console, VARIANTS[name], given, seed, place, folder)))
+                    _show(console, reports[-1])
     broken = [report.variant for report in reports if report.violations]
     if broken:
         console.print(
             f"[bold red]violated[/bold red] in {', '.join(broken)}; seed {seed}; everything is kept in {folder}"
         )
         return 1
-    if given.store is None:
+    if given.keep is None:
         shutil.rmtree(folder)
     console.print(f"[bold green]all promises held[/bold green]; seed {seed}")
     return 0
 
 
-async def _one(console: Console, variant: Variant, given: argparse.Namespace, seed: int, path: Path) -> Report:
+async def _one(
+    console: Console, variant: Variant, given: argparse.Namespace, seed: int, place: Place, folder: Path
+) -> Report:
     size = Size(seed, variant.scaled(given.tasks), given.steps)
     blows = given.blows if given.blows is not None else max(8, min(40, variant.executions(size) // 150))
-    settings = Settings(size, given.workers, given.seconds, given.lease, blows)
+    faults = tuple(fault for fault in place.faults if given.faults is None or fault in given.faults)
+    settings = Settings(size, given.workers, given.seconds, given.lease, blows, faults=faults, times=given.times)
     columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[words]}"), console=console, transient=True) as bar:
         shown = bar.add_task(variant.name, total=variant.executions(size), words="")
@@ -71,7 +80,7 @@ async def _one(console: Console, variant: Variant, given: argparse.Namespace, se
         def progress(executions: int, expected: int, words: str) -> None:
             bar.update(shown, completed=executions, total=max(executions, expected), words=words)
 
-        return await run_storm(variant, settings, path, progress)
+        return await run_storm(variant, settings, place, folder / f"{place.name}-{variant.name}", progress)
 
 
 def _show(console: Console, report: Report) -> None:
@@ -90,6 +99,15 @@ def _show(console: Console, report: Report) -> None:
         console.print(f"  … and {len(report.violations) - _SHOWN:,} more", style="red")
 
 
+def _faults(text: str) -> frozenset[Blow]:
+    """What `--faults` names."""
+    names = [] if text == "none" else text.split(",")
+    for name in names:
+        if name not in _FAULTS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_FAULTS)}")
+    return frozenset(_FAULTS[name] for name in names)
+
+
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos", description="Kill and freeze workers until all is done."
@@ -101,7 +119,12 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=300, help="at most so long per variant")
     parser.add_argument("--lease", type=float, default=2.0, help="seconds a silent worker keeps its tasks")
     parser.add_argument("--blows", type=int, help="kills and freezes of workers; they follow from the size by default")
-    parser.add_argument("--store", type=Path, help="where the store files are made (and kept); temporary by default")
+    parser.add_argument("--store", choices=PLACES, action="append", help="this engine; may be repeated; all by default")
+    parser.add_argument(
+        "--faults", type=_faults, help=f"of server and network, with commas between: {', '.join(_FAULTS)}; or none"
+    )
+    parser.add_argument("--times", type=int, default=3, help="each of these faults comes so many times")
+    parser.add_argument("--keep", type=Path, help="a new folder for files, notes and logs; temporary by default")
     parser.add_argument("--only", choices=sorted(VARIANTS), action="append", help="only this variant; may be repeated")
     return parser
 

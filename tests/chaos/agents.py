@@ -11,6 +11,7 @@ from typing import Any
 
 from tenuto.agents.function import task_agent
 from tenuto.workers.context import Context
+from tests.chaos.books import book
 from tests.chaos.ledger import Ledger
 
 __all__ = [
@@ -151,7 +152,7 @@ def _book(connection: Any, task: str, step: str, attempt: int) -> str:
     """Writes into a table of our own, in the transaction that records the step."""
     value = _value(task, step, attempt)
     _LEDGER.note(task, step, attempt, value)
-    connection.execute("INSERT INTO chaos_booked VALUES (?, ?, ?)", (task, step, value))
+    book(connection, task, step, value)
     return value
 
 

@@ -23,10 +23,10 @@ __all__ = ["Evidence", "gather"]
 class Evidence:
     """What the checks look at, and where they complain."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "") -> None:
         self.folder = folder
-        self.path = folder.with_suffix("")
-        """the store's file"""
+        self.url = url
+        """of the store"""
         self.violations: list[str] = []
         self.tasks: dict[str, Task] = {}
         self.journals: dict[str, Sequence[Step]] = {}
@@ -79,9 +79,9 @@ class Evidence:
         return [line for path in sorted((self.folder / folder).glob("*.jsonl")) for line in read_lines(path, Saw)]
 
 
-async def gather(client: Client, folder: Path) -> Evidence:
+async def gather(client: Client, folder: Path, url: str) -> Evidence:
     """Reads everything."""
-    evidence = Evidence(folder)
+    evidence = Evidence(folder, url)
     store = client.store
     cursor: str | None = None
     while True:

@@ -1,4 +1,4 @@
-"""The plan of a storm: what is killed, frozen or cut off, and when, all of it from one seed.
+"""The plan of a storm: what is killed, frozen, slowed down or cut off, and when, all of it from one seed.
 
 "When" is a count of progress, not a time: executions of step bodies for the workers and the reader, accepted tasks
 for the submitting client. The same seed is the same plan on a fast machine and on a slow one.
@@ -7,6 +7,7 @@ for the submitting client. The same seed is the same plan on a fast machine and 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,6 +27,19 @@ class Blow(StrEnum):
     """SIGKILL of the client that cancels, answers or retries; another one begins again"""
     STUBBORN = "stubborn worker"
     """a program that ignores the end of its leases claims a few tasks, and reports when it is too late"""
+    KILL_SERVER = "kill the server"
+    """SIGKILL of all of its processes; it starts again soon, with what is on its disk"""
+    FREEZE_SERVER = "freeze the server"
+    """SIGSTOP: connections stay open and nobody answers; then SIGCONT"""
+    PARTITION = "silent network"
+    """nothing comes through between one worker (or the clients) and the server, for longer than leases last; what was
+    held back arrives afterwards, or the connections are cut"""
+    LOSE_ANSWERS = "lost answers"
+    """requests still arrive, their answers do not, and then the connections are cut"""
+    CUT = "cut connections"
+    """resets those of one worker, or of the clients"""
+    SLOW = "slow network"
+    """for one worker, or the clients"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,9 @@ class Action:
     slot: int = 0
     """which worker"""
     leases: float = 0.0
-    """FREEZE: how long, in leases"""
+    """how long, in leases, where it lasts"""
+    cut: bool = False
+    """PARTITION: connections are cut in the end"""
 
 
 @dataclass(frozen=True)
@@ -51,9 +67,22 @@ class StormPlan:
 
 
 def plan_storm(
-    seed: int, *, executions: int, submissions: int, slots: int, blows: int, stubborn: int = 2, driver: int = 0
+    seed: int,
+    *,
+    executions: int,
+    submissions: int,
+    slots: int,
+    blows: int,
+    stubborn: int = 2,
+    driver: int = 0,
+    faults: Sequence[Blow] = (),
+    times: int = 1,
 ) -> StormPlan:
-    """The plan that follows from `seed` for about so many executions and submissions."""
+    """The plan that follows from `seed` for about so many executions and submissions.
+
+    `faults` of the server and the network come so many `times` each. The network of the clients counts as one slot more
+    than there are workers.
+    """
     rng = random.Random(seed)
     actions: list[Action] = []
 
@@ -68,6 +97,10 @@ def plan_storm(
     some(max(3, blows // 3), Blow.CUT_READER)
     some(stubborn, Blow.STUBBORN)
     some(driver, Blow.KILL_DRIVER)
+    for fault in faults:
+        for _ in range(times):
+            after = rng.randrange(max(1, executions * 9 // 10))
+            actions.append(Action(after, fault, rng.randrange(slots + 1), rng.uniform(1.1, 2.0), rng.random() < 0.5))
     actions.sort(key=lambda action: action.after)
     most = max(1, submissions - 1)
     kills = sorted(rng.randrange(1, most + 1) for _ in range(min(most, max(2, blows // 5))))

@@ -13,19 +13,26 @@ from pathlib import Path
 __all__ = ["Child", "Children"]
 
 _ROOT = Path(__file__).resolve().parents[2]
+_CLOCK = Path(__file__).parent / "clock"
+"""On its path, a process has a shifted wall clock."""
 
 
 class Child:
     """One process, of which it is known at any time whether it is frozen."""
 
-    def __init__(self, name: str, arguments: Sequence[str], folder: Path, log: Path) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], folder: Path, log: Path, clock: float = 0.0) -> None:
         self.name = name
         self.log = log
         self.thaw_at: float | None = None
         """by the monotonic clock; None: it is not frozen"""
         self.started_at = time.monotonic()
-        paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-        environment = os.environ | {"TENUTO_CHAOS_FOLDER": str(folder), "PYTHONPATH": paths}
+        shifted = str(_CLOCK) if clock else None
+        paths = os.pathsep.join(filter(None, (shifted, str(_ROOT), os.environ.get("PYTHONPATH"))))
+        environment = os.environ | {
+            "TENUTO_CHAOS_FOLDER": str(folder),
+            "TENUTO_CHAOS_CLOCK": f"{clock}",
+            "PYTHONPATH": paths,
+        }
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
@@ -87,12 +94,15 @@ class Children:
         self._all: list[Child] = []
         self._numbers: dict[str, int] = {}
 
-    def start(self, name: str, module: str, *arguments: str) -> Child:
-        """Runs `module` of the chaos tests (or any other importable one) as a process of its own."""
+    def start(self, name: str, module: str, *arguments: str, clock: float = 0.0) -> Child:
+        """Runs `module` of the chaos tests (or any other importable one) as a process of its own.
+
+        `clock`: so many seconds its wall clock is ahead.
+        """
         number = self._numbers[name] = self._numbers.get(name, 0) + 1
         logs = self._folder / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        child = Child(name, ["-m", module, *arguments], self._folder, logs / f"{name}-{number}.log")
+        child = Child(name, ["-m", module, *arguments], self._folder, logs / f"{name}-{number}.log", clock)
         self._all.append(child)
         return child
 

@@ -2,22 +2,26 @@
 
     python -m tests.chaos.reader --store URL --number N [--to-end]
 
-Odd incarnations read pages of the store's feed, even ones follow it through the client, as a program would. Events
-are written down before the cursor is saved: what was read twice is seen twice, and nothing is left out.
+Those of an odd number read pages of the store's feed, the others follow it through the client, as a program would. One
+that gets no answer begins another incarnation, at the saved cursor. Events are written down before the cursor is saved:
+what was read twice is seen twice, and nothing is left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from tenuto.client import Client
+from tenuto.errors import StoreError
 from tenuto.stores import open_store
 from tenuto.stores.base import Store
 from tenuto.tasks.event import Event
+from tenuto.workers.patience import passes
 from tests.chaos.ledger import Lines
 
 __all__ = ["Notebook", "main"]
@@ -29,8 +33,8 @@ _SAVED_EVERY = 4
 class Notebook:
     """The events that one incarnation has read, and the cursor behind the last of them."""
 
-    def __init__(self, folder: Path, number: int) -> None:
-        self._events = Lines(folder / "feed" / f"{number:04}.jsonl")
+    def __init__(self, folder: Path, number: int, incarnation: int) -> None:
+        self._events = Lines(folder / "feed" / f"{number:04}-{incarnation:04}.jsonl")
         self._cursor = folder / "feed" / "cursor"
         self._kept = 0
 
@@ -71,8 +75,7 @@ async def _updates(store: Store, notebook: Notebook) -> None:
             batch = []
 
 
-async def main(url: str, number: int, to_end: bool) -> None:
-    notebook = Notebook(Path(os.environ["TENUTO_CHAOS_FOLDER"]), number)
+async def _read(url: str, notebook: Notebook, number: int, to_end: bool) -> None:
     store = open_store(url)
     await store.open()
     try:
@@ -82,6 +85,20 @@ async def main(url: str, number: int, to_end: bool) -> None:
             await _updates(store, notebook)
     finally:
         await store.close()
+
+
+async def main(url: str, number: int, to_end: bool) -> None:
+    folder = Path(os.environ["TENUTO_CHAOS_FOLDER"])
+    for incarnation in itertools.count():
+        notebook = Notebook(folder, number, incarnation)
+        try:
+            await _read(url, notebook, number, to_end)
+            return
+        except StoreError as error:
+            if not passes(error):
+                raise
+            print(error)
+        await asyncio.sleep(0.1)
 
 
 if __name__ == "__main__":

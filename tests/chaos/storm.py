@@ -1,8 +1,9 @@
 """The storm: workers and clients run, the plan's blows fall on them, until all work is done; then the checks.
 
-Blows are due by progress (`plan`). A frozen process goes on after its leases have ended. What was killed is started
-again at once, so there are always as many processes as before. The storm itself only looks: at the ledgers to count
-progress, and at the store to see whether all is done and whether a limit was ever used above its size.
+Blows are due by progress (`plan`); those on the server and the network are struck by the `place`. A frozen process
+goes on after its leases have ended. What was killed is started again at once, so there are always as many processes as
+before. The storm itself only looks: at the ledgers to count progress, and at the store to see whether all is done and
+whether a limit was ever used above its size.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tenuto.tasks.task import Kind
 from tests.chaos.checks import check_all
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.ledger import count_lines
+from tests.chaos.places import Place
 from tests.chaos.plan import Action, Blow, StormPlan, plan_storm
 from tests.chaos.processes import Child, Children
 from tests.chaos.variants.base import Size, Variant
@@ -35,6 +37,8 @@ _YOUNG = 5.0
 """Seconds for which a process may not have begun to listen to SIGTERM."""
 _LOOK = 0.25
 """Seconds between two looks at the store."""
+_CLOCKS = (0, 26 * 3600, -26 * 3600)
+"""Seconds by which the wall clocks of the workers are ahead, where the engine has a clock of its own."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Settings:
     """seconds"""
     blows: int
     stubborn: int = 2
+    faults: tuple[Blow, ...] = ()
+    """of the server and the network"""
+    times: int = 1
+    """that each of them comes"""
 
 
 @dataclass
@@ -69,23 +77,26 @@ Progress = Callable[[int, int, str], None]
 """Called with executions, the expected number of them, and a few words."""
 
 
-async def run_storm(variant: Variant, settings: Settings, path: Path, progress: Progress) -> Report:
-    """Runs one variant on the store file `path`, which must not exist yet."""
-    folder = path.with_name(f"{path.name}.{variant.name}")
-    folder.mkdir(parents=True)
+async def run_storm(variant: Variant, settings: Settings, place: Place, folder: Path, progress: Progress) -> Report:
+    """Runs one variant on a new store at `place`; notes and logs are in `folder`, which must not exist yet."""
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    slots = settings.workers + variant.sweepers
+    place.begin(folder.name, slots + 1)
     plan = plan_storm(
         settings.size.seed,
         executions=variant.executions(settings.size),
         submissions=variant.submissions(settings.size),
-        slots=settings.workers + variant.sweepers,
+        slots=slots,
         blows=settings.blows,
         stubborn=settings.stubborn,
         driver=max(1, settings.blows // 6),
+        faults=settings.faults,
+        times=settings.times,
     )
-    report = Report(variant.name, plan)
+    report = Report(f"{variant.name} on {place.name}", plan)
     began = time.monotonic()
     with Children(folder) as children:
-        storm = _Storm(variant, settings, f"sqlite:///{path}", folder, children, report)
+        storm = _Storm(variant, settings, place, folder, children, report)
         await storm.rage(progress)
         report.processes = children.started
     report.seconds = time.monotonic() - began
@@ -94,9 +105,10 @@ async def run_storm(variant: Variant, settings: Settings, path: Path, progress: 
 
 class _Storm:
     def __init__(
-        self, variant: Variant, settings: Settings, url: str, folder: Path, children: Children, report: Report
+        self, variant: Variant, settings: Settings, place: Place, folder: Path, children: Children, report: Report
     ) -> None:
-        self.variant, self.settings, self.url, self.folder = variant, settings, url, folder
+        self.variant, self.settings, self.place, self.folder = variant, settings, place, folder
+        self.clients_url = place.url_of(settings.workers + variant.sweepers)
         self.children, self.report = children, report
         self.executions = count_lines(folder / "ledger")
         self.submitted = count_lines(folder / "submit")
@@ -109,30 +121,32 @@ class _Storm:
         self.deaths = self.revived = 0
         self.readers = 0
         self.reader = self._reader()
-        self.client = Client(self.url)
+        self.client = Client(place.url)
 
     # -- processes
 
     def _worker(self, slot: int) -> Child:
         """Half of the workers are what people start, the other half takes notes of what the store answers."""
+        url = self.place.url_of(slot)
         if slot >= self.settings.workers:
-            return self.children.start(f"sweeper-{slot}", "tests.chaos.sweeper", "--store", self.url)
-        lease = f"{self.settings.lease:g}"
+            return self.children.start(f"sweeper-{slot}", "tests.chaos.sweeper", "--store", url)
+        given = ("--store", url, "--lease", f"{self.settings.lease:g}")
+        ahead = _CLOCKS[slot % len(_CLOCKS)] if self.settings.faults else 0
         if slot % 2:
-            command = ("worker", "--agents", "tests.chaos.agents", "--concurrency", "8", "--grace", "2")
-            return self.children.start(f"worker-{slot}", "tenuto", *command, "--store", self.url, "--lease", lease)
-        return self.children.start(f"worker-{slot}", "tests.chaos.worker", "--store", self.url, "--lease", lease)
+            command = ("worker", "--agents", "tests.chaos.agents", "--concurrency", "8", "--grace", "2", *given)
+            return self.children.start(f"worker-{slot}", "tenuto", *command, clock=ahead)
+        return self.children.start(f"worker-{slot}", "tests.chaos.worker", *given, clock=ahead)
 
     def _client(self, role: str) -> Child:
         size = self.settings.size
-        given = ("--variant", self.variant.name, "--store", self.url, "--seed", f"{size.seed}")
+        given = ("--variant", self.variant.name, "--store", self.clients_url, "--seed", f"{size.seed}")
         counts = ("--tasks", f"{size.tasks}", "--steps", f"{size.steps}")
         return self.children.start(role, "tests.chaos.client", role, *given, *counts)
 
     def _reader(self, *more: str) -> Child:
         self.readers += 1
         return self.children.start(
-            "reader", "tests.chaos.reader", "--store", self.url, "--number", f"{self.readers}", *more
+            "reader", "tests.chaos.reader", "--store", self.clients_url, "--number", f"{self.readers}", *more
         )
 
     # -- the course of it
@@ -144,29 +158,34 @@ class _Storm:
         async with self.client:
             while True:
                 executions = self.executions()
-                self._blow(executions)
+                await self._blow(executions)
+                await self.place.mind()
                 self._mind_the_living()
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + _LOOK
                     progress(executions, expected, self._words())
-                    if await self._look():
+                    if self.place.whole and await self._look():
                         break
                     if time.monotonic() >= deadline or self.deaths >= _MOST_DEATHS:
+                        await self.place.mind(all_of_it=True)
                         await self._explain()
                         break
                 await asyncio.sleep(_TICK)
             progress(executions, expected, "checking")
             await self._calm()
-            evidence = await gather(self.client, self.folder)
+            evidence = await gather(self.client, self.folder, self.place.url)
             self.report.counts = check_all(evidence)
             self.variant.check(evidence, self.settings.size)
             self.report.violations += evidence.violations
             self._count(evidence)
 
-    def _blow(self, executions: int) -> None:
+    async def _blow(self, executions: int) -> None:
         while self.waiting and self.waiting[0].after <= executions:
             action = self.waiting.pop(0)
-            self._strike(action)
+            if action.blow in self.place.faults:
+                await self.place.strike(action, action.leases * self.settings.lease)
+            else:
+                self._strike(action)
             self.report.blows[action.blow] += 1
         if self.submitter_kills and self.submitter.exit_code is None and self.submitted() >= self.submitter_kills[0]:
             self.submitter_kills.pop(0)
@@ -189,7 +208,7 @@ class _Storm:
                 self.driver.kill()
                 self.driver = self._client("drive")
             case Blow.STUBBORN:
-                given = ("--store", self.url, "--lease", f"{self.settings.lease:g}")
+                given = ("--store", self.clients_url, "--lease", f"{self.settings.lease:g}")
                 self.stubborn.append(self.children.start("stubborn", "tests.chaos.stubborn", *given))
 
     def _awake(self, slot: int) -> int:
@@ -276,7 +295,8 @@ class _Storm:
     def _words(self) -> str:
         frozen = sum(child.thaw_at is not None for child in self.slots)
         kills = self.report.blows[Blow.KILL] + self.report.submitter_kills
-        return f"{kills} kills, {self.report.blows[Blow.FREEZE]} freezes, {frozen} frozen now"
+        words = f"{kills} kills, {self.report.blows[Blow.FREEZE]} freezes, {frozen} frozen now"
+        return f"{words}, {self.place.blows} on server and network" if self.settings.faults else words
 
 
 async def _until(condition: Callable[[], bool], seconds: float) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import os
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from tenuto.stores.base import Claim, Exchange, Store, WorkerInfo
 from tenuto.tasks.ids import new_id
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Ending, Outcome, Record, Step
+from tenuto.workers.patience import Patience
 from tests.chaos.agents import AGENTS
 from tests.chaos.ledger import Lines
 from tests.chaos.witness import Witness
@@ -34,9 +36,11 @@ _TASKS = 3
 _PATIENCE = 60.0
 _APPETITE = 2.0
 
+_ask = Patience("stubborn").ask
+
 
 async def _lost(store: Store, lease: Lease) -> bool:
-    task = await store.task(lease.task_id)
+    task = await _ask(functools.partial(store.task, lease.task_id), "read")
     return task is None or (task.attempt, task.nonce) != (lease.attempt, lease.nonce)
 
 
@@ -46,7 +50,8 @@ async def _claim(store: Store, name: str, agents: tuple[str, ...], span: int) ->
     end = time.monotonic() + _APPETITE
     while time.monotonic() < end:
         number += 1
-        claimed = await store.commit_and_claim(Exchange(name, number, claim=Claim(agents, _TASKS, span)))
+        exchange = Exchange(name, number, claim=Claim(agents, _TASKS, span))
+        claimed = await _ask(functools.partial(store.commit_and_claim, exchange), "claim")
         if claimed.leases:
             return claimed.leases, number
         await asyncio.sleep(0.01)
@@ -57,7 +62,7 @@ async def main(url: str, seconds: float) -> None:
     span = round(seconds * 1000)
     notes = Lines(Path(os.environ["TENUTO_CHAOS_FOLDER"]) / "stubborn" / f"{os.getpid()}.jsonl")
     store = open_store(url)
-    await store.open()
+    await _ask(store.open, "open")
     witness = cast(Store, Witness(store, notes))
     name = new_id("stubborn")
     agents = tuple(agent.name for agent in AGENTS)
@@ -70,10 +75,11 @@ async def main(url: str, seconds: float) -> None:
             await asyncio.sleep(0.05)
         poison = msgspec.Raw(msgspec.json.encode(POISON))
         holds = [lease.hold for lease in leases]
-        await witness.renew(WorkerInfo(name, agents, slots=_TASKS), holds, span)
-        await witness.record([Record(hold, (Step(f"{POISON}#0", 0, value=poison),)) for hold in holds], span)
+        records = [Record(hold, (Step(f"{POISON}#0", 0, value=poison),)) for hold in holds]
         outcomes = tuple(Outcome(hold, Ending.DONE, result=poison) for hold in holds)
-        await witness.commit_and_claim(Exchange(name, number + 1, outcomes))
+        await _ask(lambda: witness.renew(WorkerInfo(name, agents, slots=_TASKS), holds, span), "renew")
+        await _ask(lambda: witness.record(records, span), "record")
+        await _ask(lambda: witness.commit_and_claim(Exchange(name, number + 1, outcomes)), "commit")
     finally:
         await store.close()
 

@@ -10,15 +10,17 @@ import asyncio
 
 from tenuto.stores import open_store
 from tenuto.stores.base import TimeToLive
+from tenuto.workers.patience import Patience
 
 __all__ = ["main"]
 
 
 async def main(url: str) -> None:
     store = open_store(url)
-    await store.open()
+    patience = Patience("sweeper")
+    await patience.ask(store.open, "open")
     while True:
-        swept = await store.sweep(100, TimeToLive())
+        swept = await patience.ask(lambda: store.sweep(100, TimeToLive()), "sweep")
         await asyncio.sleep(0 if swept.more else 0.02)
 
 

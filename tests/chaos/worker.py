@@ -15,6 +15,7 @@ from typing import cast
 from tenuto.stores import open_store
 from tenuto.stores.base import Store
 from tenuto.workers.config import MaintenanceWorkerConfig, WorkerConfig
+from tenuto.workers.patience import Patience
 from tenuto.workers.worker import Worker
 from tests.chaos.agents import AGENTS
 from tests.chaos.ledger import Lines
@@ -26,7 +27,7 @@ __all__ = ["main"]
 async def main(store: str, lease: float) -> None:
     notes = Lines(Path(os.environ["TENUTO_CHAOS_FOLDER"]) / "witness" / f"{os.getpid()}.jsonl")
     witness = cast(Store, Witness(open_store(store), notes))
-    await witness.open()
+    await Patience("worker").ask(witness.open, "open")
     config = WorkerConfig(
         concurrency=8, lease=lease, grace=2.0, poll=0.2, maintenance=MaintenanceWorkerConfig(interval=0.5)
     )

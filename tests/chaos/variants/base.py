@@ -28,8 +28,10 @@ class Size:
 class Desk:
     """What a client process works with. `noted` is durable; everything else is done again after a kill."""
 
-    def __init__(self, client: Client, folder: Path, size: Size, role: str) -> None:
+    def __init__(self, client: Client, url: str, folder: Path, size: Size, role: str) -> None:
         self.client = client
+        self.url = url
+        """of the store"""
         self.size = size
         self.random = random.Random(f"{size.seed}/{role}")
         self._notes = folder / role / "notes.jsonl"
@@ -61,6 +63,10 @@ class Variant(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def sql(self) -> bool:
+        """Only for engines that commit the caller's own SQL."""
 
     @property
     def sweepers(self) -> int:

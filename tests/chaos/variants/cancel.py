@@ -30,6 +30,7 @@ class Cancel:
     """Two trees in three are cancelled."""
 
     name = "cancel"
+    sql = False
     sweepers = 0
 
     def scaled(self, tasks: int) -> int:

@@ -121,6 +121,7 @@ class Goals:
     """Goals that fail and are retried once."""
 
     name = "goals"
+    sql = False
     sweepers = 0
 
     def scaled(self, tasks: int) -> int:

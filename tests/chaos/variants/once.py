@@ -24,6 +24,7 @@ class Once:
     """Half of the tasks have a function that decides, for the other half a person does."""
 
     name = "once"
+    sql = False
     sweepers = 0
 
     def scaled(self, tasks: int) -> int:

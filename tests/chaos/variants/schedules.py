@@ -23,6 +23,7 @@ class Schedules:
     """Several sweepers, all of which are killed and frozen."""
 
     name = "schedules"
+    sql = False
     sweepers = 3
 
     def scaled(self, tasks: int) -> int:

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
-from pathlib import Path
-
-import apsw
 
 from tenuto.plans import tree_of
-from tenuto.stores.sqlite import SqliteStore
 from tenuto.tasks.states import State
 from tests.chaos.agents import sql_agent
+from tests.chaos.books import Books
 from tests.chaos.evidence import Evidence
 from tests.chaos.variants.base import Desk, Size
 
@@ -26,22 +23,13 @@ _PAUSE = 0.03
 _LIMIT = "chaos-rate"
 _RATE = 60
 """Starts per second, by all workers together."""
-_TABLES = """
-CREATE TABLE IF NOT EXISTS chaos_order (number INTEGER, task TEXT);
-CREATE TABLE IF NOT EXISTS chaos_booked (task TEXT, step TEXT, value TEXT);
-"""
-
-
-def _connect(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(20_000)
-    return connection
 
 
 class Sql:
     """Orders that are placed with their tasks, and booked with their steps."""
 
     name = "sql"
+    sql = True
     sweepers = 0
 
     def scaled(self, tasks: int) -> int:
@@ -54,31 +42,24 @@ class Sql:
         return size.tasks
 
     async def submit(self, desk: Desk) -> None:
-        store = desk.client.store
-        assert isinstance(store, SqliteStore)
-        with closing(_connect(store.path)) as connection:
-            connection.execute(_TABLES)
+        with closing(Books(desk.url)) as books:
+            books.prepare()
             await desk.client.put_limit(_LIMIT, rate=_RATE)
             for number in range(desk.size.tasks):
                 task = sql_agent.create_task(payload={"pause": _PAUSE}, id=f"sql-{number}", limits=(_LIMIT,))
-                connection.execute("BEGIN IMMEDIATE")
-                known = connection.execute("SELECT count(*) FROM chaos_order WHERE number = ?", (number,)).get
-                if known:
-                    connection.execute("ROLLBACK")
-                    continue
-                connection.execute("INSERT INTO chaos_order VALUES (?, ?)", (number, task.id))
-                await store.submit([tree_of(task)], connection=connection)
-                connection.execute("COMMIT")
+                with books.transaction():
+                    if books.ordered(number):
+                        continue
+                    books.order(number, task.id)
+                    await desk.client.store.submit([tree_of(task)], connection=books.connection)
                 desk.note([number, task.id])
 
     async def drive(self, desk: Desk) -> None:
         """Nothing: these tasks need no direction."""
 
     def check(self, evidence: Evidence, size: Size) -> None:
-        with closing(_connect(evidence.path)) as connection:
-            orders = connection.execute("SELECT task FROM chaos_order").fetchall()
-            booked = connection.execute("SELECT task, step, value FROM chaos_booked").fetchall()
-        ordered = [str(task) for (task,) in orders]
+        with closing(Books(evidence.url)) as books:
+            ordered, booked = books.orders(), books.booked()
         if sorted(ordered) != sorted(evidence.tasks) or len(ordered) != size.tasks:
             evidence.complain(
                 f"{size.tasks} orders: the table has {len(ordered)}, the store {len(evidence.tasks)} tasks"

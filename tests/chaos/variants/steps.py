@@ -26,6 +26,7 @@ class Steps:
     """The main variant."""
 
     name = "steps"
+    sql = False
     sweepers = 0
 
     def scaled(self, tasks: int) -> int:

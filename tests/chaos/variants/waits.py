@@ -20,6 +20,7 @@ class Waits:
     """Each task gets its event and its answer exactly once, whatever dies."""
 
     name = "waits"
+    sql = False
     sweepers = 0
 
     def scaled(self, tasks: int) -> int:
