@@ -10,11 +10,14 @@ Each file adds the tables of one subject to the one before: session (statements)
 
 from __future__ import annotations
 
+import math
+
+from tenuto.stores.rows.changes import Changes, changes_of, read_changes
 from tenuto.stores.rows.session import Clock, Header, NewTask, Statements
 from tenuto.stores.rows.timers import TimerRows
 from tenuto.stores.tables import Tables
 
-__all__ = ["Clock", "Header", "NewTask", "Rows", "Statements"]
+__all__ = ["Changes", "Clock", "Header", "NewTask", "Rows", "Statements", "changes_of", "read_changes"]
 
 _MOST_KEPT = 4_096
 """Tasks that are remembered from one transaction to the next."""
@@ -33,6 +36,7 @@ class Rows(TimerRows, Tables):
         """
         self._now = None
         self._nonce = 0
+        self.changes = Changes()
         if stands is not None:
             self._stands, self._number, self._cursor = stands, 0, 0
         self._absent.clear()
@@ -48,6 +52,24 @@ class Rows(TimerRows, Tables):
                     self.rows.pop(row.task.id)
                     self.numbers.pop(row.number, None)
         self._final.clear()
+
+    def follow(self, changes: Changes) -> None:
+        """Takes over what another process has changed since the last transaction here."""
+        self.follow_lanes(changes)
+        for number, due in changes.tasks.items():
+            self.dues.put(number, due)
+            task_id = self.numbers.pop(number, None)
+            if task_id is not None:
+                del self.rows[task_id]
+        for task_id in changes.awaited:
+            row = self.rows.get(task_id)
+            if row is not None:
+                row.awaited = True
+        for key in changes.limits:
+            self._usages.pop(key, None)
+        if changes.limits or changes.timers:
+            self._next_opens = -math.inf
+            self.next_timer = None
 
     @property
     def header(self) -> Header:

@@ -14,13 +14,14 @@ from tenuto.stores.rows.layout import SEPARATOR, dump, parked_range
 from tenuto.stores.rows.session import Clock, Statements
 from tenuto.stores.rows.tasks import TaskRows
 from tenuto.stores.tables import Usage
+from tenuto.tasks.clock import Millis
 from tenuto.tasks.fairness import Head, Lane
 from tenuto.tasks.task import Task
 
 __all__ = ["ClaimRows"]
 
 _FEWEST_LANES = 64
-_AHEAD = 100
+_AHEAD = 400
 """Heads, and tasks, that are read for later claims."""
 
 _numbers = msgspec.json.Decoder(list[int])
@@ -41,6 +42,8 @@ class ClaimRows(TaskRows):
         self._changed_usages: set[str] = set()
         self._next_opens = -math.inf
         """no limit opens before"""
+        self.next_timer: tuple[Millis | None] | None = None
+        """when a limit opens or a schedule is due; None when that is not known"""
 
     def bands(self, agents: Sequence[str]) -> list[int]:
         wanted = tuple(agents)
@@ -117,6 +120,10 @@ class ClaimRows(TaskRows):
         return usage
 
     def set_usage(self, usage: Usage) -> None:
+        before = self._usages.get(usage.key)
+        if before is None or (before.opens, before.limit) != (usage.opens, usage.limit):
+            self.changes.timers = True
+            self.next_timer = None
         self._usages[usage.key] = usage
         self._changed_usages.add(usage.key)
         if usage.opens is not None:
@@ -148,6 +155,7 @@ class ClaimRows(TaskRows):
         """Writes what was changed, so that queries see it."""
         if self._changed_usages:
             keys, self._changed_usages = self._changed_usages, set()
+            self.changes.limits += keys
             idle = [key for key in keys if self._usages[key].idle]
             if idle:
                 self.run("drop_limits", dump(idle))

@@ -12,6 +12,7 @@ from bisect import bisect_left, insort
 
 import msgspec
 
+from tenuto.stores.rows.changes import Changes, LaneChange
 from tenuto.stores.rows.session import Clock, Session, Statements
 from tenuto.tasks.fairness import Head
 from tenuto.tasks.states import State
@@ -34,11 +35,11 @@ _lane = msgspec.json.Decoder(tuple[int, float, int, float])
 class LaneRow:
     """A lane in the cache."""
 
-    __slots__ = ("end", "heads", "number", "open", "owner", "tag", "weight")
+    __slots__ = ("agent", "band", "end", "heads", "number", "open", "owner", "tag", "weight")
 
-    def __init__(self, number: int, owner: str, tag: float, is_open: bool, weight: float) -> None:
+    def __init__(self, name: tuple[str, int, str], number: int, tag: float, is_open: bool, weight: float) -> None:
+        self.agent, self.band, self.owner = name
         self.number = number
-        self.owner = owner
         self.tag = tag
         self.open = is_open
         """whether it may have claimable tasks"""
@@ -71,6 +72,7 @@ class LaneRows(Session):
     def __init__(self, statements: Statements, clock: Clock) -> None:
         super().__init__(statements, clock)
         self._lanes: dict[tuple[str, int, str], LaneRow] = {}
+        self._lane_numbers: dict[int, LaneRow] = {}
         self._changed_lanes: dict[int, LaneRow] = {}
         self._virtuals: dict[tuple[str, int], float] = {}
         self._changed_virtuals: set[tuple[str, int]] = set()
@@ -89,7 +91,11 @@ class LaneRows(Session):
                 self.run("insert_lane", *name)
                 text = self.value("lane", *name)
             number, tag, is_open, weight = _lane.decode(text)
-            lane = self._lanes[name] = LaneRow(number, owner, tag, bool(is_open), weight)
+            lane = self._lanes[name] = self._added(LaneRow(name, number, tag, bool(is_open), weight))
+        return lane
+
+    def _added(self, lane: LaneRow) -> LaneRow:
+        self._lane_numbers[lane.number] = lane
         return lane
 
     def lane_read(self, agent: str, band: int, number: int, owner: str, tag: float, weight: float) -> LaneRow:
@@ -97,7 +103,7 @@ class LaneRows(Session):
         name = (agent, band, owner)
         lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[name] = LaneRow(number, owner, tag, True, weight)
+            lane = self._lanes[name] = self._added(LaneRow(name, number, tag, True, weight))
         return lane
 
     def remember_open(self, agent: str, band: int, lanes: list[LaneRow]) -> None:
@@ -108,10 +114,17 @@ class LaneRows(Session):
     def head_moved(self, before: Task | None, task: Task, number: int) -> None:
         """`task` is new, or may have become claimable or not, or have changed its place."""
         name = (task.agent, task.band, task.owner)
-        if before is not None and before.claimable and name in self._lanes:
-            self._lanes[name].remove(Head(-before.priority, number))
+        if before is not None and before.claimable:
+            known = self._lanes.get(name)
+            if known is None:
+                self.changes.upset = True  # which lane it was would have to be looked up, and that is rare
+            else:
+                known.remove(Head(-before.priority, number))
+                self.changes.heads.append((known.number, -before.priority, number, False))
         if task.state is State.READY and task.claimable:
-            self.lane(*name).add(Head(-task.priority, number))
+            lane = self.lane(*name)
+            lane.add(Head(-task.priority, number))
+            self.changes.heads.append((lane.number, -task.priority, number, True))
 
     def open_lane(self, agent: str, band: int, owner: str) -> None:
         lane = self.lane(agent, band, owner)
@@ -119,6 +132,10 @@ class LaneRows(Session):
             return
         lane.open = True
         self._changed_lanes[lane.number] = lane
+        self._opened(lane)
+
+    def _opened(self, lane: LaneRow) -> None:
+        agent, band = lane.agent, lane.band
         for agents, bands in self.open_bands.items():
             if agent in agents and band not in bands:
                 insort(bands, band)
@@ -151,6 +168,7 @@ class LaneRows(Session):
 
     def set_weight(self, owner: str, weight: float) -> None:
         self.run("put_weight", owner, weight)
+        self.changes.upset = True
         for lane in self._lanes.values():
             if lane.owner == owner:
                 lane.weight = weight
@@ -159,10 +177,51 @@ class LaneRows(Session):
         """Writes what was changed, so that queries see it."""
         if self._changed_lanes:
             lanes, self._changed_lanes = self._changed_lanes, {}
+            self.changes.lanes += [
+                LaneChange(lane.number, lane.agent, lane.band, lane.owner, lane.tag, lane.open)
+                for lane in lanes.values()
+            ]
             self.run_rows("update_lanes", [(lane.number, lane.tag, int(lane.open)) for lane in lanes.values()])
 
     def write_virtuals(self) -> None:
         """Writes virtual times."""
         if self._changed_virtuals:
             names, self._changed_virtuals = self._changed_virtuals, set()
+            self.changes.virtuals += [(*name, self._virtuals[name]) for name in names]
             self.run_rows("put_virtuals", [(*name, self._virtuals[name]) for name in sorted(names)])
+
+    # -- what others have changed
+
+    def follow_lanes(self, changes: Changes) -> None:
+        """Takes over what another process has changed of lanes and virtual times."""
+        for number, rank, task, claimable in changes.heads:
+            lane = self._lane_numbers.get(number)
+            if lane is not None and claimable:
+                lane.add(Head(rank, task))
+            elif lane is not None:
+                lane.remove(Head(rank, task))
+        for change in changes.lanes:
+            self._follow_lane(change)
+        for agent, band, virtual in changes.virtuals:
+            self._virtuals[agent, band] = virtual
+
+    def _follow_lane(self, change: LaneChange) -> None:
+        lane = self._lane_numbers.get(change.number)
+        if lane is None:
+            if not change.open:
+                return
+            # Its weight, and what stands in it, is not said.
+            self.open_lanes.pop((change.agent, change.band), None)
+            for agents in [agents for agents in self.open_bands if change.agent in agents]:
+                del self.open_bands[agents]
+            return
+        lane.tag = change.tag
+        if change.open and not lane.open:
+            lane.open = True
+            self._opened(lane)
+        elif lane.open and not change.open:
+            lane.open = False
+            lane.heads, lane.end = [], None
+            known = self.open_lanes.get((lane.agent, lane.band), [])
+            if lane in known:
+                known.remove(lane)

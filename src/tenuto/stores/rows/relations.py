@@ -82,6 +82,7 @@ class RelationRows(ClaimRows):
         row.waits = True
         for topic in wanted:
             if topic.startswith(_END):
+                self.changes.awaited.append(topic.removeprefix(_END))
                 source = self.rows.get(topic.removeprefix(_END))
                 if source is not None:
                     source.awaited = True

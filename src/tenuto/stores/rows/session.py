@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from tenuto.stores.rows.changes import Changes
 from tenuto.tasks.clock import Millis
 
 __all__ = ["Clock", "Header", "NewTask", "Session", "Statements"]
@@ -97,6 +98,8 @@ class Session:
         self._now: Millis | None = None
         self._nonce = 0
         self._stands: Header | None = None
+        self.changes = Changes()
+        """what this transaction has changed so far"""
 
     @property
     def now(self) -> Millis:

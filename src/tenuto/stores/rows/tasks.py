@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tenuto.stores.base import AgentLoad, TaskFilter
+from tenuto.stores.rows.dues import Dues
 from tenuto.stores.rows.lanes import LaneRows
 from tenuto.stores.rows.layout import Row, codes, columns, dump, fixed_text, is_goal, live_text, state_of
 from tenuto.stores.rows.session import Clock, NewTask, Statements
@@ -47,6 +48,7 @@ class TaskRows(LaneRows):
         self._events: list[tuple[Any, ...]] = []
         self._number = 0
         self._cursor = 0
+        self.dues = Dues()
         self.planned: list[int] = []
         """numbers of tasks that a claim is about to ask for"""
 
@@ -156,6 +158,8 @@ class TaskRows(LaneRows):
         self.numbers[number] = task.id
         self._changed[task.id] = row
         self._ready_changed = True
+        self.changes.tasks[number] = task.due
+        self.dues.put(number, task.due)
         self.head_moved(None, task, number)
 
     def update(self, task: Task, event: Event | None = None) -> None:
@@ -171,6 +175,9 @@ class TaskRows(LaneRows):
         row.task = task
         row.written = False
         self._changed[task.id] = row
+        self.changes.tasks[row.number] = task.due
+        if task.due != known.due:
+            self.dues.put(row.number, task.due)
         if event is not None:
             self._tell(row, event)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tenuto.stores.base import WorkerInfo
+from tenuto.stores.rows.dues import MOST_READ
 from tenuto.stores.rows.inboxes import InboxRows
 from tenuto.stores.rows.layout import codes, dump
 from tenuto.stores.rows.session import Clock, Header, Statements
@@ -24,6 +25,7 @@ _schedules = msgspec.json.Decoder(list[Schedule])
 _workers = msgspec.json.Decoder(list[WorkerInfo])
 _events = msgspec.json.Decoder(list[Event])
 _ended = msgspec.json.Decoder(list[tuple[int, int, str]])
+_dues = msgspec.json.Decoder(list[tuple[int, int]])
 _members = msgspec.json.Decoder(list[tuple[int, str]])
 
 _PURGED = ("events", "steps", "messages", "waits", "tags", "specs", "tasks")
@@ -37,14 +39,22 @@ class TimerRows(InboxRows):
         self._purged: list[str] = []
 
     def due(self, limit: int) -> list[Task]:
+        at, known = self.dues.first()
+        if known and (at is None or at > self.now):
+            return []
         self.write_tasks()
         return self.listed(_numbers.decode(self.value("due", self.now, limit)))
 
     def next_due(self) -> Millis | None:
-        self.write_tasks()
-        self.write_usages()
-        at: Millis | None = self.value("next_due")
-        return at
+        at, known = self.dues.first()
+        if not known:
+            self.write_tasks()
+            self.dues.learn(_dues.decode(self.value("dues", MOST_READ)))
+            at, _ = self.dues.first()
+        if self.next_timer is None:
+            self.write_usages()
+            self.next_timer = (self.value("next_timer"),)
+        return min((each for each in (at, *self.next_timer) if each is not None), default=None)
 
     # -- schedules
 
@@ -63,8 +73,10 @@ class TimerRows(InboxRows):
     def put_schedule(self, schedule: Schedule) -> None:
         at = None if schedule.paused else schedule.next_at
         self.run("put_schedule", schedule.name, at, dump(schedule))
+        self.next_timer, self.changes.timers = None, True
 
     def drop_schedule(self, name: str) -> bool:
+        self.next_timer, self.changes.timers = None, True
         return self.value("delete_schedule", name) is not None
 
     # -- workers
@@ -128,6 +140,7 @@ class TimerRows(InboxRows):
         if not self._purged:
             return
         roots, self._purged = dump(self._purged), []
+        self.changes.upset = True
         self.write_tasks()
         self.write_events()
         self.write_steps()
@@ -139,6 +152,7 @@ class TimerRows(InboxRows):
         self.run("purge_links", roots)
         self.run("purge_blobs", roots)
         for number, task_id in members:
+            self.dues.put(number, None)
             self.rows.pop(task_id, None)
             self.numbers.pop(number, None)
 

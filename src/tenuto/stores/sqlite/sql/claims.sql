@@ -113,12 +113,16 @@ SELECT json_group_array(number) FROM (
     SELECT number FROM tenuto_task WHERE due IS NOT NULL AND due <= ?1 ORDER BY due, number LIMIT ?2
 );
 
--- name: next_due
--- The earliest instant at which time alone changes something.
+-- name: dues
+-- The earliest instants at which time alone changes a task; [instant, number] each.
+SELECT json_group_array(json_array(due, number)) FROM (
+    SELECT due, number FROM tenuto_task WHERE due IS NOT NULL ORDER BY due, number LIMIT ?1
+);
+
+-- name: next_timer
+-- The earliest instant at which a limit opens, or a schedule is due.
 SELECT min(at) FROM (
-    SELECT min(due) AS at FROM tenuto_task WHERE due IS NOT NULL
-    UNION ALL
-    SELECT min(opens) FROM tenuto_limit WHERE opens IS NOT NULL AND definition IS NOT NULL AND opens > 0
+    SELECT min(opens) AS at FROM tenuto_limit WHERE opens IS NOT NULL AND definition IS NOT NULL AND opens > 0
     UNION ALL
     SELECT min(next_at) FROM tenuto_schedule WHERE next_at IS NOT NULL
 );
