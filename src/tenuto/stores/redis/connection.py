@@ -59,15 +59,16 @@ class Connections:
         self._pool = _Pool(address)
         self._closed = threading.Event()
 
-    def ask(self, commands: Sequence[Command], *, writes: bool = False, patience: float = PATIENCE) -> list[Any]:
+    def ask(self, commands: Sequence[Command], *, writes: bool = False, patience: float | None = None) -> list[Any]:
         """Sends `commands` together; the answers in their order, bytes as they came.
 
         A command that the server refused for a reason of its own has a `redis.ResponseError` for an answer.
         `writes`: they change something, which replicas are to have as well where the address says so.
-        `patience`: seconds for which the commands are sent again, all of them, after a fault that passes.
+        `patience`: seconds for which the commands are sent again, all of them, after a fault that passes; `PATIENCE`
+        unless said.
         Raises a `StoreError` that says what to do.
         """
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         if self._closed.is_set():
             raise self.closed()
         for pause in _pauses():
