@@ -9,9 +9,11 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy
+from sqlalchemy.orm import Session
 
 from tenuto.errors import InvalidInput, StoreUnavailable
-from tenuto.stores.postgres import PostgresStore
+from tenuto.stores.postgres import PostgresStore, sqlalchemy_connection
 from tenuto.tasks.lease import Hold
 from tenuto.tasks.outcome import Answer, Step
 from tests.conformance.stage import LEASE, Stage, VirtualClock, raw, spec
@@ -118,12 +120,43 @@ async def test_the_function_cannot_commit(stage: Stage, hold: Hold, server: Post
         connection.execute("COMMIT")
         return b"1"
 
-    with pytest.raises(psycopg.ProgrammingError, match="forbidden"):
-        await stage.store.transact(hold, Step("pay", 0), commits, LEASE)
+    def rolls_back(connection: psycopg.Connection[Any]) -> bytes:
+        connection.rollback()
+        return insert(connection)
+
+    for function, what in ((commits, "cannot be committed"), (rolls_back, "cannot be rolled back")):
+        with pytest.raises(InvalidInput, match=what):
+            await stage.store.transact(hold, Step("pay", 0), function, LEASE)
     assert bills(server, database) == []
     with pytest.raises(InvalidInput, match="COMMIT or ROLLBACK of its own"):
         await stage.store.transact(hold, Step("pay", 0), commits_in_sql, LEASE)
     assert await keys(stage) == []
+
+
+async def test_sqlalchemy_works_in_it(stage: Stage, hold: Hold, server: PostgresServer, database: str) -> None:
+    def pays(connection: psycopg.Connection[Any]) -> bytes:
+        with sqlalchemy_connection(connection) as db:
+            db.execute(sqlalchemy.text("INSERT INTO bill VALUES (:name)"), {"name": "bob"})
+            with Session(bind=db, join_transaction_mode="create_savepoint") as session:
+                session.execute(sqlalchemy.text("INSERT INTO bill VALUES ('cid')"))
+                session.commit()
+                session.execute(sqlalchemy.text("INSERT INTO bill VALUES ('undone')"))
+                session.rollback()
+        return insert(connection)
+
+    def commits(connection: psycopg.Connection[Any]) -> bytes:
+        with sqlalchemy_connection(connection) as db:
+            db.execute(sqlalchemy.text("INSERT INTO bill VALUES ('eve')"))
+            db.commit()
+        return b"1"
+
+    with pytest.raises(InvalidInput, match="cannot be committed"):
+        await stage.store.transact(hold, Step("pay", 0), commits, LEASE)
+    assert bills(server, database) == []
+    assert (await stage.store.transact(hold, Step("pay", 0), pays, LEASE)).answer is Answer.ACCEPTED
+    assert bills(server, database) == ["ann", "bob", "cid"]
+    with psycopg.connect(server.url(database)) as other, pytest.raises(InvalidInput, match=r"ctx\.transaction"):
+        sqlalchemy_connection(other).__enter__()
 
 
 async def test_a_statement_that_failed_is_not_passed_over(

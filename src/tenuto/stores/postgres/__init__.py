@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenuto.stores.postgres.lent import sqlalchemy_connection
 from tenuto.stores.postgres.store import PostgresStore
 
-__all__ = ["PostgresStore"]
+__all__ = ["PostgresStore", "sqlalchemy_connection"]

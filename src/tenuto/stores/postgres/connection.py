@@ -34,7 +34,7 @@ from tenuto.errors import InvalidInput, StoreError, StoreReadOnly
 from tenuto.stores import masked
 from tenuto.stores.postgres.errors import translate
 
-__all__ = ["OLDEST", "PATIENCE", "Address", "Connection", "connect"]
+__all__ = ["OLDEST", "PATIENCE", "Address", "Connection", "connect", "connect_as"]
 
 OLDEST = 15
 """The oldest PostgreSQL that is supported."""
@@ -168,7 +168,15 @@ class Connection(psycopg.Connection[TupleRow]):
             raise said.ConnectionTimeout(f"the server gave no answer within {limit:g} seconds") from None
 
 
+C = TypeVar("C", bound=Connection)
+
+
 def connect(address: Address, purpose: str = "") -> Connection:
+    """A connection of this module's own kind: see `connect_as`."""
+    return connect_as(Connection, address, purpose)
+
+
+def connect_as(kind: type[C], address: Address, purpose: str) -> C:
     """A connection to the server of `address`, each statement its own transaction unless one is begun.
 
     `purpose` is added to the application name, for those who look into `pg_stat_activity`.
@@ -178,7 +186,7 @@ def connect(address: Address, purpose: str = "") -> Connection:
     if purpose:
         parameters["application_name"] = f"{parameters['application_name']} {purpose}"
     try:
-        connection = Connection.connect(**parameters, autocommit=True, prepare_threshold=5 if address.prepare else None)
+        connection = kind.connect(**parameters, autocommit=True, prepare_threshold=5 if address.prepare else None)
     except psycopg.Error as error:
         raise translate(error, address.url) from error
     try:

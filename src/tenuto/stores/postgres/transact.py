@@ -21,8 +21,9 @@ from psycopg import pq
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import Hint
 from tenuto.stores.postgres.arrivals import admit
-from tenuto.stores.postgres.connection import PATIENCE, Address, Connection, connect
+from tenuto.stores.postgres.connection import PATIENCE, Address, Connection, connect_as
 from tenuto.stores.postgres.errors import translate
+from tenuto.stores.postgres.lent import LentConnection
 from tenuto.stores.postgres.queries import query
 from tenuto.stores.postgres.session import PostgresStatements
 from tenuto.stores.rows import Clock, Rows
@@ -71,19 +72,18 @@ class OwnTransaction:
         Blocks. Raises `CallersError` for what the function raises.
         """
         recorded: Recorded | None = None
-        with closing(connect(self._address, "task")) as connection:
-            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        with closing(connect_as(LentConnection, self._address, "task")) as connection:
             try:
-                with connection.transaction() as transaction:
-                    value = self._call(connection, function)
-                    recorded = self._record(connection, hold, replace(step, value=msgspec.Raw(value)), lease)
-                    if recorded is None or recorded.answer is not Answer.ACCEPTED:
-                        raise psycopg.Rollback(transaction)
+                connection.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+                value = self._call(connection, function)
+                recorded = self._record(connection, hold, replace(step, value=msgspec.Raw(value)), lease)
+                if recorded is not None and recorded.answer is Answer.ACCEPTED:
+                    connection.execute(b"COMMIT")
             except psycopg.Error as error:
                 raise translate(error, self._address.url) from error
         return recorded
 
-    def _call(self, connection: Connection, function: Callable[[Any], bytes]) -> bytes:
+    def _call(self, connection: LentConnection, function: Callable[[Any], bytes]) -> bytes:
         own = self._transaction(connection)
         connection.patience = None  # its statements take as long as they take
         try:
