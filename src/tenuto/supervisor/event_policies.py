@@ -81,8 +81,8 @@ class BucketRingStore:
         return self._count
 
 
-def checked_count(field: str, value: int | None, *, least: int = 1) -> int:
+def checked_count(field: str, value: int | None) -> int:
     """`value`, a number of things to keep. Raises `InvalidInput` that names `field`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
-        raise InvalidInput(f"{field} must be a whole number from {least} to {_LARGEST:,}, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST:
+        raise InvalidInput(f"{field} must be a whole number from 0 to {_LARGEST:,}, not {value!r}")
     return value

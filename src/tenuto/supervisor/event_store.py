@@ -111,7 +111,7 @@ class EventStore:
         Raises `InvalidInput` that names the argument.
         """
         self.capacity = checked_count("capacity", capacity)
-        self.payload_max_bytes = checked_count("payload_max_bytes", payload_max_bytes, least=0)
+        self.payload_max_bytes = checked_count("payload_max_bytes", payload_max_bytes)
         self._policies: dict[str, EventPolicy] = {}
         for event, policy in (event_policies or {}).items():
             if not callable(getattr(policy, "append", None)) or not callable(getattr(policy, "rings", None)):
@@ -177,7 +177,7 @@ class EventStore:
         `seq` to read on without missing any that are still kept. An event name is taken in any case; one that never
         happened has no records.
         """
-        checked_count("limit", limit, least=0)
+        checked_count("limit", limit)
         name = None if event_name is None else str(getattr(event_name, "value", event_name)).upper()
         wanted = _filter(category and category.lower(), severity and severity.lower())
         if limit == 0:

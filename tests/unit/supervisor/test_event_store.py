@@ -131,6 +131,14 @@ def test_a_million_events_take_no_more_memory_than_the_first_thousands() -> None
     assert store.stats().kept == 3_000
 
 
+def test_a_history_of_nothing_keeps_nothing_and_still_counts() -> None:
+    store = EventStore(capacity=0, event_policies={"AGENT_HEARTBEAT": BucketRingStore(0), "INIT": RingBufferStore(0)})
+    for name in ("AGENT_ERROR", "AGENT_HEARTBEAT", "INIT"):
+        store.append(name, "a")
+    assert store.query() == []
+    assert (store.stats().emitted, store.stats().kept) == (3, 0)
+
+
 def test_readers_and_writers_of_many_threads_do_not_disturb_each_other() -> None:
     store = EventStore(capacity=50)
     failures: list[BaseException] = []
@@ -164,7 +172,7 @@ def test_readers_and_writers_of_many_threads_do_not_disturb_each_other() -> None
 
 def test_what_makes_no_sense_is_named() -> None:
     for make, name in (
-        (lambda: EventStore(capacity=0), "capacity"),
+        (lambda: EventStore(capacity=-1), "capacity"),
         (lambda: EventStore(payload_max_bytes=-1), "payload_max_bytes"),
         (lambda: EventStore(event_policies={"AGENT_HARTBEAT": RingBufferStore(1)}), "did you mean AGENT_HEARTBEAT"),
         (lambda: EventStore(event_policies={"INIT": "all"}), "is no policy"),  # type: ignore[dict-item]
