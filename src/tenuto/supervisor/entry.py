@@ -89,6 +89,21 @@ class AgentEntry:
             self.reason = reason
             self._changed.notify_all()
 
+    def begin(self) -> None:
+        """Begins the next start."""
+        self.generation += 1
+        self.pid = self.exit_code = self.exit_signal = self.error = None
+        self.ready_at = self.ended_at = self.heartbeat_at = None
+        self.was_ready = False
+        self.started_at = time.time()
+        self.advance(AgentState.STARTING)
+
+    def finish(self, exit_code: int | None, exit_signal: int | None, error: BaseException | None) -> None:
+        """Keeps how a start has ended; its state follows."""
+        self.ended_at = time.time()
+        self.pid = None
+        self.exit_code, self.exit_signal, self.error = exit_code, exit_signal, error
+
     def wait(self, *states: AgentState, timeout: float | None = None) -> bool:
         """Waits until it is in one of `states`, or for `timeout` seconds; says whether it is."""
         with self._changed:

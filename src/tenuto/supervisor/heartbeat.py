@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from tenuto.errors import InvalidInput
+from tenuto.supervisor.messages import MessageKind
 from tenuto.supervisor.plugins import Plugin
 
 __all__ = ["HeartbeatPlugin"]
@@ -57,6 +58,6 @@ class HeartbeatPlugin(Plugin):
     def _beat(self, over: threading.Event) -> None:
         while True:
             self._beats += 1
-            self.owner.heartbeat(number=self._beats)
+            self.owner.tell(MessageKind.HEARTBEAT, number=self._beats)
             if over.wait(self.interval):
                 return

@@ -49,7 +49,7 @@ class MessageRouter:
         """on_message: is told of every message that counts, after its event; called by the router's thread, so that it
         must not wait."""
         self._bus = event_bus
-        self._on_message = on_message
+        self.on_message = on_message
         self._channels: dict[str, tuple[OrchestratorEnd, int | None]] = {}
         """by the agent's name: the channel of its newest start, and the descriptor that is selected"""
         self._ready: deque[OrchestratorEnd] = deque()
@@ -158,10 +158,10 @@ class MessageRouter:
                 self._tell(message)
 
     def _tell(self, message: Message) -> None:
-        if self._on_message is None:
+        if self.on_message is None:
             return
         try:
-            self._on_message(message)
+            self.on_message(message)
         except Exception:
             log.exception("a message could not be dealt with", agent=message.agent, kind=message.kind)
 

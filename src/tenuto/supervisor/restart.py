@@ -54,23 +54,19 @@ class Restarts:
         self.count = 0
         """restarts without a sound life between them"""
 
-    def delay(self, *, failed: bool, lived: float) -> float | None:
-        """Seconds until the restart that is now due; None: it stays as it is.
+    def wanted(self, *, failed: bool) -> bool:
+        """Whether its policy wants another start after such an end."""
+        return self.policy.mode == "always" or (failed and self.policy.mode == "on-failure")
 
-        failed: how it ended. lived: for how many seconds it ran.
+    def delay(self, *, lived: float) -> float | None:
+        """Seconds until the restart that is wanted now, which it counts; None: its policy allows no more.
+
+        lived: for how many seconds it ran.
         """
-        mode = self.policy.mode
-        if mode == "never" or (mode == "on-failure" and not failed):
-            return None
         if lived >= self.policy.window:
             self.count = 0
-        if self.exhausted:
+        if self.policy.max_restarts is not None and self.count >= self.policy.max_restarts:
             return None
         self.count += 1
         exponent = min(self.count - 1, 60)
         return min(self.policy.backoff * 2.0**exponent, self.policy.max_backoff)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether its policy allows no more."""
-        return self.policy.max_restarts is not None and self.count >= self.policy.max_restarts

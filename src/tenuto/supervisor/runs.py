@@ -51,3 +51,6 @@ class Run(Protocol):
 
     def kill(self) -> bool:
         """Ends it at once; False where that is not possible."""
+
+    def close(self) -> None:
+        """Closes its channel."""

@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from tenuto.supervisor.agents.base import BaseAgent
 from tenuto.supervisor.agents.life import Outcome, live, run_now
@@ -20,7 +20,7 @@ from tenuto.supervisor.entry import AgentEntry
 from tenuto.supervisor.messages import Message, MessageKind
 from tenuto.supervisor.runs import Exit
 
-__all__ = ["AgentLoop", "LocalRun", "run_in_thread", "run_on_loop"]
+__all__ = ["LocalRun", "run_in_thread", "run_on_loop"]
 
 
 class LocalRun:
@@ -35,11 +35,15 @@ class LocalRun:
         self._agent: BaseAgent | None = None
         self._early: list[Message] = []
         self._meeting = threading.Lock()
-        self.interrupter: Callable[[], None] | None = None
+        self.interrupter: Callable[[], object] | None = None
 
     async def life(self, entry: AgentEntry) -> None:
         """The agent's whole life, where it runs. Raises nothing."""
         channel = self.end
+        if entry.agent_class.asynchronous:
+            task = asyncio.current_task()
+            assert task is not None
+            self.interrupter = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
         channel.put(
             Message(
                 kind=MessageKind.STARTED, agent=entry.name, generation=entry.generation, fields={"pid": os.getpid()}
@@ -74,7 +78,8 @@ class LocalRun:
     def interrupt(self) -> None:
         """See `Run`: an agent on the event loop is cancelled."""
         if self.interrupter is not None:
-            self.interrupter()
+            with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
+                self.interrupter()
 
     def kill(self) -> bool:
         """See `Run`."""
@@ -126,57 +131,10 @@ def run_in_thread(entry: AgentEntry) -> LocalRun:
     return run
 
 
-class AgentLoop:
-    """The event loop that async agents share, in a thread of its own. Made when the first one needs it."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The running loop."""
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(
-                target=self._serve, args=(self._loop,), name="tenuto: async agents", daemon=True
-            )
-            self._thread.start()
-        return self._loop
-
-    async def close(self, timeout: float) -> bool:
-        """Ends the loop; False when something on it blocks and it is left behind."""
-        if self._loop is None or self._thread is None:
-            return True
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        await asyncio.to_thread(self._thread.join, timeout)
-        ended = not self._thread.is_alive()
-        self._loop = self._thread = None
-        return ended
-
-    @staticmethod
-    def _serve(loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_forever()
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
-
-
-def run_on_loop(entry: AgentEntry, agents: AgentLoop) -> LocalRun:
-    """Starts `entry` on the loop of `agents`."""
+def run_on_loop(entry: AgentEntry, loop: asyncio.AbstractEventLoop) -> LocalRun:
+    """Starts `entry` on `loop`, which runs in another thread."""
     run = LocalRun(entry)
-    loop = agents.loop()
-    tasks: list[asyncio.Task[Any]] = []
-
-    def begin() -> None:
-        tasks.append(loop.create_task(run.life(entry), name=entry.name))
-
-    def cancel() -> None:
-        loop.call_soon_threadsafe(lambda: tasks and tasks[0].cancel())
-
-    run.interrupter = cancel
-    loop.call_soon_threadsafe(begin)
+    loop.call_soon_threadsafe(lambda: loop.create_task(run.life(entry), name=entry.name))
     return run
 
 
