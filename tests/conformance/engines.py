@@ -14,9 +14,11 @@ import psycopg
 from tenuto.stores.base import Store
 from tenuto.stores.memory import MemoryStore
 from tenuto.stores.postgres.store import PostgresStore
+from tenuto.stores.redis.store import RedisStore
 from tenuto.stores.sqlite import SqliteStore
 from tenuto.tasks.clock import Millis
 from tests.servers.postgres import shared_postgres
+from tests.servers.redis import shared_redis
 
 __all__ = ["ENGINES", "Clock", "Engine"]
 
@@ -69,6 +71,13 @@ def _postgres_connection(folder: Path) -> psycopg.Connection[Any]:
     return psycopg.connect(_postgres_url(name.read_text()), autocommit=True)
 
 
+def _redis(folder: Path, clock: Clock) -> Store:
+    name = folder / "namespace"
+    if not name.exists():
+        name.write_text(f"t_{secrets.token_hex(8)}")
+    return RedisStore(shared_redis().url(namespace=name.read_text()), clock=clock)
+
+
 def _sqlite_connection(folder: Path) -> apsw.Connection:
     return apsw.Connection(str(folder / "tenuto.db"))
 
@@ -78,6 +87,7 @@ ENGINES = {
     for engine in (
         Engine("memory", _memory, durable=False),
         Engine("sqlite", _sqlite, durable=True, connect=_sqlite_connection),
+        Engine("redis", _redis, durable=True),
         Engine("postgres", _postgres, durable=True, connect=_postgres_connection),
     )
 }

@@ -78,9 +78,9 @@ async def test_shares_and_limits_outlive_the_store(engine: Engine, tmp_path: Pat
     stage = Stage(second, clock)
     try:
         assert await stage.used("db") == (1, 1)
-        assert await stage.worker("db").claim(2) == []
-        worker = stage.worker()
-        worker.name = "worker-after"
+        limited, worker = stage.worker("db"), stage.worker()
+        limited.name, worker.name = "limited-after", "worker-after"
+        assert await limited.claim(2) == []
         taken += Counter(lease.owner for lease in await worker.claim(12))
         assert (taken["ann"], taken["bob"]) == (12, 4)
     finally:

@@ -84,6 +84,10 @@ class Hints:
                 self._open_ear()
         self._await_ear()
 
+    def use(self, connections: Connections) -> None:
+        """From now on hints go through these: those of a store that is opened again. Called before `open`."""
+        self._connections = connections
+
     def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
         """Calls `listener` for every hint from now on, from any thread; returns how to stop."""
         key = object()

@@ -1,6 +1,6 @@
 -- New tasks.
 
-local admission = {}
+admission = {}
 
 -- Reads fields and values in turns.
 local function fields_of(flat)

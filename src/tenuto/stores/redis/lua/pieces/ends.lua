@@ -6,7 +6,7 @@
 --   dag:<goal>:edges   string: [source, target, when] of all edges in order
 -- All of them JSON.
 
-local ends = {}
+ends = {}
 
 local SKIPPED = 'skipped: '
 

@@ -4,7 +4,7 @@
 --   feed:<root>     stream, entries <cursor>-0 of one tree: task. Only of trees with more than one task
 --   cursors:<id>    list: cursors of a task's older events, 64 to an entry; the latest are in the task's hash
 
-local events = {}
+events = {}
 
 local MOST_IN_ROW = 1150 -- characters: about 64 cursors
 

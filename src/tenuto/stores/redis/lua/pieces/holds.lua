@@ -1,6 +1,6 @@
 -- Fencing, and tasks as their workers receive them.
 
-local holds = {}
+holds = {}
 
 -- Whether a hold (attempt, nonce) is the task's latest, and did not end without a report.
 function holds.fits(t, attempt, nonce)

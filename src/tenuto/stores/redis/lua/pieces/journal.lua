@@ -3,7 +3,7 @@
 --   journal:<id>   hash: key -> {"n": its place, "at", "attempt", "position", "state"}, a line break, the error as JSON
 --                  or nothing, a line break, the value as JSON or nothing
 
-local journal = {}
+journal = {}
 
 local function key_of(t)
   return session.key('journal:') .. t.id

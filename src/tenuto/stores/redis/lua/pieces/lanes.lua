@@ -6,7 +6,7 @@
 --   virtual                 hash: <band>:<agent> -> the virtual time of that queue
 --   weights                 hash: owner -> weight, where it is not 1
 
-local lanes = {}
+lanes = {}
 
 local FEWEST = 64
 
@@ -49,18 +49,18 @@ function lanes.open(agent, band, owner)
   if not redis.call('ZSCORE', key, owner) then
     local closed = set_of('closed:', band, agent)
     local tag = tonumber(redis.call('ZSCORE', closed, owner) or 0)
-    redis.call('ZADD', key, lanes.exact(math.max(tag, lanes.virtual(agent, band))), owner)
+    redis.call('ZADD', key, lanes.exact(tag), owner)
     redis.call('ZREM', closed, owner)
   end
 end
 
-local function close(agent, band, owner, tag, virtual)
+local function close(agent, band, owner, tag, began)
   local key = set_of('lanes:', band, agent)
   redis.call('ZREM', key, owner)
   if opened[key] then
     opened[key][owner] = nil
   end
-  if tag > virtual then
+  if tag > began then
     redis.call('ZADD', set_of('closed:', band, agent), lanes.exact(tag), owner)
   end
 end
@@ -89,14 +89,23 @@ local function heads(lane, want)
   lane.all = #flat < 2 * want
 end
 
--- Lanes with claimable tasks, lowest (tag, owner) first, as far as a claim of `want` tasks can reach. Tags behind the
--- virtual time count as it: they are brought up to it, so that their order is that of the owners.
-function lanes.of(agent, band, want, virtual)
-  local key = set_of('lanes:', band, agent)
-  for _, owner in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', '(' .. lanes.exact(virtual))) do
-    redis.call('ZADD', key, lanes.exact(virtual), owner)
+-- What lies behind the virtual time at which a claim began counts as it: open lanes are brought up to it, so that their
+-- order is that of their owners, and closed ones are forgotten.
+local function catch_up(agent, band, began)
+  local key, at = set_of('lanes:', band, agent), lanes.exact(began)
+  local late = {}
+  for _, owner in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', '(' .. at)) do
+    late[#late + 1] = at
+    late[#late + 1] = owner
   end
-  redis.call('ZREMRANGEBYSCORE', set_of('closed:', band, agent), '-inf', lanes.exact(virtual))
+  session.in_parts('ZADD', key, late)
+  redis.call('ZREMRANGEBYSCORE', set_of('closed:', band, agent), '-inf', at)
+end
+
+-- Lanes with claimable tasks, lowest (tag, owner) first, as far as a claim of `want` tasks can reach.
+function lanes.of(agent, band, want, began)
+  local key = set_of('lanes:', band, agent)
+  catch_up(agent, band, began)
   local most = math.max(want, FEWEST)
   local found, first = {}, 0
   repeat
@@ -111,7 +120,7 @@ function lanes.of(agent, band, want, virtual)
         found[#found + 1] = lane
         first = first + 1
       else
-        close(agent, band, owner, tag, virtual)
+        close(agent, band, owner, tag, began)
       end
     end
   until #flat < 2 * most or #found >= most

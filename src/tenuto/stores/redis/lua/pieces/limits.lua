@@ -4,7 +4,7 @@
 --   limit:<key>    hash: concurrency, rate, period, burst (as defined); used (slots held), tat, opens
 --   limits:open    sorted set: defined keys by `opens`: from this instant on parked tasks may find room
 
-local limits = {}
+limits = {}
 
 local PLENTY = 1000000000
 

@@ -18,7 +18,7 @@
 -- A *place* is `<number, 16 digits>:<id>`: sets of equal scores are in the order of submission.
 -- Changes are kept until `rows.write`, which compares each row with what it was and moves it in the indexes.
 
-local rows = {}
+rows = {}
 
 local FINAL = { done = true, failed = true, cancelled = true }
 local NUMBERS = {}
@@ -85,6 +85,15 @@ function rows.load(id)
   t.place = string.format('%016.0f:', t.number) .. id
   cache[id] = t
   return t
+end
+
+-- Whether there is a task under this id.
+function rows.exists(id)
+  local t = cache[id]
+  if t ~= nil then
+    return t ~= false
+  end
+  return redis.call('EXISTS', rows.key(id)) == 1
 end
 
 -- The task at a place, which exists.

@@ -9,7 +9,7 @@
 --
 -- All keys begin with the prefix and lie in the hash slot of KEYS[1].
 
-local session = {
+session = {
   prefix = KEYS[1]:sub(1, -6),
   ready = {}, -- agents with new claimable tasks
   told = {}, -- tasks that ended, were paused or resumed, or got a message
@@ -82,10 +82,13 @@ function session.forget(key)
   gone[#gone + 1] = key
 end
 
-local function in_parts(command, key, list)
+-- A command with any number of arguments behind its key; the sum of its answers.
+function session.in_parts(command, key, list)
+  local sum = 0
   for first = 1, #list, MOST_ARGUMENTS do
-    redis.call(command, key, unpack(list, first, math.min(first + MOST_ARGUMENTS - 1, #list)))
+    sum = sum + redis.call(command, key, unpack(list, first, math.min(first + MOST_ARGUMENTS - 1, #list)))
   end
+  return sum
 end
 
 -- Writes what was put off.
@@ -100,8 +103,8 @@ function session.write_moves()
         removed[#removed + 1] = member
       end
     end
-    in_parts('ZREM', key, removed)
-    in_parts('ZADD', key, added)
+    session.in_parts('ZREM', key, removed)
+    session.in_parts('ZADD', key, added)
   end
   moves = {}
   for first = 1, #gone, MOST_ARGUMENTS do

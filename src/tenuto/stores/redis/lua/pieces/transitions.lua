@@ -1,6 +1,6 @@
 -- The state machine: each function is the one of `tasks/transitions.py` with its name, and changes the row in place.
 
-local transitions = {}
+transitions = {}
 
 local MOST_LOSSES = 5
 

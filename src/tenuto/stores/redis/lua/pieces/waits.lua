@@ -7,7 +7,7 @@
 -- In a task's hash: `expects` (its topics that have not come, JSON), `awaited` (somebody waited for its end), `mail`
 -- (messages in its inbox), `mails` (messages so far).
 
-local waits = {}
+waits = {}
 
 -- A task waits for topics.
 function waits.expect(t, topics)
@@ -101,7 +101,7 @@ end
 -- Takes messages out of the inbox.
 function waits.consume(t, numbers)
   if t.mail and numbers[1] then
-    local taken = redis.call('HDEL', session.key('inbox:') .. t.id, unpack(numbers))
+    local taken = session.in_parts('HDEL', session.key('inbox:') .. t.id, numbers)
     rows.set(t, { mail = t.mail > taken and t.mail - taken })
   end
 end

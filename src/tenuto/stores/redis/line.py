@@ -1,0 +1,103 @@
+"""Requests on their way to the server: one thread, and one exchange for all that wait at the same time.
+
+While the server works and its answer travels, further requests queue up; the next exchange takes them all. There is no
+timer: on an idle store a request leaves at once. Each request is one script, and so a transaction of its own; what
+fails harms no other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import redis
+
+from tenuto.stores.base import Hint
+from tenuto.stores.redis.connection import Command, Connections
+from tenuto.stores.redis.errors import translate
+from tenuto.stores.redis.scripts import SCRIPTS, script
+from tenuto.stores.requests import Mailbox, Request, answer, joined
+
+__all__ = ["Line", "load_scripts"]
+
+_MOST_WEIGHT = 1_024
+
+_decode = msgspec.msgpack.Decoder().decode
+
+
+def load_scripts(connections: Connections) -> None:
+    """Has the server know all scripts: when a store is opened, and when the server has forgotten them."""
+    for told in connections.ask([("SCRIPT", "LOAD", script(name).text) for name in SCRIPTS]):
+        if isinstance(told, redis.RedisError):
+            raise translate(told, connections.address.url) from told
+
+
+class Line:
+    """A thread that asks the server. A request's verb, given nothing, is the command."""
+
+    def __init__(self, connections: Connections, name: str, tell: Callable[[Hint], None] | None = None) -> None:
+        """`tell`: it carries scripts that write, and this is told what they have for those who wait."""
+        self._connections = connections
+        self._tell = tell
+        self._mailbox: Mailbox[None] = Mailbox()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, request: Request[None]) -> bool:
+        """Adds a request; False when the thread is about to end."""
+        return self._mailbox.put(request)
+
+    def close(self) -> None:
+        """Does all that was asked for, then ends. Blocks until then."""
+        self._mailbox.close()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            requests = self._mailbox.take(_MOST_WEIGHT)
+            if requests is None:
+                break
+            self._serve(requests)
+            answer(requests)
+            hint = joined(requests) if self._tell is not None else None
+            if hint is not None and self._tell is not None:
+                self._tell(hint)
+
+    def _serve(self, requests: Sequence[Request[None]]) -> None:
+        try:
+            commands = [request.verb(None) for request in requests]
+            answers = self._ask(commands)
+        except Exception as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
+            for request in requests:
+                request.error = error
+            return
+        for request, told in zip(requests, answers, strict=True):
+            if isinstance(told, redis.RedisError):
+                request.error = translate(told, self._connections.address.url)
+            elif self._tell is None:
+                request.answer = told
+            else:
+                self._open(request, told)
+
+    def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        answers = self._connections.ask(commands, writes=self._tell is not None)
+        unknown = [at for at, told in enumerate(answers) if isinstance(told, redis.exceptions.NoScriptError)]
+        if unknown:
+            load_scripts(self._connections)
+            again = self._connections.ask([commands[at] for at in unknown], writes=self._tell is not None)
+            for at, told in zip(unknown, again, strict=True):
+                answers[at] = told
+        return answers
+
+    def _open(self, request: Request[None], reply: bytes) -> None:
+        """The envelope in which a script that writes puts its answer: see `session.finish`."""
+        told = _decode(reply)
+        if len(told) == 1:
+            request.answer = told[0]  # the number of a later request that has been answered
+            return
+        request.answer, ready, tasks = told
+        if ready or tasks:
+            request.hint = Hint(frozenset(ready), frozenset(tasks))

@@ -1,0 +1,27 @@
+-- needs: session, rows, events, lanes, limits, transitions, waits, admission, submission
+-- Submits what a schedule has due, unless somebody else has done it.
+--
+-- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {name, the schedule as it was, as it is afterwards, both as
+-- JSON; its next instant or nil, trees}
+-- Returns for each tree what became of it, or nothing where the schedule is another by now.
+
+local again = session.begin()
+if again then
+  return again
+end
+local request, answers = cmsgpack.unpack(ARGV[4]), {}
+if redis.call('HGET', session.key('schedules'), request.name) == request.before then
+  local created = {}
+  for at, tree in ipairs(request.trees) do
+    answers[at] = submission.submit(tree, created)
+  end
+  redis.call('HSET', session.key('schedules'), request.name, request.after)
+  if request.next_at then
+    redis.call('ZADD', session.key('schedules:due'), request.next_at, request.name)
+  else
+    redis.call('ZREM', session.key('schedules:due'), request.name)
+  end
+end
+rows.write()
+limits.write()
+return session.finish(answers)

@@ -1,0 +1,394 @@
+"""`RedisStore`: the store contract on one Redis or Valkey server.
+
+The rules run inside the server, as scripts (`lua/`) that follow `stores.rules` function by function: each request is
+one script and one transaction. Here a request is put into the form that its script takes, sent (`line`), and its answer
+is put into words. Reads are scripts too (`reads`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from tenuto.errors import InvalidInput, StoreClosed, Unstorable
+from tenuto.stores.base import (
+    Delivered,
+    Exchange,
+    Exchanged,
+    Hint,
+    Renewal,
+    Submission,
+    Submitted,
+    Swept,
+    TimeToLive,
+    Verdict,
+    WorkerInfo,
+)
+from tenuto.stores.redis.address import Address
+from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, schedule_of, tree_parts
+from tenuto.stores.redis.connection import Connections
+from tenuto.stores.redis.hints import Hints
+from tenuto.stores.redis.line import Line, load_scripts
+from tenuto.stores.redis.reads import Reads
+from tenuto.stores.redis.reports import outcome_parts, record_parts
+from tenuto.stores.redis.scripts import script
+from tenuto.stores.redis.sentences import delivered, signal_parts
+from tenuto.stores.redis.server import announce, examine
+from tenuto.stores.requests import Request
+from tenuto.tasks.clock import Millis, wall_clock
+from tenuto.tasks.goal import Tree, check_tree, same_tree
+from tenuto.tasks.lease import Hold
+from tenuto.tasks.limits import Limit
+from tenuto.tasks.outcome import Answer, Record, Recorded, Step
+from tenuto.tasks.schedules import Schedule, due_instants, fired, next_instant
+from tenuto.tasks.signal import Signal
+from tenuto.tasks.states import FINAL, State
+
+__all__ = ["RedisStore"]
+
+_MOST_TASKS = 200
+"""Tasks that one script stores, puts right or removes, about: some milliseconds of work."""
+
+_WORKER_FORGOTTEN: Millis = 3_600_000
+"""A worker that was not seen for this long is not listed any more."""
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class RedisStore(Reads):
+    """A store on the server that `url` names."""
+
+    def __init__(self, url: str, *, clock: Callable[[], Millis] = wall_clock) -> None:
+        """`clock`: the wall clock stands for the server's; any other one is used as it is."""
+        self._address = Address.of(url)
+        self.url = self._address.url
+        self._clock = None if clock is wall_clock else clock
+        self._root = f"{self._address.prefix}store"
+        self._client = secrets.token_hex(8)
+        self._requests = itertools.count(1)
+        self._connections = Connections(self._address)
+        self._hints = Hints(self._connections)
+        self._writer: Line | None = None
+        self._reader: Line | None = None
+        self._process = os.getpid()
+        self._opening = threading.Lock()
+
+    # -- opening and closing
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._open)
+
+    def _open(self) -> None:
+        if self._process != os.getpid():
+            raise self._closed()
+        with self._opening:
+            if self._writer is not None:
+                return
+            connections = Connections(self._address)
+            try:
+                announce(examine(connections), self.url)
+                load_scripts(connections)
+            except BaseException:
+                connections.close()
+                raise
+            self._hints.use(connections)
+            self._connections = connections
+            self._writer = Line(connections, "tenuto-redis-writer", self._hints.tell)
+            self._reader = Line(connections, "tenuto-redis-reader")
+            self._hints.open()
+
+    async def close(self) -> None:
+        if self._process == os.getpid():
+            await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._opening:
+            lines, self._writer, self._reader = (self._writer, self._reader), None, None
+            for line in lines:
+                if line is not None:
+                    line.close()
+            self._hints.close()
+            self._connections.close()
+
+    def _closed(self) -> StoreClosed:
+        return StoreClosed(f"the store {self.url} is not open: open it first, or keep it open")
+
+    # -- asking
+
+    def _now(self) -> bytes:
+        return b"" if self._clock is None else b"%d" % self._clock()
+
+    async def _ask(self, line: Line | None, command: Callable[[None], Any], weight: int = 1) -> Any:
+        if line is None or self._process != os.getpid():
+            raise self._closed()
+        request: Request[None] = Request(command, weight)
+        if not line.put(request):
+            raise self._closed()
+        return await request.future
+
+    async def _read(self, name: str, *given: Any) -> Any:
+        """What the script in `lua/reads/` answers, bytes as they came."""
+        sha = script(f"reads/{name}").sha
+        return await self._ask(self._reader, lambda _: ("EVALSHA", sha, 1, self._root, *given))
+
+    async def _fetch(self, command: str, key: str, *given: Any) -> Any:
+        """What a plain command on a key of this store answers."""
+        return await self._ask(self._reader, lambda _: (command, f"{self._address.prefix}{key}", *given))
+
+    async def _write(self, name: str, given: Any, weight: int = 1, who: str = "", number: int = 0) -> Any:
+        """What a script that writes answers. It is carried out once, however often it is sent."""
+        try:
+            packed = _pack(given)
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"{error.object[:80]!r} is no text: it holds half of a surrogate pair") from None
+        sha = script(name).sha
+        who = who or f"{self._client}-{next(self._requests)}"
+
+        def command(_: None) -> tuple[Any, ...]:
+            return "EVALSHA", sha, 1, self._root, self._now(), who, number, packed
+
+        return await self._ask(self._writer, command, weight)
+
+    # -- submitting
+
+    async def submit(self, trees: Sequence[Tree], *, connection: Any = None) -> Submitted:
+        if connection is not None:
+            raise InvalidInput(f"{self.url} cannot submit inside a connection of the caller: it needs an SQL engine")
+        answers: list[Submission | None] = [_refusal(tree) for tree in trees]
+        left = [at for at, answer in enumerate(answers) if answer is None]
+        while left:  # again, when what was there already is gone by the time it is looked at
+            told = await self._submit([trees[at] for at in left])
+            for at, parts in zip(left, told, strict=True):
+                answers[at] = await self._answer(trees[at], *parts)
+            left = [at for at in left if answers[at] is None]
+        return [answer for answer in answers if answer is not None]
+
+    async def _submit(self, trees: Sequence[Tree]) -> list[Any]:
+        parts = _parts(trees)
+        answers = await asyncio.gather(
+            *(self._write("submit", [tree_parts(tree) for tree in part], _weight(part)) for part in parts),
+            return_exceptions=True,
+        )
+        found: list[Any] = []
+        for each in answers:
+            if isinstance(each, BaseException):
+                raise each
+            found.extend(each)
+        return found
+
+    async def _answer(self, tree: Tree, what: str, root: str, nodes: dict[str, str] | None = None) -> Submission | None:
+        match what:
+            case "created" | "existing":
+                return Submission(root, Verdict(what), nodes=nodes or {})
+            case "twice":
+                return Submission(root, Verdict.REFUSED, f"the id {root!r} appears twice in one batch")
+        stored = await self.task(root)
+        if stored is None:
+            return None
+        goal = await self.goal(root)
+        named = {node.node: node for node in goal.nodes if node.node is not None} if goal is not None else {}
+        if same_tree(tree, stored, named, goal.edges if goal is not None else ()):
+            return Submission(root, Verdict.EXISTING, nodes={name: node.id for name, node in named.items()})
+        by = f"the id {root!r}" if what == "taken" else f"the idempotency key {tree.root.idempotency_key!r}"
+        detail = f"{by} is taken by {root!r}, which has other content; use another, or submit the same again"
+        return Submission(root, Verdict.CONFLICT, detail)
+
+    # -- workers
+
+    async def commit_and_claim(self, exchange: Exchange) -> Exchanged:
+        given: dict[str, Any] = {
+            "worker": exchange.worker,
+            "outcomes": [outcome_parts(outcome) for outcome in exchange.outcomes],
+        }
+        wanted = exchange.claim
+        if wanted is not None and wanted.slots > 0:
+            given["claim"] = {
+                "agents": sorted(set(wanted.agents)),
+                "slots": wanted.slots,
+                "lease": wanted.lease,
+                "nonce": 1 + secrets.randbelow(2**53 - 2**20),
+            }
+        weight = len(exchange.outcomes) + 1
+        told = await self._write("exchange", given, weight, f"worker:{exchange.worker}", exchange.number)
+        if isinstance(told, int):
+            raise InvalidInput(f"worker {exchange.worker!r} sent request {exchange.number} after request {told}")
+        answers, leases, more, next_due, now = told
+        return Exchanged(
+            tuple(map(Answer, answers)),
+            tuple(map(lease_of, leases)),
+            more,
+            None if next_due is False else next_due,
+            now,
+        )
+
+    async def renew(self, worker: WorkerInfo, holds: Sequence[Hold], lease: Millis) -> Sequence[Renewal]:
+        info = dump(replace(worker, seen_at=0))
+        given = {"worker": worker.id, "agents": worker.agents, "info": info, "holds": holds, "lease": lease}
+        told = await self._write("renew", given, len(holds) + 1)
+        return [
+            Renewal(held, paused, tuple(message_of(number, text) for number, text in inbox))
+            for held, paused, inbox in told
+        ]
+
+    async def record(self, records: Sequence[Record], lease: Millis) -> Sequence[Recorded]:
+        given = {"records": [record_parts(record) for record in records], "lease": lease}
+        told = await self._write("record", given, len(records) + sum(len(each.steps) for each in records))
+        return [_recorded(record, *parts) for record, parts in zip(records, told, strict=True)]
+
+    async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:
+        raise InvalidInput(f"{self.url} has no SQL: a transaction of the task's own needs an SQL engine")
+
+    # -- people
+
+    async def signal(self, signals: Sequence[Signal]) -> Sequence[Delivered]:
+        parts = [signal_parts(signal) for signal in signals]
+        sound = [each for each in parts if not isinstance(each, Delivered)]
+        told = iter(await self._write("signal", sound, len(sound)) if sound else ())
+        return [
+            each if isinstance(each, Delivered) else delivered(signal, next(told))
+            for signal, each in zip(signals, parts, strict=True)
+        ]
+
+    async def put_limit(self, limit: Limit) -> None:
+        limit.check()
+        await self._write("settings", {"define": limit_parts(limit)})
+
+    async def drop_limit(self, key: str) -> bool:
+        return cast(bool, await self._write("settings", {"drop": key}))
+
+    async def put_weight(self, owner: str, weight: float) -> None:
+        if not 0.001 <= weight <= 1000.0:
+            raise InvalidInput(f"the weight of owner {owner!r} must lie between 0.001 and 1000, not {weight}")
+        await self._write("settings", {"owner": owner, "weight": weight})
+
+    async def put_schedule(self, schedule: Schedule) -> Schedule:
+        schedule.check()
+        while True:  # until nobody else has replaced it meanwhile
+            before = await self._fetch("HGET", "schedules", schedule.name)
+            known = schedule_of(before) if before is not None else None
+            if known is not None and _rule(known) == _rule(schedule):
+                kept = replace(schedule, next_at=known.next_at, last_at=known.last_at)
+            else:
+                kept = replace(schedule, next_at=next_instant(schedule, await self.now()), last_at=None)
+            if await self._replace_schedule(before, kept):
+                return kept
+
+    async def _replace_schedule(self, before: bytes | None, schedule: Schedule) -> bool:
+        given: dict[str, Any] = {"name": schedule.name, "after": dump(schedule)}
+        if before is not None:
+            given["before"] = before.decode()
+        if schedule.next_at is not None and not schedule.paused:
+            given["next_at"] = schedule.next_at
+        return cast(bool, await self._write("schedule", given))
+
+    async def delete_schedule(self, name: str) -> bool:
+        while True:
+            before = await self._fetch("HGET", "schedules", name)
+            if before is None:
+                return False
+            if await self._write("schedule", {"name": name, "before": before.decode()}):
+                return True
+
+    # -- time
+
+    async def sweep(self, limit: int, ttl: TimeToLive) -> Swept:
+        limit = max(limit, 1)
+        rung, schedules = 0, list[str]()
+        while True:
+            most = min(limit - rung, _MOST_TASKS)
+            count, schedules, now = await self._write("ring", (most, limit - rung))
+            rung += count
+            if count < most or rung == limit:
+                break
+        created = sum([await self._fire(text, now) for text in schedules])
+        left = limit - rung - len(schedules)
+        before = {State.DONE: now - ttl.done, State.FAILED: now - ttl.failed, State.CANCELLED: now - ttl.cancelled}
+        purged = await self._purge(before, left) if left > 0 else 0
+        left -= purged
+        given = (now - ttl.keys, max(left, 0), now - _WORKER_FORGOTTEN)
+        looked_at, forgotten, next_due = await self._write("tidy", given)
+        return Swept(
+            changed=rung + len(schedules) + looked_at,
+            fired=created,
+            purged=purged,
+            more=left - forgotten <= 0,
+            next_due=None if next_due is False else next_due,
+        )
+
+    async def _fire(self, text: str, now: Millis) -> int:
+        """Submits what a schedule has due; how many tasks are new."""
+        schedule = schedule_of(text)
+        instants, following = due_instants(schedule, now)
+        last = instants[-1] if instants else schedule.last_at
+        after = replace(schedule, next_at=following, last_at=last)
+        trees = [tree for tree in (Tree(fired(schedule, at)) for at in instants) if _refusal(tree) is None]
+        given: dict[str, Any] = {"name": schedule.name, "before": text, "after": dump(after)}
+        given["trees"] = [tree_parts(tree) for tree in trees]
+        if following is not None:
+            given["next_at"] = following
+        told = await self._write("fire", given, len(trees) + 1)
+        return sum(what == "created" for what, *_ in told)
+
+    async def purge(self, before: Millis, states: Sequence[State] = (), limit: int = 1_000) -> int:
+        return await self._purge({state: before for state in states or FINAL if state in FINAL}, limit)
+
+    async def _purge(self, before: dict[State, Millis], limit: int) -> int:
+        purged, more = 0, True
+        given = {state.value: at for state, at in before.items()}
+        while more and purged < limit:
+            count, more = await self._write("purge", {"before": given, "trees": limit - purged, "tasks": _MOST_TASKS})
+            purged += count
+        return purged
+
+    # -- hints
+
+    def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
+        return self._hints.listen(listener)
+
+
+def _refusal(tree: Tree) -> Submission | None:
+    try:
+        check_tree(tree)
+    except (InvalidInput, Unstorable) as error:
+        return Submission(tree.root.id, Verdict.REFUSED, str(error))
+    return None
+
+
+def _weight(trees: Sequence[Tree]) -> int:
+    return sum(1 + len(tree.nodes) for tree in trees)
+
+
+def _parts(trees: Sequence[Tree]) -> list[Sequence[Tree]]:
+    """`trees` in scripts of a few milliseconds; in one where an id is used twice, which must be seen."""
+    if len({tree.root.id for tree in trees}) < len(trees):
+        return [trees]
+    parts: list[Sequence[Tree]] = []
+    begin = weight = 0
+    for index, tree in enumerate(trees):
+        weight += 1 + len(tree.nodes)
+        if weight >= _MOST_TASKS:
+            parts.append(trees[begin : index + 1])
+            begin, weight = index + 1, 0
+    if begin < len(trees):
+        parts.append(trees[begin:])
+    return parts
+
+
+def _recorded(record: Record, answer: str, paused: bool, messages: bool, *why: str) -> Recorded:
+    detail = why[0] if why else ""
+    if len(why) == 2:
+        child, root = why
+        detail = f"the child {child!r} of {record.hold.task_id!r} does not belong to the tree {root!r}"
+    return Recorded(Answer(answer), paused, messages, detail)
+
+
+def _rule(schedule: Schedule) -> tuple[object, ...]:
+    return schedule.cron, schedule.zone, schedule.every, schedule.anchor
