@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
@@ -34,19 +34,23 @@ class Named(Protocol):
 class Submitting(Connection):
     """The verbs that bring work in. Doing one again with the same content does nothing more."""
 
-    async def enqueue_task(self, agent: Named | str | None, task: TaskSpec) -> str:
+    async def enqueue_task(self, agent: Named | str | None, task: TaskSpec, *, connection: Any = None) -> str:
         """Submits a task and returns its id: that of the stored one where the same was submitted before.
 
         agent: who shall run it, as an object or by name; None where `task` says it. No worker has to be alive: the
         task waits for one, and `why` says so.
+        connection: your own, with an open transaction, to the database of an SQL engine: the task exists when and only
+        when you commit. See `Store.submit`.
 
         The id differs from `task.id` only when the idempotency key or unique key of `task` was there already.
         Raises `Conflict` when its id or idempotency key was used for something else, `InvalidInput` for a task that
         cannot be accepted, `TooLarge`.
         """
-        return (await self._submit([tree_of(_addressed(agent, task))]))[0]
+        return (await self._submit([tree_of(_addressed(agent, task))], connection))[0]
 
-    async def enqueue_batch(self, agent: Named | str | None, tasks: Iterable[TaskSpec]) -> list[str]:
+    async def enqueue_batch(
+        self, agent: Named | str | None, tasks: Iterable[TaskSpec], *, connection: Any = None
+    ) -> list[str]:
         """Submits many tasks and returns their ids in order; see `enqueue_task`.
 
         Each task is accepted or refused for itself. Where some are refused the error names the first and says how
@@ -63,7 +67,7 @@ class Submitting(Connection):
             chunk.append(tree_of(spec))
             size += len(bytes(spec.payload))
             if len(chunk) == _MOST_TREES or size >= _MOST_BYTES or number == len(specs):
-                answers = await (await self._ready()).submit(chunk)
+                answers = await (await self._ready()).submit(chunk, connection=connection)
                 ids += [answer.task_id for answer in answers]
                 refused += [answer for answer in answers if answer.verdict in _REFUSALS]
                 chunk, size = [], 0
@@ -72,12 +76,12 @@ class Submitting(Connection):
             raise _error(refused[0], others)
         return ids
 
-    async def submit_goal(self, goal: GoalBuilder | Tree) -> str:
+    async def submit_goal(self, goal: GoalBuilder | Tree, *, connection: Any = None) -> str:
         """Submits a goal whole or not at all, and returns its id; see `enqueue_task`. `get_goal` shows its tasks."""
         tree = goal.tree() if isinstance(goal, GoalBuilder) else goal
         if not isinstance(tree, Tree):
             raise InvalidInput(f"goal must be what tenuto.goal(...) returned, not {type(goal).__name__}")
-        return (await self._submit([tree]))[0]
+        return (await self._submit([tree], connection))[0]
 
     async def put_schedule(
         self,
@@ -126,8 +130,8 @@ class Submitting(Connection):
         if not await (await self._ready()).delete_schedule(name):
             raise NotFound(f"there is no schedule {name!r}")
 
-    async def _submit(self, trees: Sequence[Tree]) -> list[str]:
-        answers = await (await self._ready()).submit(trees)
+    async def _submit(self, trees: Sequence[Tree], connection: Any) -> list[str]:
+        answers = await (await self._ready()).submit(trees, connection=connection)
         for answer in answers:
             if answer.verdict in _REFUSALS:
                 raise _error(answer)

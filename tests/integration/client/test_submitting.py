@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tenuto.client import Client
 from tenuto.errors import Conflict, InvalidInput, NotFound
 from tenuto.plans import goal
+from tenuto.tasks.clock import wall_clock
+from tenuto.tasks.goal import Tree
 from tenuto.tasks.states import State, Status
+from tenuto.tasks.task import TaskSpec
+from tests.conformance.engines import ENGINES, Engine
 from tests.integration.client.conftest import Hands, spec
 
 
@@ -128,3 +134,22 @@ async def test_a_bad_schedule_is_refused_with_the_reason(client: Client) -> None
     with pytest.raises(InvalidInput, match="catch_up must be"):
         await client.put_schedule("s", spec(), every=60, catch_up="maybe")
     assert list(await client.list_schedules()) == []
+
+
+@pytest.mark.parametrize("engine", [each for each in ENGINES.values() if each.connect], ids=lambda each: each.name)
+async def test_what_is_submitted_with_a_connection_exists_when_its_transaction_commits(
+    engine: Engine, tmp_path: Path
+) -> None:
+    assert engine.connect is not None
+    async with Client(engine.make(tmp_path, wall_clock)) as client:
+        pair = Tree(TaskSpec(id="pair"), (spec("b"),))
+        with closing(engine.connect(tmp_path)) as connection:
+            for end, expected in (("ROLLBACK", 0), ("COMMIT", 5)):
+                connection.execute("BEGIN")
+                await client.enqueue_task(None, spec("one"), connection=connection)
+                await client.enqueue_batch(None, [spec("two"), spec("three")], connection=connection)
+                await client.submit_goal(pair, connection=connection)
+                assert len(await client.list_tasks()) == 0
+                connection.execute(end)
+                assert len(await client.list_tasks()) == expected
+        await client.store.close()

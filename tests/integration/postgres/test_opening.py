@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,7 @@ from tenuto.stores import open_store
 from tenuto.stores.postgres import PostgresStore, schema
 from tenuto.stores.postgres.connection import Address, connect
 from tenuto.stores.postgres.errors import translated
-from tenuto.stores.postgres.roles import grant
+from tenuto.stores.postgres.roles import grant, grants
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.states import State
 from tests.conformance.stage import spec
@@ -150,6 +151,13 @@ async def test_a_role_with_the_least_rights_can_work(own_server: PostgresServer)
         ):
             with pytest.raises(StoreError, match="lacks a right"), translated("x"):
                 connection.execute(forbidden.encode())
+
+
+def test_the_documented_rights_are_those_that_are_granted(server: PostgresServer) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "postgres.md").read_text(encoding="utf-8")
+    with closing(connect(Address.of(server.url()))) as connection:
+        granted = grants(connection, "tenuto", "tenuto_worker").decode()
+    assert granted.replace('"tenuto_worker"', "tenuto_worker") in page
 
 
 async def test_rights_that_are_missing_are_told_when_the_store_is_opened(own_server: PostgresServer) -> None:
