@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 
 import psycopg
 import pytest
@@ -12,7 +12,7 @@ import sqlalchemy
 from sqlalchemy.orm import Session
 
 from tenuto.errors import InvalidInput
-from tenuto.stores.base import Verdict
+from tenuto.stores.base import Submission, Verdict
 from tenuto.stores.postgres import PostgresStore
 from tenuto.stores.postgres.roles import grant
 from tenuto.tasks.goal import Edge, Tree
@@ -159,6 +159,26 @@ async def test_an_old_snapshot_of_the_caller_hides_nothing(store: PostgresStore,
         assert [each.verdict for each in answers] == [Verdict.CONFLICT, Verdict.CREATED]
         connection.execute("COMMIT")
     assert await stored(store, "taken", "new") == ["taken", "new"]
+
+
+@pytest.mark.parametrize("text", ["half of a pair: \ud800", "nothing: \0"])
+@pytest.mark.parametrize("field", ["id", "title", "owner", "idempotency_key", "agent"])
+async def test_text_that_cannot_be_stored_harms_nobody(
+    store: PostgresStore, orders: str, field: str, text: str
+) -> None:
+    tree = Tree(spec(**({"id": "odd"} | {field: text})))
+    here = await accepted(store.submit([tree]))
+    with psycopg.connect(orders) as connection:
+        assert await accepted(store.submit([tree], connection=connection)) == here
+        await store.submit([Tree(spec("good"))], connection=connection)
+    assert await stored(store, "good") == ["good"]
+
+
+async def accepted(submission: Awaitable[Sequence[Submission]]) -> bool:
+    try:
+        return (await submission)[0].verdict in {Verdict.CREATED, Verdict.EXISTING}
+    except InvalidInput:
+        return False
 
 
 # -- others ------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from tenuto.stores.rules.submit import submit
 from tenuto.stores.rules.work import Work
 from tenuto.tasks.goal import Tree
 
-__all__ = ["BLOCKED", "admit", "names_of", "packed", "submit_beside_callers", "unpacked"]
+__all__ = ["BLOCKED", "admit", "names_of", "packed", "rehearse", "submit_beside_callers", "unpacked"]
 
 log = logger("tenuto.store")
 
@@ -81,6 +81,20 @@ def admit(work: Work) -> None:
         admitted.append(number)
     if admitted:
         rows.run("forget_arrivals", admitted)
+
+
+def rehearse(work: Work, earlier: Sequence[Sequence[Tree]], trees: Sequence[Tree]) -> list[Submission]:
+    """What is answered to `trees` after `earlier`, in a transaction that will be rolled back.
+
+    All of it is written, so that what cannot be stored is found out now and not when the caller has committed.
+    """
+    rows, statements = _parts(work)
+    for each in earlier:
+        submit(work, each)
+    answers = submit(work, trees)
+    rows.write()
+    statements.flush()
+    return answers
 
 
 def submit_beside_callers(work: Work, trees: Sequence[Tree], address: Address) -> list[Submission]:

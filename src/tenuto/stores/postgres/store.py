@@ -18,7 +18,7 @@ import psycopg
 from tenuto.errors import StoreClosed
 from tenuto.stores.base import Hint, Submission, Submitted
 from tenuto.stores.postgres import maintenance
-from tenuto.stores.postgres.arrivals import submit_beside_callers
+from tenuto.stores.postgres.arrivals import rehearse, submit_beside_callers
 from tenuto.stores.postgres.callers import Rehearsed, submit_inside
 from tenuto.stores.postgres.connection import Address, connect
 from tenuto.stores.postgres.errors import translate
@@ -30,7 +30,6 @@ from tenuto.stores.postgres.writer import Writer
 from tenuto.stores.requests import Request
 from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.rows.store import RowStore, answered
-from tenuto.stores.rules.submit import submit
 from tenuto.stores.rules.work import Work
 from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis, wall_clock
@@ -141,9 +140,7 @@ class PostgresStore(RowStore):
         """What would be answered to `trees` if they were submitted now, after `earlier`."""
 
         def verb(work: Work) -> None:
-            for each in earlier:
-                submit(work, each)
-            raise Rehearsed(submit(work, trees))
+            raise Rehearsed(rehearse(work, earlier, trees))
 
         try:
             await self._write(verb, alone=True)
