@@ -87,9 +87,13 @@ class Lane:
         if not self._serving:
             self._serve_on()
 
+    def is_here(self) -> bool:
+        """Whether the caller is the callback itself."""
+        return threading.current_thread() is self._thread
+
     def mark(self) -> threading.Event | None:
         """Is set when everything that was put before has been dealt with; None in the callback itself."""
-        if threading.current_thread() is self._thread:
+        if self.is_here():
             return None
         mark = _Mark(threading.Event())
         self._queue.put(mark)

@@ -154,6 +154,10 @@ class OrchestratorEventBus:
                 lane.join(max(0.0, end - time.monotonic()))
         return late
 
+    def in_callback(self) -> bool:
+        """Whether the caller is one of the callbacks."""
+        return any(lane.is_here() for lane in self._all_lanes())
+
     def callbacks(self) -> list[CallbackStats]:
         """How each callback fares."""
         return [lane.stats() for lane in self._all_lanes()]

@@ -64,6 +64,15 @@ class AgentLifecycleManager:
     # -- verbs
 
     @property
+    def on_settled(self) -> Callable[[AgentEntry], object] | None:
+        """Told of each agent that has ended and is not started again by itself, on an event loop: it must not wait."""
+        return self._lives.on_settled
+
+    @on_settled.setter
+    def on_settled(self, told: Callable[[AgentEntry], object] | None) -> None:
+        self._lives.on_settled = told
+
+    @property
     def entries(self) -> Sequence[AgentEntry]:
         """Every agent, in the order of registration."""
         return list(self._entries.values())
@@ -161,6 +170,10 @@ class AgentLifecycleManager:
     def send_message(self, name: str, content: Any) -> bool:
         """Sends `content` to the agent, which gets it by `receive_message`; False when it does not run."""
         return self._call(self._lives.send(self.entry(name), content))
+
+    def preload(self, modules: Sequence[str]) -> None:
+        """Adds modules that process agents find imported, if none was started yet."""
+        self._lives.processes.preload(modules)
 
     def warm_up(self) -> None:
         """Starts the fork server ahead of the first agent that needs it."""

@@ -80,6 +80,8 @@ class AgentLives:
         self.idle = threading.Event()
         """set while no agent runs or waits"""
         self.idle.set()
+        self.on_settled: Callable[[AgentEntry], object] | None = None
+        """told of each agent that has ended and is not started again by itself; must not wait"""
         router.on_message = self._heard
         pool.bind(self._launch, self._may_start)
 
@@ -233,6 +235,8 @@ class AgentLives:
         if not self._active and not self.idle.is_set():
             self._bus.emit(_E.ALL_AGENTS_TERMINATED)
             self.idle.set()
+        if self.on_settled is not None:
+            self.on_settled(entry)
 
     def _give_up(self, entry: AgentEntry, state: AgentState, reason: str) -> None:
         """A queued agent is not started."""

@@ -48,6 +48,10 @@ class ForkServer:
         self._number = 0
         self._unread = b""
 
+    def preload(self, modules: Sequence[str]) -> None:
+        """Adds modules that agents find imported, unless the server was started already."""
+        self._preload = (*self._preload, *(each for each in modules if each not in self._preload))
+
     @property
     def pid(self) -> int | None:
         """The server's process, while there is one."""

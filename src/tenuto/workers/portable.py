@@ -1,4 +1,4 @@
-"""Pickling what lives in the user's main module, for worker processes that never import it.
+"""Pickling what lives in the user's main module, for processes that never import it.
 
 `cloudpickle` sends functions and classes of `__main__` by value. Of a msgspec `Struct` it would send a class without
 fields, because those are made by the metaclass when the class statement runs; so here the class statement is run again
@@ -8,13 +8,15 @@ on the other side, with the same annotations, defaults and options.
 from __future__ import annotations
 
 import io
-from types import FunctionType
+import sys
+from collections.abc import Mapping
+from types import FunctionType, GenericAlias, ModuleType
 from typing import Any
 
 import cloudpickle
 import msgspec
 
-__all__ = ["dumps"]
+__all__ = ["dumps", "main_names"]
 
 _OPTIONS = (
     "frozen",
@@ -36,6 +38,20 @@ def dumps(value: Any) -> bytes:
     target = io.BytesIO()
     _Pickler(target).dump(value)
     return target.getvalue()
+
+
+def main_names() -> Mapping[str, Any]:
+    """What annotations in the user's main module may name: its classes, and the modules it has imported."""
+    found: dict[str, Any] = {}
+    for name, value in vars(sys.modules["__main__"]).items():
+        if name.startswith("__") or not isinstance(value, type | ModuleType | GenericAlias):
+            continue
+        try:
+            dumps(value)
+        except Exception:  # noqa: BLE001, S112 - what cannot travel cannot be named by what does
+            continue
+        found[name] = value
+    return found
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is not annotated

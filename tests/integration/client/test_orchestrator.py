@@ -42,6 +42,8 @@ def test_the_store_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_store() == "redis://redis.example.com:6379/0"
     monkeypatch.setenv("REDIS_PORT", "7000")
     assert default_store() == "redis://redis.example.com:7000/0"
+    assert Orchestrator().store.url == "redis://redis.example.com:7000/0"
+    monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(MissingExtra, match="the address is that of REDIS_HOST in the environment"):
         Orchestrator()
     monkeypatch.setenv("TENUTO_STORE", "memory://")
@@ -52,7 +54,7 @@ def test_the_store_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"max_worker": 3}, "Orchestrator has no setting 'max_worker': it has check_interval, executor"),
+        ({"max_worker": 3}, "Orchestrator has no setting 'max_worker': did you mean max_workers?"),
         ({"executor": "cloud"}, "executor must be 'process', 'thread' or 'async', not 'cloud'"),
         ({"check_interval": 0}, "check_interval must be between 0.005 and 3600 seconds, not 0"),
         ({"check_interval": True}, "check_interval must be between"),
@@ -68,9 +70,39 @@ def test_what_makes_no_sense_is_refused_by_name(arguments: dict[str, Any], sente
     assert sentence in str(caught.value)
 
 
-def test_a_store_that_this_version_cannot_open_is_one_clear_error() -> None:
-    with pytest.raises(MissingExtra, match="redis"):
-        Orchestrator(redis_host="localhost")
+@pytest.mark.parametrize(
+    ("arguments", "url"),
+    [
+        ({"redis_host": "host"}, "redis://host:6379/0?max_connections=50"),
+        ({"redis_host": "::1", "redis_port": 7000}, "redis://[::1]:7000/0?max_connections=50"),
+        (
+            {"redis_host": "redis-cluster", "redis_port": 7000, "redis_db": 3, "redis_max_connections": 9},
+            "redis://redis-cluster:7000/3?max_connections=9",
+        ),
+    ],
+)
+def test_redis_by_its_parts(arguments: dict[str, Any], url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENUTO_STORE", "memory://")
+    assert Orchestrator(**arguments).store.url == url
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"redis_host": "redis://host"}, "redis_host must be the name or address of a host, not 'redis://host'"),
+        ({"redis_host": "ann:secret@host"}, "redis_host must be the name or address of a host"),
+        ({"redis_host": ""}, "redis_host must be the name or address of a host, not ''"),
+        ({"redis_host": "host", "redis_port": 0}, "redis_port must be a whole number from 1 to 65535, not 0"),
+        ({"redis_host": "host", "redis_port": "6379"}, "redis_port must be a whole number"),
+        ({"redis_host": "host", "redis_db": -1}, "redis_db must be a whole number from 0 to 65535, not -1"),
+        ({"redis_host": "host", "redis_max_connections": 1}, "redis_max_connections must be a whole number from 2"),
+    ],
+)
+def test_parts_of_a_redis_address_that_make_no_sense(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Orchestrator(**arguments)
+    assert sentence in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_settings_are_a_config_single_fields_or_both() -> None:
@@ -132,7 +164,7 @@ def test_agents_that_cannot_travel_to_processes_start_nothing(tmp_path: Path) ->
     orchestrator = Orchestrator(store=f"sqlite:///{tmp_path}/tenuto.db")
     orchestrator.register_runner(Agent("sound"))
     orchestrator.register_runner(locked)
-    with pytest.raises(InvalidInput, match="the agents cannot be sent to worker processes"):
+    with pytest.raises(InvalidInput, match="agent 'worker:locked:1' cannot be sent to a process: handlers"):
         orchestrator.start()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tenuto")]
 

@@ -1,0 +1,79 @@
+"""A supervisor as the command interface sees it: see `Supervised`. Answers are of JSON types."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tenuto.supervisor.states import AgentState
+
+if TYPE_CHECKING:
+    from tenuto.supervisor.supervisor import Supervisor
+
+__all__ = ["Console"]
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+class Console:
+    """The verbs of the command interface over a supervisor."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._agents = supervisor.lifecycle_manager
+
+    def ps(self) -> Sequence[Mapping[str, Any]]:
+        """A row for each agent."""
+        return [entry.describe() for entry in self._agents.entries]
+
+    def status(self, name: str | None = None) -> Mapping[str, Any]:
+        """One agent, or the orchestrator itself."""
+        if name is None:
+            return self._supervisor.status()
+        entry = self._agents.entry(name)
+        values = entry.config.values()
+        return {
+            **entry.describe(),
+            "config": {field: value if isinstance(value, _PLAIN) else repr(value) for field, value in values.items()},
+            "depends_on": list(self._supervisor.dependency_graph.depends_on(name)),
+        }
+
+    def start(self, name: str) -> Mapping[str, Any]:
+        """Starts an agent, or queues it."""
+        return self._agents.start_agent(name).describe()
+
+    def stop(self, name: str) -> Mapping[str, Any]:
+        """Stops an agent and returns when it has ended."""
+        self._agents.stop_agent(name)
+        return self._agents.entry(name).describe()
+
+    def restart(self, name: str) -> Mapping[str, Any]:
+        """Stops an agent, if it runs, and starts it."""
+        return self._agents.restart_agent(name).describe()
+
+    def stats(self) -> Mapping[str, Any]:
+        """Numbers."""
+        entries = self._agents.entries
+        pool = self._supervisor.worker_pool
+        return {
+            "pid": os.getpid(),
+            "agents": Counter(entry.state.value for entry in entries),
+            "running": len(pool.running),
+            "queued": len(pool.queued),
+            "max_workers": pool.max_workers,
+            "restarts": sum(entry.restarts for entry in entries),
+            "started": sum(entry.generation for entry in entries),
+            "failed": sum(entry.state is AgentState.FAILED for entry in entries),
+        }
+
+    def dependencies(self) -> Mapping[str, Any]:
+        """Who waits for whom, and the order of the start."""
+        graph = self._supervisor.dependency_graph
+        order = list(graph.order())
+        return {"depends_on": {name: list(graph.depends_on(name)) for name in order}, "order": order}
+
+    def shutdown(self) -> None:
+        """Stops everything."""
+        self._supervisor.shutdown()

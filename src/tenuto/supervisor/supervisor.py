@@ -1,0 +1,392 @@
+"""The supervisor: six managers that work as one.
+
+    dependency_graph    who waits for whom, in what order agents start
+    lifecycle_manager   registers, starts, watches, restarts and stops them
+    worker_pool         how many run at once, and who is next
+    event_bus           callbacks, and the history of what has happened
+    message_router      turns what agents send into events
+    command_interface   what `tenuto ps` and others talk to; None unless it is enabled
+
+Each is an attribute, works alone as well, and can be replaced: override the `create_…` method that makes it.
+
+All verbs block, may be called from any thread, and end: every wait has its limit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any, ClassVar
+
+from tenuto.errors import InvalidInput
+from tenuto.observability.logging import logger
+from tenuto.supervisor.agents.base import BaseAgent
+from tenuto.supervisor.command_interface import CommandInterface
+from tenuto.supervisor.console import Console
+from tenuto.supervisor.dependency_graph import DependencyGraph
+from tenuto.supervisor.entry import AgentEntry
+from tenuto.supervisor.event_bus import OrchestratorEventBus, default_history
+from tenuto.supervisor.events import OrchestratorEvent
+from tenuto.supervisor.lifecycle import AgentLifecycleManager
+from tenuto.supervisor.message_router import MessageRouter
+from tenuto.supervisor.orphans import ProcessNotes, kill_orphans
+from tenuto.supervisor.plugins import PluginSet
+from tenuto.supervisor.settings import OrchestratorConfig, RunMode
+from tenuto.supervisor.states import LIVE, AgentState
+from tenuto.supervisor.worker_pool import WorkerPoolScheduler
+from tenuto.tasks.ids import check_name
+
+__all__ = ["Supervisor"]
+
+log = logger("tenuto.supervisor")
+
+_CALLBACKS = 10.0
+"""Most seconds that a shutdown waits for callbacks."""
+_E = OrchestratorEvent
+
+
+class Supervisor:
+    """Service agents under supervision. Starts nothing until `start`."""
+
+    Config: ClassVar[type[OrchestratorConfig]] = OrchestratorConfig
+
+    class Plugin(PluginSet):
+        """What the orchestrator itself carries."""
+
+    def __init__(
+        self,
+        config: OrchestratorConfig | None = None,
+        *,
+        name: str | None = None,
+        plugin: PluginSet | None = None,
+        **config_fields: Any,
+    ) -> None:
+        """config: settings; single ones may be given as keywords besides, and win.
+
+        name: what its command socket is called. plugin: in place of those of the class.
+        Raises `InvalidInput` that names the argument which makes no sense.
+        """
+        self.config = _settings(self.Config, config, config_fields)
+        self.name = name if name is None else check_name(name, "name")
+        self.plugin = (self.Plugin() if plugin is None else plugin).of(self)
+        self.dependency_graph = self.create_dependency_graph()
+        self.event_bus = self.create_event_bus()
+        self.message_router = self.create_message_router()
+        self.worker_pool = self.create_worker_pool()
+        self._notes = ProcessNotes()
+        self.lifecycle_manager = self.create_lifecycle_manager()
+        self.lifecycle_manager.on_settled = self._settled
+        self.command_interface = self.create_command_interface() if self.config.enable_command_interface else None
+        self._started_at: float | None = None
+        self._guard = threading.RLock()
+        self._stopping = False
+        self._wakes: SimpleQueue[None] = SimpleQueue()
+        """unlike an event's, its `put` may be called by a signal handler at any moment"""
+        self._plugins: list[Any] = []
+
+    # -- the managers
+
+    def create_dependency_graph(self) -> DependencyGraph:
+        """Makes the `dependency_graph`."""
+        return DependencyGraph()
+
+    def create_event_bus(self) -> OrchestratorEventBus:
+        """Makes the `event_bus`."""
+        return OrchestratorEventBus(default_history(self.config.history_max_events, self.config.history_payload_bytes))
+
+    def create_message_router(self) -> MessageRouter:
+        """Makes the `message_router`, over `self.event_bus`."""
+        return MessageRouter(self.event_bus)
+
+    def create_worker_pool(self) -> WorkerPoolScheduler:
+        """Makes the `worker_pool`."""
+        return WorkerPoolScheduler(self.config.max_workers)
+
+    def create_lifecycle_manager(self) -> AgentLifecycleManager:
+        """Makes the `lifecycle_manager`, over the managers before it."""
+        return AgentLifecycleManager(
+            self.config,
+            event_bus=self.event_bus,
+            message_router=self.message_router,
+            worker_pool=self.worker_pool,
+            dependency_graph=self.dependency_graph,
+            process_made=self._notes.note,
+        )
+
+    def create_command_interface(self) -> CommandInterface:
+        """Makes the `command_interface`, if it is enabled."""
+        return CommandInterface(
+            Console(self),
+            self.event_bus,
+            self.config.command_zmq_address,
+            name=self.name,
+            allowed_commands=self.config.allowed_commands,
+            token=self.config.command_token,
+        )
+
+    # -- what it looks after
+
+    def register_agent(
+        self,
+        agent_class: type[BaseAgent],
+        name: str,
+        custom_config: Any = None,
+        custom_plugin: PluginSet | None = None,
+        **kwargs: Any,
+    ) -> AgentEntry:
+        """Makes `name` known as an agent of `agent_class`. One class may be registered under several names.
+
+        custom_config: a `Config` of that class, or a mapping of settings. custom_plugin: in place of the class's
+        plugins. kwargs: what its constructor gets besides.
+        Once the orchestrator runs, `lifecycle_manager.start_agent` starts it.
+        Raises `InvalidInput` (a `ValueError`) for a name that is taken, and for settings that are refused.
+        """
+        return self.lifecycle_manager.register(agent_class, name, custom_config, custom_plugin, arguments=kwargs)
+
+    def add_dependency(self, name: str, depends_on: Sequence[str]) -> None:
+        """Says that `name` starts only when all of `depends_on` are ready; they may be registered later."""
+        self.dependency_graph.add_dependency(name, depends_on)
+
+    def validate_dependencies(self) -> None:
+        """Raises `InvalidInput` (a `ValueError`) that names the agents of an unknown or circular dependency."""
+        self.dependency_graph.validate()
+
+    def register_event(self, event: OrchestratorEvent | str, callback: Callable[..., object]) -> None:
+        """Calls `callback` at each such event; see `event_bus`."""
+        self.event_bus.register_callback(event, callback)
+
+    # -- its life
+
+    @property
+    def run_mode(self) -> RunMode:
+        """When it ends by itself."""
+        return self.config.run_mode or RunMode.STOP_ON_EMPTY
+
+    @property
+    def started(self) -> bool:
+        """Whether `start` was called, and it has not ended since."""
+        return self._started_at is not None
+
+    def start(self) -> None:
+        """Starts every agent that is registered, in order and within the limits, and returns at once.
+
+        Does nothing when it runs already. Raises `InvalidInput` for dependencies that make no sense and agents that
+        cannot be sent to a process, `Conflict` when the command interface's address is taken; nothing runs then.
+        """
+        with self._guard:
+            if self._started_at is not None:
+                return
+            self.dependency_graph.validate()
+            self._stopping = False
+            self._started_at = time.time()
+            try:
+                self._begin()
+            except BaseException:
+                self.shutdown(0.0)
+                raise
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Waits until the run mode says that it is over, and shuts down; whether it is over.
+
+        In `STOP_ON_EMPTY` that is when no agent runs or waits, and all callbacks have run; in `DAEMON` when somebody
+        has called `stop` or `shutdown`. timeout: most seconds to wait; None: no limit.
+        """
+        if self._started_at is None:
+            return True
+        try:
+            if not self._wait(timeout):
+                return False
+        except KeyboardInterrupt:
+            self._interrupted()
+            raise
+        self.shutdown()
+        return True
+
+    def simple_join(self) -> None:
+        """Starts, if that was not done, lets every agent have its turn, and waits for the end."""
+        self.start()
+        self.join()
+
+    def stop(self) -> None:
+        """Stops every agent, and all that `start` began, and returns when they have ended. From any thread.
+
+        Does nothing when it does not run; `start` may be called again.
+        """
+        self.shutdown()
+
+    def shutdown(self, timeout: float | None = None) -> Sequence[str]:
+        """The same; returns the names of agents that did not stop, and were left behind.
+
+        timeout: seconds that all agents have together; None: `agent_stop_timeout`, or what their settings say.
+        In a callback it returns at once when another thread is at it, because that one waits for the callback.
+        """
+        self._ask_stop()
+        if not self._guard.acquire(blocking=not self.event_bus.in_callback()):
+            return self.lifecycle_manager.survivors
+        try:
+            if self._started_at is None:
+                return self.lifecycle_manager.survivors
+            survivors = self.lifecycle_manager.stop_all(timeout)
+            self.event_bus.emit(_E.SHUTDOWN, survivors=list(survivors))
+            self._end()
+            self._started_at = None
+            return survivors
+        finally:
+            self._guard.release()
+
+    def run(self) -> None:
+        """Starts, waits for the end, SIGINT or SIGTERM, and ends cleanly.
+
+        A second signal ends the program at once, and its agents with it.
+        Raises `InvalidInput` when nothing is registered.
+        """
+        if not self.lifecycle_manager.entries:
+            raise InvalidInput("there is nothing to run: call register_agent or register_runner first")
+        try:
+            with self._signals():
+                self.start()
+                try:
+                    self._wait(None)
+                finally:
+                    self.shutdown()
+        except KeyboardInterrupt:  # the second one
+            self.lifecycle_manager.kill_all()
+            raise
+
+    def report(self) -> str:
+        """What has become of each agent, as text: a line for each."""
+        rows = [("AGENT", "STATE", "STARTS", "SECONDS", "REASON")]
+        for entry in self.lifecycle_manager.entries:
+            row = entry.describe()
+            seconds = "" if row["seconds"] is None else f"{row['seconds']:.1f}"
+            rows.append((entry.name, entry.state.value, str(entry.generation), seconds, entry.reason))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+
+    def status(self) -> dict[str, Any]:
+        """The orchestrator itself, in JSON types."""
+        entries = self.lifecycle_manager.entries
+        return {
+            "name": self.name,
+            "pid": os.getpid(),
+            "state": "STOPPED" if self._started_at is None else "STOPPING" if self._stopping else "RUNNING",
+            "run_mode": self.run_mode.value,
+            "max_workers": self.worker_pool.max_workers,
+            "started_at": self._started_at,
+            "seconds": None if self._started_at is None else round(time.time() - self._started_at, 3),
+            "agents": Counter(entry.state.value for entry in entries),
+        }
+
+    def _begin(self) -> None:
+        kill_orphans()
+        for _, plugin in self.plugin:
+            plugin.initialize()
+            self._plugins.append(plugin)
+        self.event_bus.emit(_E.INIT, run_mode=self.run_mode.value, max_workers=self.worker_pool.max_workers)
+        begun = LIVE | {AgentState.QUEUED}
+        waiting = [entry for entry in self.lifecycle_manager.entries if entry.state not in begun]
+        order = {name: position for position, name in enumerate(self.dependency_graph.order())}
+        waiting.sort(key=lambda entry: order[entry.name])
+        self.lifecycle_manager.start_all([entry.name for entry in waiting])
+        if self.command_interface is not None:
+            self.command_interface.start()
+
+    def _end(self) -> None:
+        if self.command_interface is not None:
+            self.command_interface.stop()
+        late = self.event_bus.drain(_CALLBACKS)
+        if late:
+            log.error("callbacks do not return and are left behind", callbacks=late)
+        self.message_router.stop()
+        if not self.lifecycle_manager.close():
+            log.error("an async agent blocks its event loop, whose thread is left behind")
+        for plugin in reversed(self._plugins):
+            try:
+                plugin.finalize()
+            except Exception:
+                log.exception("a plugin of the orchestrator could not be finalized", plugin=type(plugin).__name__)
+        self._plugins = []
+        self._notes.close()
+
+    # -- waiting for the end
+
+    def _wait(self, timeout: float | None) -> bool:
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self._over():
+            try:
+                self._wakes.get(timeout=None if end is None else max(end - time.monotonic(), 0.0))
+            except Empty:
+                return self._over()
+        return True
+
+    def _over(self) -> bool:
+        if self._stopping:
+            return True
+        idle = self.lifecycle_manager.wait_idle
+        if self.run_mode is not RunMode.STOP_ON_EMPTY or not idle(0):
+            return False
+        self.event_bus.drain(_CALLBACKS)  # a callback may have started another
+        return idle(0)
+
+    def _settled(self, entry: AgentEntry) -> None:
+        """An agent has ended for good. Called on the supervisor's event loop."""
+        self._wakes.put(None)
+
+    def _ask_stop(self) -> None:
+        self._stopping = True
+        self._wakes.put(None)
+
+    def _interrupted(self) -> None:
+        """Ctrl-C in `join`: a clean end; once more, and it is at once."""
+        try:
+            self.shutdown()
+        except KeyboardInterrupt:
+            self.lifecycle_manager.kill_all()
+            raise
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM asks to stop, a second one ends the program. Only where signals can be had."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def asked(number: int, _: FrameType | None) -> None:
+            if self._stopping:
+                for each, handler in before.items():
+                    signal.signal(each, handler)
+                signal.raise_signal(number)
+            self._ask_stop()
+
+        before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _settings(
+    kind: type[OrchestratorConfig], config: OrchestratorConfig | None, given: dict[str, Any]
+) -> OrchestratorConfig:
+    if config is not None and not isinstance(config, OrchestratorConfig):
+        raise InvalidInput(f"config must be an Orchestrator.Config, not {type(config).__name__}")
+    base = kind() if config is None else config
+    known = base.names()
+    for name in given:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(known))}"
+            raise InvalidInput(f"Orchestrator has no setting {name!r}: {hint}")
+    return replace(base, **given)
