@@ -11,6 +11,7 @@ from tenuto.errors import InvalidInput, MissingExtra
 from tenuto.stores import masked, open_store
 from tenuto.stores.memory import MemoryStore
 from tenuto.stores.postgres import PostgresStore
+from tenuto.stores.redis import RedisStore
 from tenuto.stores.sqlite import SqliteStore
 
 
@@ -104,8 +105,29 @@ def test_without_psycopg_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["redis://ann:secret@host:6379/0"])
-def test_engines_that_are_not_there_say_which_extra_to_install(url: str) -> None:
-    with pytest.raises(MissingExtra, match="install tenuto") as caught:
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey", "valkeys", "REDIS"])
+def test_redis(scheme: str) -> None:
+    store = open_store(f"{scheme}://ann:secret@host:7000/3?namespace=mine")
+    assert isinstance(store, RedisStore)
+    assert store.url == f"{scheme}://***@host:7000/3?namespace=mine"
+
+
+def test_redis_over_a_unix_socket() -> None:
+    assert isinstance(open_store("redis+unix:///run/redis/socket?db=2"), RedisStore)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("redis:host", "no store URL"), ("redis://ann:secret@host/name", "the database"), ("redis://h?x=1", "parameter")],
+)
+def test_a_redis_url_that_cannot_be_used(url: str, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why) as caught:
         open_store(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_without_redis_py_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(MissingExtra, match=r"install tenuto\[redis\]") as caught:
+        open_store("redis://ann:secret@host:6379/0")
     assert "secret" not in str(caught.value)

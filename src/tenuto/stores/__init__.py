@@ -18,8 +18,11 @@ __all__ = ["masked", "open_store"]
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 _SECRETS = re.compile(r"//.*@|(?<=[?&])(password|sslpassword|oauth_client_secret)=[^&]*", re.DOTALL)
 """Up to the last @: a password that was not encoded may have one, and slashes too."""
-_FORMS = "sqlite:///path/to/file.db, a plain path, postgresql://user:password@host/database, or memory://"
-_LATER = {"redis": "redis", "rediss": "redis"}
+_FORMS = (
+    "sqlite:///path/to/file.db, a plain path, postgresql://user:password@host/database, "
+    "redis://user:password@host:6379/0, or memory://"
+)
+_REDIS = frozenset({"redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix"})
 
 
 def masked(url: str) -> str:
@@ -32,6 +35,7 @@ def open_store(url: str, *, clock: Callable[[], Millis] = wall_clock) -> Store:
 
     `sqlite:///relative.db` and `sqlite:////absolute.db`, or a plain path: a SQLite file, made where there is none.
     `postgresql://user:password@host:5432/database`: a schema in a PostgreSQL database, see `postgres.connection`.
+    `redis://user:password@host:6379/0`: a database of a Redis or Valkey server, see `redis.address`.
     `memory://`: a store in this process's memory. `clock` gives milliseconds since 1970; engines with a server take
     the server's clock unless one is given.
     Raises `InvalidInput` for anything else, and `MissingExtra` for an engine that is not installed.
@@ -44,12 +48,6 @@ def open_store(url: str, *, clock: Callable[[], Millis] = wall_clock) -> Store:
     if scheme is None:
         return _sqlite(url, clock)
     kind = scheme[1].lower()
-    if kind in _LATER:
-        raise MissingExtra(
-            f"{masked(url)} needs an engine that is not part of this installation: install tenuto[{_LATER[kind]}], "
-            f"or use {_FORMS}",
-            extra=_LATER[kind],
-        )
     if kind == "memory" and url[scheme.end() :] == "" and scheme[2]:
         from tenuto.stores.memory import MemoryStore
 
@@ -58,6 +56,8 @@ def open_store(url: str, *, clock: Callable[[], Millis] = wall_clock) -> Store:
         return _sqlite(_path_of(url), clock)
     if kind in {"postgresql", "postgres"} and scheme[2]:
         return _postgres(url, clock)
+    if kind in _REDIS and scheme[2]:
+        return _redis(url, clock)
     raise InvalidInput(f"{masked(url)!r} is no store URL: use {_FORMS}")
 
 
@@ -101,3 +101,17 @@ def _postgres(url: str, clock: Callable[[], Millis]) -> Store:
     from tenuto.stores.postgres import PostgresStore
 
     return PostgresStore(url, clock=clock)
+
+
+def _redis(url: str, clock: Callable[[], Millis]) -> Store:
+    try:
+        import redis  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(
+            f"{masked(url)} needs redis-py, which is not part of this installation ({error}): install tenuto[redis], "
+            "or use another store",
+            extra="redis",
+        ) from None
+    from tenuto.stores.redis import RedisStore
+
+    return RedisStore(url, clock=clock)

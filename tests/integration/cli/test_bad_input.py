@@ -47,7 +47,7 @@ COMMANDS = [
     ("run --dag plan.json --agents my_agents --concurrency 0", 2, "--concurrency"),
     ("run --dag plan.json --agents my_agents --concurrency 99999999999999999999", 2, "--concurrency"),
     ("run --dag plan.json --agents my_agents --lease nan", 2, "lease"),
-    ("worker --agents my_agents --store redis://", 2, "install tenuto[redis]"),
+    ("worker --agents my_agents --store redis://host/name", 2, "names the database"),
     ("task list --store mysql://x", 2, "is no store URL"),
     ("task list --store sqlite://host/x.db", 2, "local file"),
     ("task list --store sqlite:///", 2, "names no file"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -212,5 +213,22 @@ def test_rights(version: str, less: tuple[str, ...], words: str) -> None:
 
 
 def test_commands_are_found_in_the_text_of_scripts() -> None:
-    text = "redis.call('HSET', key)\nlocal a = redis.pcall(\"zadd\", x) call('TIME')"
-    assert commands(text) == {"HSET", "ZADD", "TIME"}
+    text = """
+      redis.call('HSET', key, 'LIMIT') redis.pcall("zadd", x) call('TIME')
+      redis.call(
+        'XADD', key)
+      redis.call(defined and 'SADD' or 'SREM', key)
+      session.in_parts('HDEL', key, list)
+    """
+    assert commands(text) == {"HSET", "ZADD", "TIME", "XADD", "SADD", "SREM", "HDEL"}
+
+
+@pytest.mark.parametrize("version", installations())
+def test_no_command_of_the_scripts_is_overlooked(version: str) -> None:
+    # Given all words of the scripts that are commands of the server
+    folder = Path(str(resources.files("tenuto.stores.redis"))) / "lua"
+    words = sorted({word for path in folder.rglob("*.lua") for word in re.findall(r"'([A-Z]{3,})'", path.read_text())})
+    with connections(shared_redis(version).url()) as made:
+        (known,) = made.ask([("COMMAND", "INFO", *words)])
+    # Then each of them was found
+    assert {word for word, each in zip(words, known, strict=True) if each} <= script_commands()

@@ -20,7 +20,9 @@ from tenuto.stores.redis.errors import refusal, translate
 
 __all__ = ["check_rights", "commands", "script_commands"]
 
-_CALL = re.compile(r"""\bp?call\(\s*['"](\w+)['"]""")
+_FIRST = re.compile(r"\b(?:p?call|in_parts)\(([^,()]*)")
+"""The first argument of what runs a command: of Redis' own functions, and of `session.in_parts`."""
+_NAME = re.compile(r"""['"]([A-Za-z]+)['"]""")
 _LUA = resources.files("tenuto.stores.redis") / "lua"
 
 
@@ -40,7 +42,7 @@ def _texts(folder: Traversable) -> Iterator[str]:
 
 def commands(text: str) -> frozenset[str]:
     """The commands that a script of this text runs."""
-    return frozenset(name.upper() for name in _CALL.findall(text))
+    return frozenset(name.upper() for first in _FIRST.findall(text) for name in _NAME.findall(first))
 
 
 def check_rights(connections: Connections, run: Iterable[str]) -> None:

@@ -39,6 +39,7 @@ from tenuto.stores.redis.hints import Hints
 from tenuto.stores.redis.line import Line, load_scripts
 from tenuto.stores.redis.reads import Reads
 from tenuto.stores.redis.reports import outcome_parts, record_parts
+from tenuto.stores.redis.rights import check_rights, script_commands
 from tenuto.stores.redis.scripts import script
 from tenuto.stores.redis.sentences import delivered, signal_parts
 from tenuto.stores.redis.server import announce, examine
@@ -94,8 +95,10 @@ class RedisStore(Reads):
                 return
             connections = Connections(self._address)
             try:
-                announce(examine(connections), self.url)
+                server = examine(connections)
+                check_rights(connections, script_commands())
                 load_scripts(connections)
+                announce(server, self.url)
             except BaseException:
                 connections.close()
                 raise
