@@ -5,6 +5,7 @@ network between them goes silent, loses answers, is cut and slows down.
     make chaos ARGS="--seed 42"                  the same plan of blows again
     make chaos ARGS="--only steps --tasks 200"   one variant, smaller
     make chaos ARGS="--store postgres --faults kill-the-server,silent-network"   one engine, two of its faults
+    make chaos ARGS="--share"                    24,000 tasks over two orchestrators, without any fault
 
 Exit code 1 says that something that must hold did not; the store and all notes are kept then, and named.
 """
@@ -19,6 +20,7 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +29,7 @@ from rich.table import Table
 
 from tests.chaos.places import PLACES, Place, ServerPlace, open_place
 from tests.chaos.plan import Blow
+from tests.chaos.share import run_share
 from tests.chaos.storm import Report, Settings, run_storm
 from tests.chaos.variants import VARIANTS
 from tests.chaos.variants.base import Size, Variant
@@ -47,14 +50,12 @@ def main() -> int:
         console.print(f"{folder} exists already: name another folder, or remove it", style="red")
         return 2
     folder.mkdir(parents=True, exist_ok=True)
-    reports = []
+    broken: list[str] = []
     for engine in given.store or list(PLACES):
         with contextlib.closing(open_place(engine, folder)) as place:
-            for name in given.only or list(VARIANTS):
-                if VARIANTS[name].sql <= place.sql:
-                    reports.append(asyncio.run(_one(console, VARIANTS[name], given, seed, place, folder)))
-                    _show(console, reports[-1])
-    broken = [report.variant for report in reports if report.violations]
+            broken += (
+                _share(console, given, place, folder) if given.share else _rage(console, given, seed, place, folder)
+            )
     if broken:
         console.print(
             f"[bold red]violated[/bold red] in {', '.join(broken)}; seed {seed}; everything is kept in {folder}"
@@ -64,6 +65,30 @@ def main() -> int:
         shutil.rmtree(folder)
     console.print(f"[bold green]all promises held[/bold green]; seed {seed}")
     return 0
+
+
+def _rage(console: Console, given: argparse.Namespace, seed: int, place: Place, folder: Path) -> list[str]:
+    """A storm over each kind of work; those in which something did not hold."""
+    broken = []
+    for name in given.only or list(VARIANTS):
+        if VARIANTS[name].sql <= place.sql:
+            report = asyncio.run(_one(console, VARIANTS[name], given, seed, place, folder))
+            _show(console, report)
+            broken += [report.variant] if report.violations else []
+    return broken
+
+
+def _share(console: Console, given: argparse.Namespace, place: Place, folder: Path) -> list[str]:
+    """Two orchestrators share the work of one store."""
+    shares = asyncio.run(run_share(place, folder / f"{place.name}-share", given.share, given.seconds))
+    table = Table(title=f"{shares.tasks:,} tasks on {place.name}", title_justify="left", show_header=False)
+    table.add_row("seconds", f"{shares.seconds:.1f}")
+    table.add_row("done by each orchestrator", ", ".join(f"{count:,}" for count in shares.orchestrators.values()))
+    table.add_row("done by each worker process", ", ".join(f"{count:,}" for count in shares.workers.values()))
+    table.add_row("seconds without work in the end", f"{shares.early:.2f}")
+    console.print(table)
+    _complain(console, shares.violations)
+    return [f"share on {place.name}"] if shares.violations else []
 
 
 async def _one(
@@ -93,10 +118,14 @@ def _show(console: Console, report: Report) -> None:
     for what, count in report.counts.items():
         table.add_row(what, f"{count:,}")
     console.print(table)
-    for sentence in report.violations[:_SHOWN]:
+    _complain(console, report.violations)
+
+
+def _complain(console: Console, violations: Sequence[str]) -> None:
+    for sentence in violations[:_SHOWN]:
         console.print(f"  - {sentence}", style="red", markup=False, highlight=False)
-    if len(report.violations) > _SHOWN:
-        console.print(f"  … and {len(report.violations) - _SHOWN:,} more", style="red")
+    if len(violations) > _SHOWN:
+        console.print(f"  … and {len(violations) - _SHOWN:,} more", style="red")
 
 
 def _faults(text: str) -> frozenset[Blow]:
@@ -124,6 +153,14 @@ def _arguments() -> argparse.ArgumentParser:
         "--faults", type=_faults, help=f"of server and network, with commas between: {', '.join(_FAULTS)}; or none"
     )
     parser.add_argument("--times", type=int, default=3, help="each of these faults comes so many times")
+    parser.add_argument(
+        "--share",
+        type=int,
+        nargs="?",
+        const=24_000,
+        metavar="TASKS",
+        help="no storm: two orchestrators with two worker processes each share so many tasks (24000)",
+    )
     parser.add_argument("--keep", type=Path, help="a new folder for files, notes and logs; temporary by default")
     parser.add_argument("--only", choices=sorted(VARIANTS), action="append", help="only this variant; may be repeated")
     return parser
