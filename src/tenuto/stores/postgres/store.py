@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 import psycopg
 
-from tenuto.errors import StoreClosed
+from tenuto.errors import StoreClosed, StoreError
 from tenuto.stores.base import Hint, Submission, Submitted
 from tenuto.stores.postgres import maintenance
 from tenuto.stores.postgres.arrivals import rehearse, submit_beside_callers
@@ -55,7 +55,7 @@ class PostgresStore(RowStore):
         self.url = self._address.url
         self._server_time = clock is wall_clock
         self._clock = Clock((lambda: 0) if self._server_time else clock)
-        self._hints = Hints(self._address, self._admit)
+        self._hints = Hints(self._address, self._look)
         self._identity: str | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
@@ -70,7 +70,7 @@ class PostgresStore(RowStore):
     def _open(self) -> None:
         if self._process != os.getpid():
             _inherited.extend([self._hints, self._opening, self._writer, self._reader])
-            self._hints = Hints(self._address, self._admit)
+            self._hints = Hints(self._address, self._look)
             self._opening = threading.Lock()
             self._writer = self._reader = None
             self._process = os.getpid()
@@ -150,6 +150,11 @@ class PostgresStore(RowStore):
 
     def _submit(self, work: Work, trees: Sequence[Tree]) -> list[Submission]:
         return submit_beside_callers(work, trees, self._address)
+
+    def _look(self) -> None:
+        """Something has arrived: reading has it admitted, unless another process was faster."""
+        with contextlib.suppress(StoreError):  # whoever reads or writes next does it
+            asyncio.run(self._read(lambda tables: tables.now))
 
     def _admit(self) -> None:
         """Has what callers have submitted stored. Called by threads of this store."""
