@@ -60,7 +60,7 @@ async def _serve(post: Post, agent: Any) -> None:
 
 
 def serve(post: Post, agent: Any = work) -> None:
-    """What a worker process does; its threads take turns as quickly as in `tenuto.workers.child`."""
+    """What a worker process does; its threads take turns as quickly as in `tenuto.supervisor.agents.worker`."""
     sys.setswitchinterval(0.0005)
     boards.append(post.board)
     loops.run(_serve(post, agent))

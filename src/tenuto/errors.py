@@ -191,6 +191,10 @@ class Forbidden(TenutoError, PermissionError):
     """The orchestrator understood the command and does not allow it: a whitelist, or a token."""
 
 
+class AgentFailed(TenutoError):
+    """A service agent has failed for good without which its orchestrator is of no use."""
+
+
 class MissingExtra(TenutoError, ImportError):
     """An optional part of Tenuto is not installed. `extra` is what to install, as in `tenuto[redis]`."""
 

@@ -25,14 +25,13 @@ from dataclasses import replace
 from typing import Any, Self
 
 from tenuto.client import Client
-from tenuto.errors import Conflict, InvalidInput, MissingExtra, StoreBusy, StoreError, StoreUnavailable
+from tenuto.errors import Conflict, InvalidInput, MissingExtra, StoreBusy, StoreUnavailable
 from tenuto.observability.logging import logger
 from tenuto.stores.base import Store
 from tenuto.supervisor.agents.worker import register_workers
-from tenuto.supervisor.entry import AgentEntry, Executor
+from tenuto.supervisor.entry import Executor
 from tenuto.supervisor.plugins import PluginSet
 from tenuto.supervisor.settings import OrchestratorConfig, RunMode
-from tenuto.supervisor.states import AgentState
 from tenuto.supervisor.supervisor import Supervisor
 from tenuto.workers.config import AgentWorkerConfig, MaintenanceWorkerConfig
 from tenuto.workers.handler import Handler
@@ -84,10 +83,7 @@ class Orchestrator(Client, Supervisor):
             raise MissingExtra(f"{error} ({hint})", extra=error.extra) from None
         self._address = chosen if isinstance(chosen, str) else chosen.url
         self._agents: set[str] = set()
-        self._workers: set[str] = set()
-        """the service agents that are workers"""
-        self._failure: BaseException | None = None
-        """why a worker can never work"""
+        self._has_workers = False
 
     # -- workers
 
@@ -128,14 +124,14 @@ class Orchestrator(Client, Supervisor):
             listed_as=self.name,
         )
         self._agents.update(names)
-        self._workers.update(entry.name for entry in entries)
+        self._has_workers = True
         if self.started:
             self.lifecycle_manager.start_all([entry.name for entry in entries])
 
     @property
     def run_mode(self) -> RunMode:
         """When it ends by itself: as its settings say, else `DAEMON` with a registered runner."""
-        return self.config.run_mode or (RunMode.DAEMON if self._workers else RunMode.STOP_ON_EMPTY)
+        return self.config.run_mode or (RunMode.DAEMON if self._has_workers else RunMode.STOP_ON_EMPTY)
 
     @property
     def _executor(self) -> Executor:
@@ -152,7 +148,7 @@ class Orchestrator(Client, Supervisor):
         """
         if _in_coroutine():
             raise InvalidInput("run() blocks its thread: in a coroutine use `async with orchestrator` or start()")
-        if self._workers:
+        if self._has_workers:
             try:
                 asyncio.run(self.open())
             except (StoreBusy, StoreUnavailable) as error:
@@ -161,8 +157,6 @@ class Orchestrator(Client, Supervisor):
             super().run()
         finally:
             asyncio.run(self.close())
-        if self._failure is not None:
-            raise self._failure
 
     async def close(self) -> None:
         """Stops all agents, then closes the client."""
@@ -173,21 +167,6 @@ class Orchestrator(Client, Supervisor):
         await super().__aenter__()
         await asyncio.to_thread(self.start)
         return self
-
-    def _settled(self, entry: AgentEntry) -> None:
-        if entry.name in self._workers and entry.state is AgentState.FAILED and not entry.stop_asked:
-            cause = None if entry.error is None else entry.error.__cause__
-            self._failure = cause or StoreError(
-                f"worker processes cannot use the store {self.store.url}: {entry.reason}"
-            )
-        super()._settled(entry)
-
-    def _over(self) -> bool:
-        return self._failure is not None or super()._over()
-
-    def _begin(self) -> None:
-        self._failure = None
-        super()._begin()
 
 
 def _name_of(agent: Handler) -> str:

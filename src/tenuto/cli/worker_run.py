@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tenuto.cli.logs import log_to_stderr
 from tenuto.cli.output import remark
+from tenuto.errors import StoreBusy, StoreUnavailable
 from tenuto.stores import open_store
+from tenuto.supervisor.agents.worker import register_workers
+from tenuto.supervisor.entry import Executor
+from tenuto.supervisor.settings import RunMode
+from tenuto.supervisor.supervisor import Supervisor
 from tenuto.workers.config import WorkerConfig
-from tenuto.workers.pool import Executor, WorkerPool
 
 if TYPE_CHECKING:
     from tenuto.workers.handler import Handler
@@ -26,33 +29,44 @@ def run_workers(url: str, agents: Sequence[Handler], config: WorkerConfig, proce
     A second signal hands them back at once.
     """
     log_to_stderr(logging.INFO)
-    shown = open_store(url).url  # a URL that makes no sense is told before anything starts
+    shown = asyncio.run(_tried(url))  # what makes no sense is told before anything starts
+    supervisor = _Workers(config.grace)
     executor: Executor = "async" if processes == 1 else "process"
-    pool = WorkerPool(url, agents, config, workers=processes, executor=executor)
+    register_workers(supervisor.lifecycle_manager, url, agents, config, workers=processes, executor=executor)
     names = ", ".join(agent.name for agent in agents)
     where = "" if processes == 1 else f" in each of {processes} processes"
     remark(f"Serving {names} on {shown}, {config.concurrency} at once{where}.")
-    asyncio.run(_work(pool, config.grace))
+    supervisor.run()
 
 
-async def _work(pool: WorkerPool, grace: float) -> None:
-    working = asyncio.create_task(pool.run(), name="tenuto: workers")
-    asked = False
-
-    def end() -> None:
-        nonlocal asked
-        if asked:
-            working.cancel()
-            return
-        asked = True
-        remark(f"Draining: running tasks get {grace:g} s. Once more ends at once.")
-        pool.drain()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
+async def _tried(url: str) -> str:
+    """The URL to show, of a store that can be used, or will be."""
+    store = open_store(url)
     try:
-        await working
-    except asyncio.CancelledError:
-        if not asked:
-            raise
+        await store.open()
+    except (StoreBusy, StoreUnavailable) as error:
+        remark(f"The store is not there yet: {error}")
+    finally:
+        await store.close()
+    return store.url
+
+
+class _Workers(Supervisor):
+    """Workers, which a second signal hurries."""
+
+    def __init__(self, grace: float) -> None:
+        super().__init__(run_mode=RunMode.DAEMON)
+        self._grace = grace
+
+        self._times = 0
+
+    def signalled(self, times: int) -> bool:
+        self._times = times
+        if times == 2:
+            self.lifecycle_manager.hurry()
+        return times == 2 or super().signalled(times)
+
+    def shutdown(self, timeout: float | None = None) -> Sequence[str]:
+        if self._times == 1:
+            remark(f"Draining: running tasks get {self._grace:g} s. Once more ends at once.")
+        return super().shutdown(timeout)

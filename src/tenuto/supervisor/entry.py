@@ -32,6 +32,8 @@ class AgentEntry:
     executor: Executor = "process"
     counted: bool = True
     """whether it takes one of the `max_workers` slots while it runs"""
+    essential: bool = False
+    """whether the orchestrator ends when it fails for good"""
 
     state: AgentState = AgentState.REGISTERED
     generation: int = 0

@@ -100,10 +100,12 @@ class AgentLifecycleManager:
         arguments: Mapping[str, Any] | None = None,
         executor: Executor | None = None,
         counted: bool = True,
+        essential: bool = False,
     ) -> AgentEntry:
         """Makes `name` known as an agent of `agent_class`; starts nothing. See `Supervisor.register_agent`.
 
         executor: where it runs, instead of what its class says. counted: whether it takes a slot.
+        essential: whether the orchestrator ends when it fails for good.
         """
         entry = registered(
             agent_class,
@@ -114,6 +116,7 @@ class AgentLifecycleManager:
             executor=executor,
             default=self._settings.executor,
             counted=counted,
+            essential=essential,
         )
         self._graph.add_agent(entry.name)
         self._entries[entry.name] = entry
@@ -179,6 +182,10 @@ class AgentLifecycleManager:
         """Starts the fork server ahead of the first agent that needs it."""
         self._lives.loop.loop()
         self._lives.loop.soon(self._lives.processes.warm_up)
+
+    def hurry(self) -> None:
+        """Interrupts every agent that was asked to stop; returns at once. May be called by a signal handler."""
+        self._lives.loop.soon(self._lives.hurry)
 
     def kill_all(self) -> None:
         """Kills every process at once."""

@@ -298,6 +298,13 @@ class AgentLives:
         finally:
             self._stopping_all = False
 
+    def hurry(self) -> None:
+        """Gives agents that are to stop no more time."""
+        now = asyncio.get_running_loop().time()
+        for start in list(self._starts.values()):
+            if start.entry.stop_asked:
+                start.stop(now)
+
     async def _stop_after(
         self, entry: AgentEntry, before: Sequence[asyncio.Task[None]], now: float, seconds: float
     ) -> None:

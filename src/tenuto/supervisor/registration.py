@@ -29,6 +29,7 @@ def registered(
     executor: Executor | None,
     default: Executor,
     counted: bool,
+    essential: bool,
 ) -> AgentEntry:
     """The entry of a new agent. Raises `InvalidInput` that says which agent, which argument, and what is wrong.
 
@@ -47,6 +48,7 @@ def registered(
         arguments=dict(arguments),
         executor=_executor(agent_class, executor or agent_class.executor or default),
         counted=counted,
+        essential=essential,
     )
 
 

@@ -27,7 +27,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, ClassVar
 
-from tenuto.errors import InvalidInput
+from tenuto.errors import AgentFailed, InvalidInput
 from tenuto.observability.logging import logger
 from tenuto.supervisor.agents.base import BaseAgent
 from tenuto.supervisor.command_interface import CommandInterface
@@ -92,6 +92,8 @@ class Supervisor:
         self._wakes: SimpleQueue[None] = SimpleQueue()
         """unlike an event's, its `put` may be called by a signal handler at any moment"""
         self._plugins: list[Any] = []
+        self._failed: AgentEntry | None = None
+        """an essential agent that has failed for good"""
 
     # -- the managers
 
@@ -187,6 +189,7 @@ class Supervisor:
                 return
             self.dependency_graph.validate()
             self._stopping = False
+            self._failed = None
             self._started_at = time.time()
             try:
                 self._begin()
@@ -229,7 +232,7 @@ class Supervisor:
         timeout: seconds that all agents have together; None: `agent_stop_timeout`, or what their settings say.
         In a callback it returns at once when another thread is at it, because that one waits for the callback.
         """
-        self._ask_stop()
+        self.ask_stop()
         if not self._guard.acquire(blocking=not self.event_bus.in_callback()):
             return self.lifecycle_manager.survivors
         try:
@@ -247,7 +250,7 @@ class Supervisor:
         """Starts, waits for the end, SIGINT or SIGTERM, and ends cleanly.
 
         A second signal ends the program at once, and its agents with it.
-        Raises `InvalidInput` when nothing is registered.
+        Raises `InvalidInput` when nothing is registered, and what has ended an agent without which it is of no use.
         """
         if not self.lifecycle_manager.entries:
             raise InvalidInput("there is nothing to run: call register_agent or register_runner first")
@@ -261,6 +264,11 @@ class Supervisor:
         except KeyboardInterrupt:  # the second one
             self.lifecycle_manager.kill_all()
             raise
+        if self._failed is not None:
+            error = self._failed.error
+            if error is not None:
+                raise error.__cause__ or error
+            raise AgentFailed(f"agent {self._failed.name!r} has failed: {self._failed.reason}")
 
     def report(self) -> str:
         """What has become of each agent, as text: a line for each."""
@@ -331,7 +339,7 @@ class Supervisor:
         return True
 
     def _over(self) -> bool:
-        if self._stopping:
+        if self._stopping or self._failed is not None:
             return True
         idle = self.lifecycle_manager.wait_idle
         if self.run_mode is not RunMode.STOP_ON_EMPTY or not idle(0):
@@ -341,9 +349,22 @@ class Supervisor:
 
     def _settled(self, entry: AgentEntry) -> None:
         """An agent has ended for good. Called on the supervisor's event loop."""
+        if entry.essential and entry.state is AgentState.FAILED and not entry.stop_asked:
+            self._failed = self._failed or entry
         self._wakes.put(None)
 
-    def _ask_stop(self) -> None:
+    def signalled(self, times: int) -> bool:
+        """What SIGINT and SIGTERM do in `run`: the first asks to stop; False, after the second, ends the program.
+
+        Called by the signal handler: it must not wait, and take no lock.
+        """
+        if times > 1:
+            return False
+        self.ask_stop()
+        return True
+
+    def ask_stop(self) -> None:
+        """Makes `join` and `run` stop everything, and returns at once."""
         self._stopping = True
         self._wakes.put(None)
 
@@ -357,17 +378,20 @@ class Supervisor:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM asks to stop, a second one ends the program. Only where signals can be had."""
+        """Handles SIGINT and SIGTERM. Only where signals can be had."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
+        times = 0
+
         def asked(number: int, _: FrameType | None) -> None:
-            if self._stopping:
+            nonlocal times
+            times += 1
+            if not self.signalled(times):
                 for each, handler in before.items():
                     signal.signal(each, handler)
                 signal.raise_signal(number)
-            self._ask_stop()
 
         before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -30,7 +30,7 @@ def hints_of(fn: Callable[..., Any]) -> dict[str, Any]:
 def _read(fn: Callable[..., Any]) -> dict[str, Any]:
     names = getattr(fn, "__globals__", {})
     if getattr(fn, "__module__", "") == "__main__":
-        # A function that was pickled by value brought only the names that its code uses; see `workers.portable.main_names`.
+        # A function that was pickled by value brought only the names that its code uses; see `portable.main_names`.
         names = {**vars(sys.modules["__main__"]), **names}
     try:
         return typing.get_type_hints(fn, names or None)

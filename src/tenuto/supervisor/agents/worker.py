@@ -124,6 +124,8 @@ def register_workers(
     }
     config = WorkerAgent.Config(stop_timeout=works_by.grace + _LATE)
     return [
-        manager.register(WorkerAgent, name, config, arguments=arguments, executor=executor, counted=False)
+        manager.register(
+            WorkerAgent, name, config, arguments=arguments, executor=executor, counted=False, essential=True
+        )
         for name in free
     ]

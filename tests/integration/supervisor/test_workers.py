@@ -1,4 +1,4 @@
-"""Pools: workers on one loop, in threads and in processes; processes that are killed, drained and orphaned."""
+"""Workers as service agents: on one loop, in threads, in processes; killed, frozen, drained and orphaned."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil  # type: ignore[import-untyped]  # it has no stubs here
+import psutil
 import pytest
 
 from tenuto.agents.function import FunctionAgent, task_agent
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import Store
 from tenuto.stores.sqlite import SqliteStore
+from tenuto.supervisor.agents.worker import register_workers
+from tenuto.supervisor.entry import Executor
+from tenuto.supervisor.settings import RunMode
+from tenuto.supervisor.supervisor import Supervisor
 from tenuto.tasks.states import State
 from tenuto.workers.config import MaintenanceWorkerConfig, WorkerConfig
-from tenuto.workers.pool import Executor, WorkerPool
-from tests.integration.workers.pool_agents import five, forever, whoami
+from tests.integration.supervisor.worker_agents import five, forever, whoami
 from tests.integration.workers.rig import ended, eventually, kinds, submit, until
 
 CONFIG = WorkerConfig(concurrency=4, lease=1.5, grace=1.5, poll=0.1, maintenance=MaintenanceWorkerConfig(interval=0.1))
@@ -39,16 +42,20 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def pool(
+async def working(
     store: Store | str, *agents: FunctionAgent[..., Any], executor: Executor, workers: int = 2
-) -> AsyncIterator[WorkerPool]:
-    made = WorkerPool(store, agents, CONFIG, workers=workers, executor=executor)
-    running = asyncio.create_task(made.run())
+) -> AsyncIterator[Supervisor]:
+    supervisor = Supervisor(run_mode=RunMode.DAEMON)
+    register_workers(supervisor.lifecycle_manager, store, agents, CONFIG, workers=workers, executor=executor)
+    supervisor.start()
     try:
-        yield made
+        yield supervisor
     finally:
-        made.drain()
-        await running
+        await asyncio.to_thread(supervisor.stop)
+
+
+def pids(supervisor: Supervisor) -> list[int]:
+    return [entry.pid for entry in supervisor.lifecycle_manager.entries if entry.pid is not None]
 
 
 def value(result: Any) -> Any:
@@ -56,22 +63,22 @@ def value(result: Any) -> Any:
 
 
 @pytest.mark.parametrize("executor", ["async", "thread", "process"])
-async def test_every_kind_of_pool_does_the_work(store: Store, executor: Executor) -> None:
-    async with pool(store, whoami, executor=executor):
+async def test_every_kind_of_worker_does_the_work(store: Store, executor: Executor) -> None:
+    async with working(store, whoami, executor=executor):
         ids = await submit(store, *(whoami.create_task() for _ in range(40)))
         done = [await ended(store, task_id) for task_id in ids]
-    pids = {value(task.result) for task in done}
-    assert (os.getpid() in pids) == (executor != "process")
+    found = {value(task.result) for task in done}
+    assert (os.getpid() in found) == (executor != "process")
     assert not psutil.Process().children()
 
 
 async def test_a_killed_worker_process_is_replaced_and_its_tasks_go_on(store: Store, tmp_path: Path) -> None:
     # Given tasks of five steps each, and two worker processes
     ids = await submit(store, *(five.create_task(payload=str(tmp_path)) for _ in range(60)))
-    async with pool(store, five, executor="process") as made:
+    async with working(store, five, executor="process") as made:
         # When one of them is killed in the middle
         await until(store, ids[5], lambda task: task.is_final)
-        os.kill(made.pids[0], signal.SIGKILL)
+        os.kill(pids(made)[0], signal.SIGKILL)
 
         # Then every task is done once, and no recorded step ran twice
         for task_id in ids:
@@ -86,11 +93,11 @@ async def test_a_killed_worker_process_is_replaced_and_its_tasks_go_on(store: St
 async def test_a_frozen_worker_process_comes_back_too_late(store: Store, tmp_path: Path) -> None:
     # Given two worker processes in the middle of their tasks
     ids = await submit(store, *(five.create_task(payload=str(tmp_path)) for _ in range(60)))
-    async with pool(store, five, executor="process") as made:
+    async with working(store, five, executor="process") as made:
         await until(store, ids[5], lambda task: task.is_final)
 
         # When one is frozen for longer than its leases, and goes on after that
-        frozen = made.pids[0]
+        frozen = pids(made)[0]
         os.kill(frozen, signal.SIGSTOP)
         await asyncio.sleep(CONFIG.lease + 0.5)  # not until others are done: it may be frozen in a transaction
         os.kill(frozen, signal.SIGCONT)
@@ -104,21 +111,25 @@ async def test_a_frozen_worker_process_comes_back_too_late(store: Store, tmp_pat
 
 
 async def test_a_drained_process_hands_its_tasks_back(store: Store) -> None:
-    async with pool(store, forever, executor="process", workers=1) as made:
+    async with working(store, forever, executor="process", workers=1) as made:
         (task_id,) = await submit(store, forever.create_task())
         await until(store, task_id, lambda task: task.state is State.RUNNING)
-        (pid,) = made.pids
+        (pid,) = pids(made)
     assert not psutil.pid_exists(pid)
     assert (await kinds(store, task_id))[-1] == "released"
 
 
 PARENT = """
-import asyncio, sys
-from tenuto.workers.pool import WorkerPool
+import sys
+from tenuto.supervisor.agents.worker import register_workers
+from tenuto.supervisor.supervisor import Supervisor
 from tenuto.workers.config import WorkerConfig
-from tests.integration.workers.pool_agents import forever
-pool = WorkerPool(sys.argv[1], [forever], WorkerConfig(grace=1.0), workers=2, executor="process")
-asyncio.run(pool.run())
+from tests.integration.supervisor.worker_agents import forever
+supervisor = Supervisor(run_mode="DAEMON")
+register_workers(
+    supervisor.lifecycle_manager, sys.argv[1], [forever], WorkerConfig(grace=1.0), workers=2, executor="process"
+)
+supervisor.run()
 """
 
 
@@ -127,8 +138,8 @@ async def test_worker_processes_die_with_a_parent_that_is_killed(store: Store) -
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, store.url)
     (task_id,) = await submit(store, forever.create_task())
     await until(store, task_id, lambda task: task.state is State.RUNNING)
-    children = psutil.Process(parent.pid).children()
-    assert len(children) == 2
+    children = psutil.Process(parent.pid).children(recursive=True)
+    assert len(children) == 3  # the fork server and two workers
 
     # When the program is killed
     parent.kill()
@@ -150,7 +161,9 @@ from tenuto.agents.function import task_agent
 from tenuto.plans.builder import tree_of
 from tenuto.stores import open_store
 from tenuto.workers.context import Context
-from tenuto.workers.pool import WorkerPool
+from tenuto.supervisor.agents.worker import register_workers
+from tenuto.supervisor.supervisor import Supervisor
+from tenuto.workers.config import WorkerConfig
 
 print("the main module runs")
 
@@ -180,13 +193,13 @@ async def main():
     store = open_store(sys.argv[1])
     await store.open()
     (answer,) = await store.submit([tree_of(shrink.create_task(payload=Photo("cat.png", Size(8))))])
-    pool = WorkerPool(store, [shrink], executor="process")
-    running = asyncio.create_task(pool.run())
+    supervisor = Supervisor()
+    register_workers(supervisor.lifecycle_manager, store, [shrink], WorkerConfig(), workers=1, executor="process")
+    supervisor.start()
     while not (task := await store.task(answer.task_id)).is_final:
         await asyncio.sleep(0.01)
     print(task.state.value, bytes(task.result or b"").decode(), task.error)
-    pool.drain()
-    await running
+    supervisor.stop()
     await store.close()
 
 asyncio.run(main())
@@ -218,9 +231,16 @@ def test_what_processes_cannot_share_is_refused() -> None:
     def locked() -> None:
         lock.acquire()
 
+    def register(store: str, agent: FunctionAgent[..., Any], workers: int = 1) -> Supervisor:
+        supervisor = Supervisor()
+        manager = supervisor.lifecycle_manager
+        register_workers(manager, store, [agent], CONFIG, workers=workers, executor="process")
+        return supervisor
+
     with pytest.raises(InvalidInput, match="memory:// lives in one process"):
-        WorkerPool("memory://", [whoami], executor="process")
-    with pytest.raises(InvalidInput, match="cannot be sent to worker processes"):
-        WorkerPool("sqlite:///never-opened.db", [locked], executor="process")
+        register("memory://", whoami)
     with pytest.raises(InvalidInput, match="workers"):
-        WorkerPool("memory://", [whoami], workers=0)
+        register("sqlite:///never-opened.db", whoami, workers=0)
+    refused = register("sqlite:///never-opened.db", locked)
+    with pytest.raises(InvalidInput, match="cannot be sent to a process"):
+        refused.start()
