@@ -37,6 +37,7 @@ from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, s
 from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.hints import Hints
 from tenuto.stores.redis.line import Line, load_scripts
+from tenuto.stores.redis.maintenance import Maintenance
 from tenuto.stores.redis.reads import Reads
 from tenuto.stores.redis.reports import outcome_parts, record_parts
 from tenuto.stores.redis.rights import check_rights, script_commands
@@ -64,7 +65,7 @@ _WORKER_FORGOTTEN: Millis = 3_600_000
 _pack = msgspec.msgpack.Encoder().encode
 
 
-class RedisStore(Reads):
+class RedisStore(Maintenance, Reads):
     """A store on the server that `url` names."""
 
     def __init__(self, url: str, *, clock: Callable[[], Millis] = wall_clock) -> None:

@@ -166,6 +166,8 @@ local function indexed(t)
   }
 end
 
+rows.indexed = indexed
+
 local function touch(t)
   if not t.was then
     t.was = indexed(t)
