@@ -33,6 +33,7 @@ __all__ = [
     "print_table",
     "remark",
     "state_text",
+    "table_lines",
     "width_of",
     "writes_unicode",
 ]
@@ -138,17 +139,23 @@ def fit(columns: Sequence[Column], natural: Sequence[int], width: int) -> dict[i
 
 def print_table(out: Console, columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], empty: str) -> None:
     """Writes a table, or the sentence `empty` when there are no rows."""
+    for line in table_lines(out, columns, rows, empty):
+        out.print(line, soft_wrap=True)
+
+
+def table_lines(
+    out: Console, columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], empty: str
+) -> list[Text]:
+    """The lines of a table for `out`, or the sentence `empty` when there are no rows."""
     if not rows:
-        out.print(empty, soft_wrap=True)
-        return
+        return [Text(empty)]
     cells = [[cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row] for row in rows]
     natural = [max(cell_len(row[at].plain) for row in cells) for at in range(len(columns))]
     shown = {
         at: size for at, size in fit(columns, natural, width_of(out)).items() if any(row[at].plain for row in cells)
     }
-    out.print(_line([Text(columns[at].title, "bold") for at in shown], columns, shown), soft_wrap=True)
-    for row in cells:
-        out.print(_line([row[at] for at in shown], columns, shown), soft_wrap=True)
+    title = _line([Text(columns[at].title, "bold") for at in shown], columns, shown)
+    return [title, *(_line([row[at] for at in shown], columns, shown) for row in cells)]
 
 
 def _line(cells: Sequence[Text], columns: Sequence[Column], shown: dict[int, int]) -> Text:

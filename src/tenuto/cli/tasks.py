@@ -176,7 +176,10 @@ def events(
     format: FormatOption = Format.TABLE,
     store: StoreOption = None,
 ) -> None:
-    """Show what happened, oldest first. With --follow and --format json: one JSON document per line."""
+    """Show what happened to tasks, oldest first. With --follow and --format json: one JSON document per line.
+
+    It is kept in the store. What has happened to the agents of a running orchestrator: `tenuto history`.
+    """
     from tenuto.cli import output
     from tenuto.cli.documents import event_document
     from tenuto.cli.feed import Wanted, follow_events, print_event, read_events

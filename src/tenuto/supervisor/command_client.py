@@ -43,7 +43,7 @@ class CommandClient:
         self.address = chosen.url
         self._token = token or os.environ.get(TOKEN_VARIABLE) or None
         self._timeout = timeout
-        self._sender = sender
+        self.sender = sender
         self._number = 0
         _knock(chosen, timeout)
         self._context = zmq.Context()
@@ -64,7 +64,7 @@ class CommandClient:
         self._number += 1
         request_id = f"{os.getpid()}-{self._number}"
         payload = {"command": command, "args": args, "request_id": request_id}
-        envelope = {"sender": self._sender, "event_name": "COMMAND", "timestamp": time.time(), "payload": payload}
+        envelope = {"sender": self.sender, "event_name": "COMMAND", "timestamp": time.time(), "payload": payload}
         if self._token is not None:
             envelope["token"] = self._token
         limit = self._timeout if timeout is None else timeout

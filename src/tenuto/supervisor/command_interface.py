@@ -226,10 +226,12 @@ class CommandInterface:
         self._bell.ring()
 
     def _audit(self, request: Request, answer: Answer, began: float) -> None:
+        command = self._commands.get(request.command)
+        acts = command is not None and command.acts  # who only asks about an agent does nothing to it
         self._bus.emit(
             OrchestratorEvent.COMMAND_EXECUTED,
             severity=Severity.INFO if answer.code == 0 else Severity.WARNING,
-            **({"agent_name": request.agent} if request.agent is not None else {}),
+            **({"agent_name": request.agent} if acts and request.agent is not None else {}),
             command=request.command,
             args=masked(request.args),
             sender=request.sender,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tenuto.errors import Conflict, NotFound
@@ -20,6 +20,7 @@ class CrewOfFour:
         self.states = dict.fromkeys(("cook", "waiter", "cleaner", "sloth"), "RUNNING")
         self.patience = threading.Event()
         self.ended = threading.Event()
+        self.at_shutdown: Callable[[], object] = lambda: None
         self.calls: list[tuple[str, str]] = []
         self._began = time.time()
 
@@ -88,4 +89,5 @@ class CrewOfFour:
         return {"depends_on": {"waiter": ["cook"]}, "order": list(self.states)}
 
     def shutdown(self) -> None:
+        self.at_shutdown()
         self.ended.set()
