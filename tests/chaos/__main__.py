@@ -6,6 +6,7 @@ network between them goes silent, loses answers, is cut and slows down.
     make chaos ARGS="--only steps --tasks 200"   one variant, smaller
     make chaos ARGS="--store postgres --faults kill-the-server,silent-network"   one engine, two of its faults
     make chaos ARGS="--share"                    24,000 tasks over two orchestrators, without any fault
+    make chaos ARGS="--losses"                   what each setting of each engine loses in a crash
 
 Exit code 1 says that something that must hold did not; the store and all notes are kept then, and named.
 """
@@ -27,6 +28,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tests.chaos.crashes import CRASHES
+from tests.chaos.losses import measure_losses
 from tests.chaos.places import PLACES, Place, ServerPlace, open_place
 from tests.chaos.plan import Blow
 from tests.chaos.share import run_share
@@ -50,8 +53,8 @@ def main() -> int:
         console.print(f"{folder} exists already: name another folder, or remove it", style="red")
         return 2
     folder.mkdir(parents=True, exist_ok=True)
-    broken: list[str] = []
-    for engine in given.store or list(PLACES):
+    broken = _crash(console, given.losses) if given.losses else []
+    for engine in [] if given.losses else given.store or list(PLACES):
         with contextlib.closing(open_place(engine, folder)) as place:
             broken += (
                 _share(console, given, place, folder) if given.share else _rage(console, given, seed, place, folder)
@@ -89,6 +92,24 @@ def _share(console: Console, given: argparse.Namespace, place: Place, folder: Pa
     console.print(table)
     _complain(console, shares.violations)
     return [f"share on {place.name}"] if shares.violations else []
+
+
+def _crash(console: Console, seconds: float) -> list[str]:
+    """What was acknowledged, and is gone after a crash: for each setting."""
+    table = Table(
+        "what happens", "acknowledged", "lost tasks", "lost completions", "of the last", "promised", "away for"
+    )
+    broken = []
+    for setting in CRASHES:
+        with console.status(setting):
+            losses = asyncio.run(measure_losses(setting, seconds))
+        promised = {None: "nothing", 0.0: "nothing is lost"}.get(losses.promised, f"{losses.promised} s")
+        counts = (f"{losses.submitted + losses.completed:,}", f"{losses.lost_tasks:,}", f"{losses.lost_completions:,}")
+        table.add_row(setting, *counts, f"{losses.oldest:.2f} s", promised, f"{losses.away:.2f} s")
+        _complain(console, losses.violations)
+        broken += [setting] if losses.violations else []
+    console.print(table)
+    return broken
 
 
 async def _one(
@@ -160,6 +181,14 @@ def _arguments() -> argparse.ArgumentParser:
         const=24_000,
         metavar="TASKS",
         help="no storm: two orchestrators with two worker processes each share so many tasks (24000)",
+    )
+    parser.add_argument(
+        "--losses",
+        type=float,
+        nargs="?",
+        const=4.0,
+        metavar="SECONDS",
+        help="no storm: crash each kind of server after so many seconds (4) of load, and count what is lost",
     )
     parser.add_argument("--keep", type=Path, help="a new folder for files, notes and logs; temporary by default")
     parser.add_argument("--only", choices=sorted(VARIANTS), action="append", help="only this variant; may be repeated")

@@ -25,6 +25,8 @@ __all__ = ["Proxy"]
 T = TypeVar("T")
 
 _CHUNK = 65_536
+_WINDOW = 256
+"""Chunks on their way at once, in each direction of a connection."""
 _PATIENCE = 10.0
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing tells the peer with a reset, at once."""
@@ -171,18 +173,30 @@ class Proxy:
             self._links.discard(link)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, passes: asyncio.Event) -> None:
-        while data := await source.read(_CHUNK):
-            await passes.wait()
-            if self._delay:
-                await asyncio.sleep(self._delay)
+        on_its_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_WINDOW)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._send(on_its_way, sink, passes))
+            data = b"-"
+            while data:
+                data = await source.read(_CHUNK)
+                await on_its_way.put((self._loop.time(), data))
+
+    async def _send(
+        self, on_its_way: asyncio.Queue[tuple[float, bytes]], sink: asyncio.StreamWriter, passes: asyncio.Event
+    ) -> None:
+        """Each in its order, when its time has come; empty: the end."""
+        while True:
+            sent, data = await on_its_way.get()
+            await asyncio.sleep(max(0.0, sent + self._delay - self._loop.time()))
             if self._bytes_per_second is not None:
                 await asyncio.sleep(len(data) / self._bytes_per_second)
             await passes.wait()
+            if not data:
+                sink.write_eof()
+                return
             sink.write(data)
             await sink.drain()
             self.passed += len(data)
-        await passes.wait()
-        sink.write_eof()
 
 
 class _Link:
