@@ -153,8 +153,10 @@ class Store(Limits, Blobs, Protocol):
         Unique keys: EXISTING names the task that holds the key. A node has its own id when that is free, else
         `<goal>.<node>`. Idempotency and unique keys belong to roots. Refused trees (`goal.check_tree`) change nothing.
 
-        `connection`: on SQLite (an `apsw.Connection`) and PostgreSQL, the caller's own connection with an open
-        transaction: the trees exist when and only when the caller commits. No hint is sent then.
+        `connection`: on SQLite (an `apsw.Connection`) and PostgreSQL (of psycopg, or of SQLAlchemy over it), the
+        caller's own connection with an open transaction: the trees exist when and only when the caller commits. Others
+        are told by PostgreSQL when that happens; SQLite sends no hint then. A name that another caller's open
+        transaction submits is a CONFLICT on PostgreSQL until that ends.
         """
 
     async def commit_and_claim(self, exchange: Exchange) -> Exchanged:
