@@ -100,7 +100,7 @@ def plan_storm(
     for fault in faults:
         for _ in range(times):
             after = rng.randrange(max(1, executions * 9 // 10))
-            actions.append(Action(after, fault, rng.randrange(slots + 1), rng.uniform(1.1, 2.0), rng.random() < 0.5))
+            actions.append(Action(after, fault, rng.randrange(slots + 1), rng.uniform(1.1, 3.0), rng.random() < 0.5))
     actions.sort(key=lambda action: action.after)
     most = max(1, submissions - 1)
     kills = sorted(rng.randrange(1, most + 1) for _ in range(min(most, max(2, blows // 5))))
