@@ -28,6 +28,7 @@ from tenuto.client import Client
 from tenuto.errors import Conflict, InvalidInput, MissingExtra, StoreBusy, StoreUnavailable
 from tenuto.observability.logging import logger
 from tenuto.stores.base import Store
+from tenuto.stores.durability import announce
 from tenuto.supervisor.agents.worker import register_workers
 from tenuto.supervisor.entry import Executor
 from tenuto.supervisor.plugins import PluginSet
@@ -157,6 +158,13 @@ class Orchestrator(Client, Supervisor):
             super().run()
         finally:
             asyncio.run(self.close())
+
+    async def open(self) -> None:
+        """Opens the store, and says in the log what a crash can lose. Every verb does this by itself."""
+        first = not self._opened
+        await super().open()
+        if first:
+            await announce(self.store)
 
     async def close(self) -> None:
         """Stops all agents, then closes the client."""

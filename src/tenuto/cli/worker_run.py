@@ -11,6 +11,7 @@ from tenuto.cli.logs import log_to_stderr
 from tenuto.cli.output import remark
 from tenuto.errors import StoreBusy, StoreUnavailable
 from tenuto.stores import open_store
+from tenuto.stores.durability import announce
 from tenuto.supervisor.agents.worker import register_workers
 from tenuto.supervisor.entry import Executor
 from tenuto.supervisor.settings import RunMode
@@ -44,6 +45,7 @@ async def _tried(url: str) -> str:
     store = open_store(url)
     try:
         await store.open()
+        await announce(store)
     except (StoreBusy, StoreUnavailable) as error:
         remark(f"The store is not there yet: {error}")
     finally:

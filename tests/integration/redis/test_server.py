@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from tenuto.errors import StoreError, StoreReadOnly, StoreUnavailable
+from tenuto.orchestrator import Orchestrator
+from tenuto.stores import open_store
 from tenuto.stores.redis.address import Address
 from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.rights import check_rights, commands, script_commands
-from tenuto.stores.redis.server import Persistence, Server, announce, examine, judged
+from tenuto.stores.redis.server import Persistence, Server, examine, judged
 from tests.servers.redis import RedisServer, installations, shared_redis
 
 
@@ -64,11 +66,16 @@ def test_what_the_server_keeps_is_said(settings: dict[str, str], persistence: Pe
     assert words in found.durability
 
 
-def test_what_can_be_lost_is_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
-    server = examined(shared_redis().url())
-    for _ in range(2):
-        announce(server, "redis://announced")
-    assert capsys.readouterr().err.count("loses everything") == 1
+async def test_what_can_be_lost_is_said_once_when_a_program_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    # Given a server that keeps nothing, when an orchestrator uses it for a while
+    async with Orchestrator(store=shared_redis().url(namespace="said")) as orchestrator:
+        await orchestrator.stats()
+        await orchestrator.stats()
+    # Then that was said once; and a store that is only looked at says nothing
+    store = open_store(shared_redis().url(namespace="said"))
+    await store.open()
+    await store.close()
+    assert capsys.readouterr().err.count("a restart loses everything") == 1
 
 
 def test_replicas_are_counted() -> None:

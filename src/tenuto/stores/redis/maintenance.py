@@ -12,11 +12,12 @@ from typing import Any
 
 import redis
 
+from tenuto.stores.durability import Durability
 from tenuto.stores.redis.address import Address
 from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.errors import translate
 from tenuto.stores.redis.scripts import script
-from tenuto.stores.redis.server import examine
+from tenuto.stores.redis.server import Server, examine
 
 __all__ = ["Maintenance"]
 
@@ -36,7 +37,7 @@ _SENTENCES = {
 
 
 class Maintenance:
-    """The part of a store that is `stores.base.Maintained`."""
+    """The part of a store that is `stores.base.Maintained`, and `stores.durability.Configured`."""
 
     _address: Address
 
@@ -45,7 +46,12 @@ class Maintenance:
 
         Raises a `StoreError` where it cannot be used.
         """
-        return await asyncio.to_thread(_info, self._address)
+        return (await asyncio.to_thread(_server, self._address)).document()
+
+    async def durability(self) -> Durability:
+        """What the server is set to keep now."""
+        server = await asyncio.to_thread(_server, self._address)
+        return Durability(server.durability, server.at_risk)
 
     async def check(self) -> list[str]:
         """What is wrong with the content, in sentences: what must hold between tasks and indexes.
@@ -58,9 +64,9 @@ class Maintenance:
         """Nothing: the server gives the room of what was purged to others by itself."""
 
 
-def _info(address: Address) -> dict[str, Any]:
+def _server(address: Address) -> Server:
     with closing(Connections(address)) as connections:
-        return examine(connections).document()
+        return examine(connections)
 
 
 def _check(address: Address) -> list[str]:

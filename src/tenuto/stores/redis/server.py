@@ -2,7 +2,7 @@
 
 `examine` is asked when a store is opened, before anything is written. It refuses, in one sentence each: a version
 before 6.2, a cluster, a replica, and a server that throws keys away when its memory is full (`rights` does the same for
-users). `Server.durability` says plainly what can be lost; it is logged once for each process and server.
+users). `Server.durability` says plainly what can be lost.
 """
 
 from __future__ import annotations
@@ -16,18 +16,13 @@ from typing import Any
 import redis
 
 from tenuto.errors import StoreError, StoreReadOnly, StoreUnavailable
-from tenuto.observability.logging import logger
 from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.errors import CLUSTER, translate
 
-__all__ = ["OLDEST", "Persistence", "Server", "announce", "examine", "judged"]
-
-log = logger("tenuto.store")
+__all__ = ["OLDEST", "Persistence", "Server", "examine", "judged"]
 
 OLDEST = (6, 2)
 """The oldest Redis that is supported. Valkey tells the version of Redis that it is compatible with."""
-
-_announced: set[tuple[str, str]] = set()
 
 
 class Persistence(StrEnum):
@@ -104,6 +99,11 @@ class Server:
             failover = "It has no replicas."
         return f"{self.name} {_SENTENCES[self.persistence]}. {failover}"
 
+    @property
+    def at_risk(self) -> bool:
+        """Whether a crash loses more than a few moments."""
+        return self.persistence in _LOSES_MUCH
+
     def document(self) -> dict[str, Any]:
         """The same for programs."""
         return {
@@ -138,15 +138,6 @@ def examine(connections: Connections) -> Server:
         if not isinstance(answer, redis.ResponseError) and answer
     }
     return judged(_fields(info.decode(errors="replace")), settings, url, connections.address.wait_replicas)
-
-
-def announce(server: Server, url: str) -> None:
-    """Says in the log what `server` can lose: once for each process and server, unless it changes."""
-    if (url, server.durability) in _announced:
-        return
-    _announced.add((url, server.durability))
-    say = log.warning if server.persistence in _LOSES_MUCH else log.info
-    say(server.durability, store=url)
 
 
 # -- what it says of itself --------------------------------------------------------------------------------

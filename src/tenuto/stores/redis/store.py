@@ -43,7 +43,7 @@ from tenuto.stores.redis.reports import outcome_parts, record_parts
 from tenuto.stores.redis.rights import check_rights, script_commands
 from tenuto.stores.redis.scripts import script
 from tenuto.stores.redis.sentences import delivered, signal_parts
-from tenuto.stores.redis.server import announce, examine
+from tenuto.stores.redis.server import examine
 from tenuto.stores.requests import Request
 from tenuto.tasks.clock import Millis, wall_clock
 from tenuto.tasks.goal import Tree, check_tree, same_tree
@@ -96,10 +96,9 @@ class RedisStore(Maintenance, Reads):
                 return
             connections = Connections(self._address)
             try:
-                server = examine(connections)
+                examine(connections)
                 check_rights(connections, script_commands())
                 load_scripts(connections)
-                announce(server, self.url)
             except BaseException:
                 connections.close()
                 raise
