@@ -1,6 +1,8 @@
 """Settings that all tests share: a clean environment, and property tests that a busy machine cannot fail."""
 
+import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -18,3 +20,12 @@ def no_ambient_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps tests away from a store that the developer's own environment points to."""
     for name in ("TENUTO_STORE", "REDIS_HOST", "REDIS_PORT", "REDIS_URL", "DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps what running orchestrators leave on the disk out of the working directory."""
+    folder = tmp_path_factory.mktemp("t")
+    os.environ |= {"TENUTO_RUN_DIR": str(folder / "run"), "TENUTO_LOG_DIR": str(folder / "logs")}
+    yield
+    del os.environ["TENUTO_RUN_DIR"], os.environ["TENUTO_LOG_DIR"]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tenuto.agents.function import FunctionAgent, task_agent
     from tenuto.client import Client, Page, TaskView
     from tenuto.errors import (
+        AgentFailed,
         AlreadyFinished,
         Conflict,
         InvalidInput,
@@ -39,9 +40,42 @@ if TYPE_CHECKING:
         Unstorable,
         WaitTimeout,
     )
+    from tenuto.observability.agent_logs import AgentLogConfig
     from tenuto.orchestrator import Orchestrator
     from tenuto.plans import GoalBuilder, goal, read_plan
     from tenuto.stores import open_store
+    from tenuto.supervisor.agents.base import BaseAgent, BaseAsyncAgent, BaseProcessAgent, BaseThreadAgent
+    from tenuto.supervisor.agents.command import CommandAgent
+    from tenuto.supervisor.agents.looping import (
+        LoopingAgent,
+        LoopingAsyncAgent,
+        LoopingProcessAgent,
+        LoopingThreadAgent,
+    )
+    from tenuto.supervisor.agents.periodic import (
+        PeriodicAgent,
+        PeriodicAsyncAgent,
+        PeriodicProcessAgent,
+        PeriodicThreadAgent,
+    )
+    from tenuto.supervisor.command_interface import CommandInterface
+    from tenuto.supervisor.config import ValidationPolicy, ValidationResult, ValidationSeverity
+    from tenuto.supervisor.dependency_graph import DependencyGraph
+    from tenuto.supervisor.entry import AgentEntry
+    from tenuto.supervisor.event_bus import OrchestratorEventBus
+    from tenuto.supervisor.event_policies import BucketRingStore, RingBufferStore
+    from tenuto.supervisor.event_store import EventStore
+    from tenuto.supervisor.events import OrchestratorEvent
+    from tenuto.supervisor.exceptions import NonRecoverableException, RecoverableException
+    from tenuto.supervisor.heartbeat import HeartbeatPlugin
+    from tenuto.supervisor.lifecycle import AgentLifecycleManager
+    from tenuto.supervisor.message_router import MessageRouter
+    from tenuto.supervisor.plugins import Plugin, PluginSet
+    from tenuto.supervisor.restart import RestartPolicy
+    from tenuto.supervisor.settings import OrchestratorConfig, RunMode
+    from tenuto.supervisor.states import AgentState
+    from tenuto.supervisor.supervisor import Supervisor
+    from tenuto.supervisor.worker_pool import WorkerPoolScheduler
     from tenuto.tasks.event import Event, EventKind
     from tenuto.tasks.limits import Limit
     from tenuto.tasks.retry import RetryPolicy
@@ -52,27 +86,62 @@ if TYPE_CHECKING:
     from tenuto.workers.worker import Worker
 
 __all__ = [
+    "AgentEntry",
+    "AgentFailed",
+    "AgentLifecycleManager",
+    "AgentLogConfig",
+    "AgentState",
     "AgentWorkerConfig",
     "AlreadyFinished",
+    "BaseAgent",
+    "BaseAsyncAgent",
+    "BaseProcessAgent",
+    "BaseThreadAgent",
+    "BucketRingStore",
     "Client",
+    "CommandAgent",
+    "CommandInterface",
     "Conflict",
     "Context",
+    "DependencyGraph",
     "Event",
     "EventKind",
+    "EventStore",
     "FunctionAgent",
     "GoalBuilder",
+    "HeartbeatPlugin",
     "InvalidInput",
     "JournalMismatch",
     "Limit",
+    "LoopingAgent",
+    "LoopingAsyncAgent",
+    "LoopingProcessAgent",
+    "LoopingThreadAgent",
     "MaintenanceWorkerConfig",
+    "MessageRouter",
+    "NonRecoverableException",
     "NotFound",
     "Orchestrator",
+    "OrchestratorConfig",
+    "OrchestratorEvent",
+    "OrchestratorEventBus",
     "Page",
+    "PeriodicAgent",
+    "PeriodicAsyncAgent",
+    "PeriodicProcessAgent",
+    "PeriodicThreadAgent",
+    "Plugin",
+    "PluginSet",
+    "RecoverableException",
+    "RestartPolicy",
     "RetryPolicy",
+    "RingBufferStore",
+    "RunMode",
     "State",
     "Status",
     "StepUnknown",
     "StoreError",
+    "Supervisor",
     "TaskCancelled",
     "TaskFailed",
     "TaskSpec",
@@ -82,9 +151,13 @@ __all__ = [
     "TooLarge",
     "Unique",
     "Unstorable",
+    "ValidationPolicy",
+    "ValidationResult",
+    "ValidationSeverity",
     "WaitTimeout",
     "Worker",
     "WorkerConfig",
+    "WorkerPoolScheduler",
     "__version__",
     "goal",
     "open_store",
@@ -93,9 +166,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "tenuto.agents.function": ("FunctionAgent", "task_agent"),
-    "tenuto.client": ("Client", "Page", "TaskView"),
+    "tenuto.agents.function": (
+        "FunctionAgent",
+        "task_agent",
+    ),
+    "tenuto.client": (
+        "Client",
+        "Page",
+        "TaskView",
+    ),
     "tenuto.errors": (
+        "AgentFailed",
         "AlreadyFinished",
         "Conflict",
         "InvalidInput",
@@ -110,15 +191,87 @@ _HOMES = {
         "Unstorable",
         "WaitTimeout",
     ),
+    "tenuto.observability.agent_logs": ("AgentLogConfig",),
     "tenuto.orchestrator": ("Orchestrator",),
-    "tenuto.plans": ("GoalBuilder", "goal", "read_plan"),
+    "tenuto.plans": (
+        "GoalBuilder",
+        "goal",
+        "read_plan",
+    ),
     "tenuto.stores": ("open_store",),
-    "tenuto.tasks.event": ("Event", "EventKind"),
+    "tenuto.supervisor.agents.base": (
+        "BaseAgent",
+        "BaseAsyncAgent",
+        "BaseProcessAgent",
+        "BaseThreadAgent",
+    ),
+    "tenuto.supervisor.agents.command": ("CommandAgent",),
+    "tenuto.supervisor.agents.looping": (
+        "LoopingAgent",
+        "LoopingAsyncAgent",
+        "LoopingProcessAgent",
+        "LoopingThreadAgent",
+    ),
+    "tenuto.supervisor.agents.periodic": (
+        "PeriodicAgent",
+        "PeriodicAsyncAgent",
+        "PeriodicProcessAgent",
+        "PeriodicThreadAgent",
+    ),
+    "tenuto.supervisor.command_interface": ("CommandInterface",),
+    "tenuto.supervisor.config": (
+        "ValidationPolicy",
+        "ValidationResult",
+        "ValidationSeverity",
+    ),
+    "tenuto.supervisor.dependency_graph": ("DependencyGraph",),
+    "tenuto.supervisor.entry": ("AgentEntry",),
+    "tenuto.supervisor.event_bus": ("OrchestratorEventBus",),
+    "tenuto.supervisor.event_policies": (
+        "BucketRingStore",
+        "RingBufferStore",
+    ),
+    "tenuto.supervisor.event_store": ("EventStore",),
+    "tenuto.supervisor.events": ("OrchestratorEvent",),
+    "tenuto.supervisor.exceptions": (
+        "NonRecoverableException",
+        "RecoverableException",
+    ),
+    "tenuto.supervisor.heartbeat": ("HeartbeatPlugin",),
+    "tenuto.supervisor.lifecycle": ("AgentLifecycleManager",),
+    "tenuto.supervisor.message_router": ("MessageRouter",),
+    "tenuto.supervisor.plugins": (
+        "Plugin",
+        "PluginSet",
+    ),
+    "tenuto.supervisor.restart": ("RestartPolicy",),
+    "tenuto.supervisor.settings": (
+        "OrchestratorConfig",
+        "RunMode",
+    ),
+    "tenuto.supervisor.states": ("AgentState",),
+    "tenuto.supervisor.supervisor": ("Supervisor",),
+    "tenuto.supervisor.worker_pool": ("WorkerPoolScheduler",),
+    "tenuto.tasks.event": (
+        "Event",
+        "EventKind",
+    ),
     "tenuto.tasks.limits": ("Limit",),
     "tenuto.tasks.retry": ("RetryPolicy",),
-    "tenuto.tasks.states": ("State", "Status"),
-    "tenuto.tasks.task": ("TaskSpec", "Unique"),
-    "tenuto.workers.config": ("AgentWorkerConfig", "MaintenanceWorkerConfig", "TaskTTLConfig", "WorkerConfig"),
+    "tenuto.tasks.states": (
+        "State",
+        "Status",
+    ),
+    "tenuto.tasks.task": (
+        "TaskSpec",
+        "Unique",
+    ),
+    "tenuto.workers.config": (
+        "AgentWorkerConfig",
+        "MaintenanceWorkerConfig",
+        "TaskTTLConfig",
+        "WorkerConfig",
+    ),
     "tenuto.workers.context": ("Context",),
     "tenuto.workers.worker": ("Worker",),
 }

@@ -68,7 +68,7 @@ def serve(descriptor: int) -> int:
     end.send(_message(order, MessageKind.STARTED, pid=os.getpid()))
     try:
         _enter(order)
-        kind, config, plugin, arguments = cloudpickle.loads(order.content)
+        kind, config, plugin, arguments, log = cloudpickle.loads(order.content)
 
         def made() -> BaseAgent:
             found: BaseAgent = kind.made(
@@ -78,6 +78,7 @@ def serve(descriptor: int) -> int:
                 plugin=plugin,
                 arguments=arguments,
                 send=end.send,
+                log=log,
             )
             return found
 
@@ -99,6 +100,7 @@ def serve(descriptor: int) -> int:
 
 async def _lived(made: Callable[[], BaseAgent], end: SocketAgentEnd) -> Outcome:
     agent = made()
+    agent.open_log(alone=True)
     asked, asking = os.pipe()
     _on_sigterm(agent, asking)
     threading.Thread(target=_listen, args=(agent, end, asked), name="tenuto: channel", daemon=True).start()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from tenuto.supervisor.states import ENDED, LIVE, AgentState, check_step
 
 if TYPE_CHECKING:
+    from tenuto.observability.agent_logs import AgentLogConfig
     from tenuto.supervisor.agents.base import BaseAgent
 
 __all__ = ["AgentEntry", "Executor"]
@@ -34,6 +35,9 @@ class AgentEntry:
     """whether it takes one of the `max_workers` slots while it runs"""
     essential: bool = False
     """whether the orchestrator ends when it fails for good"""
+
+    log: AgentLogConfig | None = None
+    """how it logs"""
 
     state: AgentState = AgentState.REGISTERED
     generation: int = 0

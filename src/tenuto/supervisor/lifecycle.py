@@ -118,6 +118,7 @@ class AgentLifecycleManager:
             counted=counted,
             essential=essential,
         )
+        entry.log = self._settings.agent_logs
         self._graph.add_agent(entry.name)
         self._entries[entry.name] = entry
         self._bus.emit(OrchestratorEvent.AGENT_REGISTERED, agent_name=entry.name, executor=entry.executor)

@@ -217,6 +217,8 @@ class AgentLives:
         if unreported:
             self._bus.emit(_E.AGENT_ERROR, error_message=reason, **told)
         entry.advance(state, reason)
+        if state is AgentState.FAILED:
+            log.error("an agent has failed", agent=entry.name, why=reason)
         self._bus.emit(_E.AGENT_TERMINATED, state=state.value, reason=reason, **told)
 
     async def _forget(self, name: str, start: Start) -> None:

@@ -268,7 +268,7 @@ class ProcessRun:
 
 def content_of(entry: AgentEntry) -> bytes:
     """The agent of `entry` as it travels to a process. Raises `InvalidInput` that says what in it cannot."""
-    parts = (entry.agent_class, entry.config, entry.plugin, dict(entry.arguments))
+    parts = (entry.agent_class, entry.config, entry.plugin, dict(entry.arguments), entry.log)
     try:
         return dumps(parts)
     except Exception as error:

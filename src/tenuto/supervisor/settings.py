@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any, get_args
 
 from tenuto.errors import InvalidInput
+from tenuto.observability.agent_logs import AgentLogConfig
 from tenuto.supervisor.entry import Executor
 
 __all__ = ["OrchestratorConfig", "RunMode"]
@@ -60,6 +61,8 @@ class OrchestratorConfig:
     executor: Executor = "process"
     """where agents run whose class does not say: in a process, in a thread, or ("async") on a shared event loop.
     Workers of a store that only this process can reach run in threads instead of processes"""
+    agent_logs: AgentLogConfig | None = field(default_factory=AgentLogConfig)
+    """how agents log, each to a file of its own; None: to the program's log"""
     preload: Collection[str] = ()
     """modules that process agents find imported. They share the memory and need not wait for the import; only for
     modules that start no thread while they are imported"""
@@ -87,6 +90,9 @@ class OrchestratorConfig:
         interface: Any = self.enable_command_interface
         if not isinstance(interface, bool):
             raise InvalidInput(f"enable_command_interface must be True or False, not {interface!r}")
+        logs: Any = self.agent_logs
+        if logs is not None and not isinstance(logs, AgentLogConfig):
+            raise InvalidInput(f"agent_logs must be an AgentLogConfig or None, not {type(logs).__name__}")
         if isinstance(self.preload, str):
             raise InvalidInput(f"preload must be a list of module names, not the single text {self.preload!r}")
 

@@ -57,6 +57,7 @@ class LocalRun:
                 plugin=entry.plugin,
                 arguments=entry.arguments,
                 send=channel.put,
+                log=entry.log,
             )
             self._meet(agent)
             outcome = await live(agent)

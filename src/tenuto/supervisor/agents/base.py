@@ -28,7 +28,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tenuto.errors import InvalidInput
 from tenuto.observability.logging import logger
@@ -36,6 +36,9 @@ from tenuto.supervisor.config import AgentConfig
 from tenuto.supervisor.entry import Executor
 from tenuto.supervisor.messages import Message, MessageKind
 from tenuto.supervisor.plugins import PluginSet
+
+if TYPE_CHECKING:
+    from tenuto.observability.agent_logs import AgentLog, AgentLogConfig
 
 __all__ = ["BaseAgent", "BaseAsyncAgent", "BaseProcessAgent", "BaseThreadAgent"]
 
@@ -61,7 +64,6 @@ class BaseAgent:
     config: Any
     plugin: Any
     """its own plugins, by name"""
-    logger: Any
     name: str
     generation: int
     stop_event: Any
@@ -84,21 +86,28 @@ class BaseAgent:
         plugin: PluginSet | None = None,
         arguments: Mapping[str, Any] | None = None,
         send: Callable[[Message], None] | None = None,
+        log: AgentLogConfig | None = None,
     ) -> Self:
-        """An agent of this class whose messages go to `send`. All but `arguments` is there before its `__init__`."""
+        """An agent of this class whose messages go to `send`. All but `arguments` is there before its `__init__`.
+
+        log: how it writes a log of its own; None: what it logs goes to the program's log.
+        """
         agent = cls.__new__(cls)
-        agent.wire(name, generation, send)
+        agent.wire(name, generation, send, log)
         agent.config = cls.Config() if config is None else config
         agent.plugin = (cls.Plugin() if plugin is None else plugin).of(agent)
         agent.__init__(**(arguments or {}))  # type: ignore[misc]  # this is its only call
         return agent
 
-    def wire(self, name: str, generation: int, send: Callable[[Message], None] | None) -> None:
-        """Gives it its name and its line to the orchestrator."""
+    def wire(
+        self, name: str, generation: int, send: Callable[[Message], None] | None, log: AgentLogConfig | None
+    ) -> None:
+        """Gives it its name, its line to the orchestrator and its log."""
         self.name = name
         self.generation = generation
-        self.logger = logger(f"tenuto.agent.{name}").bind(agent=name)
         self._send = send
+        self._log_config = log
+        self._log: AgentLog | None = None
         self._asking = threading.Lock()
         self._stop_asked = False
         self._begin()
@@ -118,6 +127,13 @@ class BaseAgent:
         """Called last, however the agent ends, unless its process is killed."""
 
     # -- what its program may use
+
+    @property
+    def logger(self) -> Any:
+        """Its log: a file of its own, opened when it is first used; `tenuto logs` shows it."""
+        if self._log is None and self._log_config is not None:
+            self.open_log()
+        return logger("tenuto.agent").bind(agent=self.name) if self._log is None else self._log.logger
 
     @property
     def pid(self) -> int:
@@ -173,6 +189,28 @@ class BaseAgent:
             recoverable=recoverable,
             traceback="".join(traceback.format_exception(error)[-_TRACEBACK:]),
         )
+
+    def open_log(self, *, alone: bool = False) -> None:
+        """Opens its log file. alone: whether it has its process for itself, and everything logged there is its own."""
+        if self._log_config is None:
+            return
+        from tenuto.observability.agent_logs import AgentLog
+
+        try:
+            self._log = AgentLog(self.name, self._log_config, generation=self.generation)
+        except InvalidInput as error:
+            self._log_config = None
+            self.logger.warning("an agent has no log file", why=str(error))
+            return
+        if alone:
+            self._log.take_over()
+
+    def close_log(self) -> None:
+        """Closes its log file, if it has one."""
+        self._log_config = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def deliver(self, message: Message) -> None:
         """Takes a message of the orchestrator, from any thread. Does not wait."""

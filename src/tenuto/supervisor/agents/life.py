@@ -69,6 +69,7 @@ async def live(agent: BaseAgent) -> Outcome:
     finally:
         await _close(agent, begun, outcome)
     agent.tell(MessageKind.TERMINATED, failed=bool(outcome.reason), reason=outcome.reason, final=outcome.final)
+    agent.close_log()
     return outcome
 
 
