@@ -30,10 +30,13 @@ from tenuto.observability.logging import logger
 from tenuto.stores.base import Store
 from tenuto.stores.durability import announce
 from tenuto.supervisor.agents.worker import register_workers
+from tenuto.supervisor.commands import Command
 from tenuto.supervisor.entry import Executor
 from tenuto.supervisor.plugins import PluginSet
 from tenuto.supervisor.settings import OrchestratorConfig, RunMode
 from tenuto.supervisor.supervisor import Supervisor
+from tenuto.task_commands import task_commands
+from tenuto.task_feed import TaskFeed
 from tenuto.workers.config import AgentWorkerConfig, MaintenanceWorkerConfig
 from tenuto.workers.handler import Handler
 
@@ -83,6 +86,7 @@ class Orchestrator(Client, Supervisor):
             hint = "the address is that of REDIS_HOST in the environment; TENUTO_STORE goes before it"
             raise MissingExtra(f"{error} ({hint})", extra=error.extra) from None
         self._address = chosen if isinstance(chosen, str) else chosen.url
+        self._task_feed = TaskFeed(self, self.event_bus)
         self._agents: set[str] = set()
         self._has_workers = False
 
@@ -128,6 +132,18 @@ class Orchestrator(Client, Supervisor):
         self._has_workers = True
         if self.started:
             self.lifecycle_manager.start_all([entry.name for entry in entries])
+
+    def create_commands(self) -> Sequence[Command]:
+        """The task verbs, beside the commands for agents."""
+        return task_commands(self)
+
+    def _begin(self) -> None:
+        self._task_feed.start()
+        super()._begin()
+
+    def _end(self) -> None:
+        self._task_feed.stop()
+        super()._end()
 
     @property
     def run_mode(self) -> RunMode:

@@ -31,6 +31,7 @@ from tenuto.errors import AgentFailed, InvalidInput
 from tenuto.observability.logging import logger
 from tenuto.supervisor.agents.base import BaseAgent
 from tenuto.supervisor.command_interface import CommandInterface
+from tenuto.supervisor.commands import Command
 from tenuto.supervisor.console import Console
 from tenuto.supervisor.dependency_graph import DependencyGraph
 from tenuto.supervisor.entry import AgentEntry
@@ -133,7 +134,12 @@ class Supervisor:
             name=self.name,
             allowed_commands=self.config.allowed_commands,
             token=self.config.command_token,
+            commands=self.create_commands(),
         )
+
+    def create_commands(self) -> Sequence[Command]:
+        """Makes the commands that it has beside those for agents."""
+        return ()
 
     # -- what it looks after
 
