@@ -101,6 +101,11 @@ class Lane:
             self._serve_on()
         return mark.reached
 
+    def rest(self) -> None:
+        """Lets the thread end when it has dealt with everything that was put before; the next event starts another."""
+        if self._serving:
+            self._queue.put(None)
+
     def close(self) -> None:
         """Drops what waits, and lets the thread end when the callback returns. Nothing may be put any more."""
         self._closed = True
@@ -129,13 +134,15 @@ class Lane:
             try:
                 item = self._queue.get(timeout=_LINGER)
             except Empty:
+                item = None
+            if item is None:
                 if self._ended():
                     return
                 continue
             if isinstance(item, Happened):
                 if not self._closed:
                     self._call(item)
-            elif item is not None:
+            else:
                 item.reached.set()
         self._release_marks()
 

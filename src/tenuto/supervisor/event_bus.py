@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Self
 
@@ -137,21 +137,24 @@ class OrchestratorEventBus:
             if late or given == self._given:
                 return late
 
-    def close(self, timeout: float = 10.0) -> list[str]:
-        """Drains, and ends all threads whose callbacks have returned. Returns the names of those that did not.
-
-        The history can still be asked; callbacks are called no more.
-        """
+    def rest(self, timeout: float = 10.0) -> list[str]:
+        """Drains, and ends the threads of callbacks until the next event. Returns the names of those that are late."""
         late = self.drain(timeout)
+        lanes = [lane for lane in self._all_lanes() if lane.name not in late]
+        for lane in lanes:
+            lane.rest()
+        _join(lanes)
+        return late
+
+    def close(self, timeout: float = 10.0) -> list[str]:
+        """The same, and callbacks are called no more; the history can still be asked."""
+        late = self.rest(timeout)
         with self._lock:
             lanes = self._all_lanes()
             self._lanes = {}
         for lane in lanes:
             lane.close()
-        end = time.monotonic() + _ENDING
-        for lane in lanes:
-            if lane.name not in late:
-                lane.join(max(0.0, end - time.monotonic()))
+        _join([lane for lane in lanes if lane.name not in late])
         return late
 
     def in_callback(self) -> bool:
@@ -170,6 +173,12 @@ class OrchestratorEventBus:
 
     def _all_lanes(self) -> list[Lane]:
         return [lane for lanes in list(self._lanes.values()) for lane in lanes]
+
+
+def _join(lanes: Sequence[Lane]) -> None:
+    end = time.monotonic() + _ENDING
+    for lane in lanes:
+        lane.join(max(0.0, end - time.monotonic()))
 
 
 def default_history(

@@ -319,7 +319,7 @@ class Supervisor:
     def _end(self) -> None:
         if self.command_interface is not None:
             self.command_interface.stop()
-        late = self.event_bus.drain(_CALLBACKS)
+        late = self.event_bus.rest(_CALLBACKS)
         if late:
             log.error("callbacks do not return and are left behind", callbacks=late)
         self.message_router.stop()

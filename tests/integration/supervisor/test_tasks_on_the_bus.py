@@ -126,5 +126,5 @@ def test_task_verbs_are_commands(tmp_path: Path) -> None:
                 client.request("enqueue-task", {"agent": "double", "priority": "high"})
             assert [row["state"] for row in client.request("ps")] == ["RUNNING"]
     finally:
-        made.shutdown()
+        asyncio.run(made.close())
     assert feed_threads() == []
