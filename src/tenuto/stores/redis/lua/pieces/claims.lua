@@ -52,10 +52,12 @@ local function admits(place)
   return true
 end
 
-local function remember(found, band, virtual)
-  for _, lane in ipairs(found) do
-    if lane.taken > 0 then
-      lanes.set_tag(lane.agent, band, lane.owner, lane.tag)
+local function remember(courses, band, virtual)
+  for _, course in pairs(courses) do
+    for _, lane in ipairs(course.lanes) do
+      if lane.taken > 0 then
+        lanes.set_tag(lane.agent, band, lane.owner, lane.tag)
+      end
     end
   end
   for agent, at in pairs(virtual) do
@@ -70,14 +72,11 @@ local function serve(course, worker, wanted, leases)
   while #leases < wanted.slots and parked < MOST_PARKED do
     local before = parked
     rows.write()
-    local found = {}
+    local courses = {}
     for _, agent in ipairs(wanted.agents) do
-      for _, lane in ipairs(lanes.of(agent, course.band, wanted.slots, course.began[agent])) do
-        lane.tag = math.max(lane.tag, course.began[agent])
-        found[#found + 1] = lane
-      end
+      courses[agent] = lanes.course(agent, course.band, wanted.slots, course.began[agent])
     end
-    for _, place in ipairs(lanes.pick(found, course.began, course.virtual, wanted.slots - #leases, admits)) do
+    for _, place in ipairs(lanes.pick(courses, course.began, course.virtual, wanted.slots - #leases, admits)) do
       local t = rows.at(place)
       if t.limits then
         limits.take(t)
@@ -86,7 +85,7 @@ local function serve(course, worker, wanted, leases)
       leases[#leases + 1] = holds.lease(t)
     end
     planned = {}
-    remember(found, course.band, course.virtual)
+    remember(courses, course.band, course.virtual)
     if parked == before then
       return
     end

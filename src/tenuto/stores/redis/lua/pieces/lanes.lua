@@ -102,39 +102,50 @@ local function catch_up(agent, band, began)
   redis.call('ZREMRANGEBYSCORE', set_of('closed:', band, agent), '-inf', at)
 end
 
--- Lanes with claimable tasks, lowest (tag, owner) first, as far as a claim of `want` tasks can reach.
-function lanes.of(agent, band, want, began)
-  local key = set_of('lanes:', band, agent)
+-- The lanes of an agent's band as one claim of `want` tasks goes through them, lowest (tag, owner) first.
+function lanes.course(agent, band, want, began)
   catch_up(agent, band, began)
-  local most = math.max(want, FEWEST)
-  local found, first = {}, 0
-  repeat
-    local flat = redis.call('ZRANGE', key, first, first + most - 1, 'WITHSCORES')
-    local share = math.ceil(want / math.max(#flat / 2, 1)) + 1
-    for at = 1, #flat, 2 do
-      local owner, tag = flat[at], tonumber(flat[at + 1])
-      local lane = { agent = agent, owner = owner, tag = tag, weight = 1, heads = {}, taken = 0, want = want }
-      lane.key = session.key('ready:') .. band .. ':' .. rows.escape(agent) .. ':' .. owner
-      heads(lane, math.min(share, want))
-      if lane.heads[1] then
-        found[#found + 1] = lane
-        first = first + 1
-      else
-        close(agent, band, owner, tag, began)
-      end
-    end
-  until #flat < 2 * most or #found >= most
-  if not found[1] then
-    redis.call('ZREM', session.key('bands:') .. agent, band)
-    opened[key] = nil
-    return found
-  end
+  return { agent = agent, band = band, want = want, began = began, first = 0, fresh = 0, all = false, lanes = {} }
+end
+
+local function weigh(found)
   local owners = {}
   for at, lane in ipairs(found) do
     owners[at] = lane.owner
   end
-  for at, weight in ipairs(redis.call('HMGET', session.key('weights'), unpack(owners))) do
+  for at, weight in ipairs(owners[1] and redis.call('HMGET', session.key('weights'), unpack(owners)) or {}) do
     found[at].weight = tonumber(weight or 1)
+  end
+end
+
+-- The next lanes with tasks: as many as the rest of the claim can reach, or all.
+local function further(course)
+  local agent, band, want = course.agent, course.band, course.want
+  local key, most, found = set_of('lanes:', band, agent), math.max(want, FEWEST), {}
+  repeat
+    local flat = redis.call('ZRANGE', key, course.first, course.first + most - 1, 'WITHSCORES')
+    local share = math.ceil(want / math.max(#flat / 2, 1)) + 1
+    for at = 1, #flat, 2 do
+      local owner, tag = flat[at], tonumber(flat[at + 1])
+      local lane = { course = course, agent = agent, owner = owner, heads = {}, taken = 0, want = want, fresh = true }
+      lane.tag = math.max(tag, course.began)
+      lane.key = session.key('ready:') .. band .. ':' .. rows.escape(agent) .. ':' .. owner
+      heads(lane, math.min(share, want))
+      if lane.heads[1] then
+        found[#found + 1] = lane
+        course.lanes[#course.lanes + 1] = lane
+        course.first = course.first + 1
+      else
+        close(agent, band, owner, tag, course.began)
+      end
+    end
+    course.all = #flat < 2 * most
+  until course.all or #found >= most
+  course.fresh = course.fresh + #found
+  weigh(found)
+  if not course.lanes[1] then
+    redis.call('ZREM', session.key('bands:') .. agent, band)
+    opened[key] = nil
   end
   return found
 end
@@ -159,7 +170,7 @@ end
 
 local function sink(heap, at)
   local turn = heap[at]
-  while true do
+  while turn do
     local child = 2 * at
     if heap[child + 1] and is_before(heap[child + 1], heap[child]) then
       child = child + 1
@@ -182,10 +193,20 @@ local function set_turn(turn, began)
   turn.lag, turn.tag = lag, tag
 end
 
+-- A lane is fresh for its course until its first task is taken, or it has none left.
+local function no_longer_fresh(lane)
+  if lane.fresh then
+    lane.fresh = false
+    lane.course.fresh = lane.course.fresh - 1
+  end
+end
+
 local function best_of(turn)
   local best
   for _, lane in ipairs(turn.lanes) do
-    if has_next(lane) then
+    if not has_next(lane) then
+      no_longer_fresh(lane)
+    else
       local head = lane.heads[lane.taken + 1]
       if not best then
         best = lane
@@ -200,34 +221,51 @@ local function best_of(turn)
   return best
 end
 
--- The places of the next tasks to claim, in order, at most `want`; see `fairness.pick`.
-function lanes.pick(found, began, virtual, want, admits)
-  local heap, by_owner = {}, {}
-  for _, lane in ipairs(found) do
+local function add_further(course, turns, by_owner)
+  for _, lane in ipairs(further(course)) do
     local turn = by_owner[lane.owner]
     if not turn then
       turn = { owner = lane.owner, lanes = {} }
       by_owner[lane.owner] = turn
-      heap[#heap + 1] = turn
+    end
+    if not turn.waits then
+      turn.waits = true
+      turns[#turns + 1] = turn
     end
     turn.lanes[#turn.lanes + 1] = lane
   end
-  for _, turn in ipairs(heap) do
+end
+
+local function arrange(turns, began)
+  for _, turn in ipairs(turns) do
     set_turn(turn, began)
   end
-  for at = math.floor(#heap / 2), 1, -1 do
-    sink(heap, at)
+  for at = math.floor(#turns / 2), 1, -1 do
+    sink(turns, at)
   end
-  local picks = {}
-  while heap[1] and #picks < want do
-    local turn = heap[1]
+end
+
+-- The places of the next tasks to claim from the courses, in order, at most `want`; see `fairness.pick`. Lanes that were
+-- not looked at come after all that are fresh: where tasks were turned away, and fewer of these are left than the claim
+-- has picks, further ones are added.
+function lanes.pick(courses, began, virtual, want, admits)
+  local turns, by_owner, picks = {}, {}, {}
+  while #picks < want do
+    for _, course in pairs(courses) do
+      while not course.all and course.fresh < want - #picks do
+        add_further(course, turns, by_owner)
+        arrange(turns, began)
+      end
+    end
+    local turn = turns[1]
+    if not turn then
+      break
+    end
     local lane = best_of(turn)
     if not lane then
-      heap[1] = heap[#heap]
-      heap[#heap] = nil
-      if heap[1] then
-        sink(heap, 1)
-      end
+      turns[1], turn.waits, turn.lanes = turns[#turns], false, {}
+      turns[#turns] = nil
+      sink(turns, 1)
     else
       lane.taken = lane.taken + 1
       local place = lane.heads[lane.taken].place
@@ -235,9 +273,10 @@ function lanes.pick(found, began, virtual, want, admits)
         local start = math.max(lane.tag, began[lane.agent])
         virtual[lane.agent] = math.max(virtual[lane.agent], start)
         lane.tag = start + 1 / lane.weight
+        no_longer_fresh(lane)
         picks[#picks + 1] = place
         set_turn(turn, began)
-        sink(heap, 1)
+        sink(turns, 1)
       end
     end
   end

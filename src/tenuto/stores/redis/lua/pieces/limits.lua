@@ -195,7 +195,7 @@ function limits.put_back()
       left = left + math.max(each[2] - room, 0)
     end
     local allowed = limits.allowed_at(usage, usage.tat)
-    limits.set(usage, { opens = usage.rate and left > 0 and allowed > session.now and allowed })
+    limits.set(usage, { opens = usage.rate and left > 0 and allowed > session.now and allowed or false })
   end
   return #opened
 end

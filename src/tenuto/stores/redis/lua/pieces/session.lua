@@ -67,14 +67,14 @@ function session.next_number()
   return session.submitted
 end
 
--- Puts `member` into a sorted set, or takes it out (`score` is false), when the session is written.
+-- Puts `member` into a sorted set, or takes it out (without a score), when the session is written.
 function session.move(key, member, score)
   local set = moves[key]
   if not set then
     set = {}
     moves[key] = set
   end
-  set[member] = score
+  set[member] = score or false
 end
 
 -- Deletes a key when the session is written.

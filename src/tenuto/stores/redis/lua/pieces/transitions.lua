@@ -233,7 +233,7 @@ function transitions.revive(t, unmet, fresh)
     unmet = unmet > 0 and unmet,
     deadline = t.deadline and t.deadline > now and t.deadline,
     started_at = goal and now,
-    expires_at = goal and t.timeout and now + t.timeout,
+    expires_at = goal and t.timeout and now + t.timeout or false,
   }
   if fresh then
     changes.epoch, changes.steps = (t.epoch or 0) + 1, false

@@ -45,7 +45,7 @@ function waits.met(t, topic)
   end
   if met then
     redis.call('ZREM', session.key('waits:') .. topic, t.id)
-    rows.set(t, { expects = left[1] and cjson.encode(left) })
+    rows.set(t, { expects = left[1] and cjson.encode(left) or false })
   end
   return met
 end
