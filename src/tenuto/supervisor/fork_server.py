@@ -24,11 +24,13 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
-__all__ = ["ENDED", "FORK", "FORKED", "ORPHAN", "RECORD", "REFUSED", "SIGNAL", "SIGNAL_GROUP", "main"]
+__all__ = ["ENDED", "FORK", "FORKED", "ORPHAN", "RECORD", "REFUSED", "SIGNAL", "SIGNAL_GROUP", "command", "main"]
 
 RECORD = struct.Struct("!BIi")
 """A request (verb, number of the child, signal) or a reply (kind, number of the child, value)."""
@@ -51,9 +53,35 @@ def main(descriptor: int, preload: Sequence[str]) -> None:
             importlib.import_module(name)
         except Exception:  # noqa: BLE001 - it only costs time: the agents that need it import it themselves
             traceback.print_exc()
+        if _threads() > 1:
+            _begin_anew(descriptor, [each for each in preload if each != name], name)
     gc.collect()
     gc.freeze()
     _Server(socket.socket(fileno=descriptor)).serve()
+
+
+def command(descriptor: int, preload: Sequence[str]) -> list[str]:
+    """How the server is started."""
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}; "
+        f"from tenuto.supervisor.fork_server import main; main({descriptor}, {list(preload)!r})"
+    )
+    return [sys.executable, "-c", program]
+
+
+def _threads() -> int:
+    """How many threads this process has, those included that Python does not know of."""
+    try:
+        return len(list(Path("/proc/self/task").iterdir()))
+    except OSError:
+        return threading.active_count()
+
+
+def _begin_anew(descriptor: int, preload: Sequence[str], culprit: str) -> None:
+    """A process with threads cannot be forked safely: begins again without the module that has started one."""
+    sys.stderr.write(f"tenuto: {culprit} starts a thread when it is imported, so it is not preloaded\n")
+    os.set_inheritable(descriptor, True)
+    os.execv(sys.executable, command(descriptor, preload))  # noqa: S606 - no shell
 
 
 class _Server:

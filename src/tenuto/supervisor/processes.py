@@ -21,7 +21,7 @@ from tenuto.observability.logging import logger
 from tenuto.supervisor.bootstrap import Order
 from tenuto.supervisor.channels import SocketOrchestratorEnd, framed
 from tenuto.supervisor.entry import AgentEntry
-from tenuto.supervisor.fork_server import ENDED, FORK, FORKED, RECORD, REFUSED, SIGNAL, SIGNAL_GROUP
+from tenuto.supervisor.fork_server import ENDED, FORK, FORKED, RECORD, REFUSED, SIGNAL, SIGNAL_GROUP, command
 from tenuto.supervisor.messages import Message
 from tenuto.supervisor.runs import Exit
 from tenuto.workers.portable import dumps
@@ -121,12 +121,8 @@ class ForkServer:
             control, theirs = socket.socketpair()
             with theirs:
                 self._environment = dict(os.environ)
-                program = (
-                    f"import sys; sys.path[:] = {sys.path!r}; "
-                    f"from tenuto.supervisor.fork_server import main; main({theirs.fileno()}, {self._preload!r})"
-                )
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", program],
+                    command(theirs.fileno(), self._preload),
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
