@@ -46,6 +46,7 @@ def main(descriptor: int, preload: Sequence[str]) -> None:
     """Serves until the socket `descriptor` closes. `preload`: modules that the children find imported."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the orchestrator decides when its agents end
+    import tenuto.observability.agent_logs
     import tenuto.supervisor.bootstrap  # noqa: F401 - what every child needs
 
     for name in preload:
