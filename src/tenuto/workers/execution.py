@@ -68,6 +68,7 @@ class Execution:
         "lease",
         "limit",
         "limit_at",
+        "started",
         "stubborn_at",
         "task",
         "until",
@@ -79,6 +80,8 @@ class Execution:
         self.context = Context(lease, services, handler.version)
         self.task: asyncio.Task[None] | None = None
         """set while it runs"""
+        self.started = False
+        """its task has had its first moment: one that is cancelled before that never gets any"""
         self.claimed = sent
         """when its claim was sent"""
         self.until = sent + services.lease / 1000
@@ -107,7 +110,7 @@ class Execution:
             self.cause = cause
         if self.stubborn_at == math.inf:
             self.stubborn_at = time.monotonic() + _STUBBORN
-        if self.task is not None:
+        if self.task is not None and self.started:
             self.task.cancel()
         return self.stubborn_at
 
@@ -117,7 +120,8 @@ class Execution:
 
     async def run(self) -> Outcome:
         """Carries out the attempt. Returns its outcome, whatever happens."""
-        outcome = await self._attempt()
+        self.started = True
+        outcome = await (self._attempt() if self.cause is None else self._ended_by(asyncio.CancelledError()))
         if self.context.keeps_journal:
             try:
                 await self.context.journal.quiet()

@@ -394,6 +394,34 @@ async def test_a_worker_that_cannot_renew_stops_before_the_lease_ends(store: Sto
         assert time.monotonic() - began < 0.6
 
 
+async def test_who_lost_the_lease_does_not_wait_for_what_is_on_its_way_to_the_store(store: Store) -> None:
+    # Given a store that answers neither records nor renewals, as behind a network that went silent
+    sent = asyncio.Event()
+
+    class Silent:
+        def __getattr__(self, name: str) -> Any:
+            return self.silence if name in ("record", "renew") else getattr(store, name)
+
+        async def silence(self, given: Any, *_: Any) -> Any:
+            if isinstance(given, list):
+                sent.set()
+            await asyncio.Event().wait()
+
+    @task_agent
+    async def records(ctx: Context) -> str:
+        return await ctx.step("s", lambda: "x")
+
+    # When the lease ends while a record is on its way
+    async with working(Silent(), records, config=WorkerConfig(lease=0.6, grace=0.2, maintenance=None)) as worker:
+        await submit(store, records.create_task())
+        async with asyncio.timeout(5):
+            await sent.wait()
+        # Then the slot is free again, long before an attempt that does not react is given up
+        began = time.monotonic()
+        await eventually(lambda: true(lambda: worker.busy == 0))
+        assert time.monotonic() - began < 3
+
+
 async def test_nothing_is_lost_while_the_store_has_no_room(store: Store) -> None:
     # Given a store that refuses, and loses answers, for a while
     failures = 0
