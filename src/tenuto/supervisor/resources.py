@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ class Usage:
     """What one process uses."""
 
     cpu_percent: float
-    """of one core, since it was measured before; 0 the first time"""
+    """of one core, since it was measured before; the first time since it was started"""
     memory_bytes: int
     """resident"""
     threads: int
@@ -41,10 +42,15 @@ class ResourceMeter:
             for pid in pids:
                 try:
                     process = self._known.get(pid)
-                    if process is None or not process.is_running():  # the number may be another process's by now
+                    if process is not None and process.is_running():  # else the number may be another process's by now
+                        cpu = process.cpu_percent()
+                    else:
                         process = self._known[pid] = psutil.Process(pid)
+                        process.cpu_percent()
+                        used = process.cpu_times()
+                        cpu = (used.user + used.system) / max(time.time() - process.create_time(), 0.01) * 100
                     with process.oneshot():
-                        found[pid] = Usage(process.cpu_percent(), process.memory_info().rss, process.num_threads())
+                        found[pid] = Usage(round(cpu, 1), process.memory_info().rss, process.num_threads())
                 except psutil.Error:
                     self._known.pop(pid, None)
         return found
