@@ -25,7 +25,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any, TypeAlias
 
 from tenuto.errors import AgentFailed, InvalidInput
 from tenuto.observability.logging import logger
@@ -58,7 +58,7 @@ _E = OrchestratorEvent
 class Supervisor:
     """Service agents under supervision. Starts nothing until `start`."""
 
-    Config: ClassVar[type[OrchestratorConfig]] = OrchestratorConfig
+    Config: TypeAlias = OrchestratorConfig
 
     class Plugin(PluginSet):
         """What the orchestrator itself carries."""

@@ -95,10 +95,17 @@ class WorkerPoolScheduler:
             if self._start is not None:
                 self._start(name)
 
+    def candidates(self, queued: Sequence[str]) -> Sequence[str]:
+        """Who waits, in the order in which they are to start. Override it for another one; it must not wait."""
+        return queued
+
     def _next(self) -> str | None:
         with self._lock:
             full = sum(self._running.values()) >= self.max_workers
-            for name, counted in self._queue.items():
+            if full and all(self._queue.values()):
+                return None
+            for name in self.candidates(tuple(self._queue)):
+                counted = self._queue[name]
                 if (full and counted) or not (self._may_start is None or self._may_start(name)):
                     continue
                 del self._queue[name]

@@ -1,0 +1,97 @@
+"""Command lines as agents."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tenuto.errors import InvalidInput
+from tenuto.observability.agent_logs import log_file
+from tenuto.supervisor.agents.command import CommandAgent
+from tenuto.supervisor.states import AgentState
+from tests.integration.supervisor.stage import LIMIT, stage, until
+
+TERMINATED, FAILED = AgentState.TERMINATED, AgentState.FAILED
+Config = CommandAgent.Config
+
+
+def python(program: str) -> list[str]:
+    return [sys.executable, "-c", program]
+
+
+@pytest.fixture(autouse=True)
+def private_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENUTO_LOG_DIR", str(tmp_path / "logs"))
+
+
+@pytest.mark.parametrize("executor", ["process", "thread"])
+def test_a_command_runs_and_what_it_writes_is_its_log(executor: str, tmp_path: Path) -> None:
+    with stage(executor=executor) as world:
+        command = python("import os; print(os.environ['WHO'], os.getcwd())")
+        world.register_agent(
+            CommandAgent, "hello", Config(command=command, environment={"WHO": "Ada"}, folder=str(tmp_path))
+        )
+        world.simple_join()
+        assert world["hello"].state is TERMINATED
+        assert f"Ada {tmp_path}" in log_file("hello").read_text()
+
+
+def test_its_exit_code_is_that_of_the_agent() -> None:
+    with stage() as world:
+        world.register_agent(CommandAgent, "a", {"command": "sh -c 'exit 3'"})
+        world.register_agent(CommandAgent, "b", {"command": python("import os; os.kill(os.getpid(), 9)")})
+        world.register_agent(CommandAgent, "c", {"command": "no-such-program --at all"})
+        world.simple_join()
+        assert (world["a"].state, world["a"].reason, world["a"].exit_code) == (FAILED, "exit code 3", 3)
+        assert world["b"].reason == "execute: ChildProcessError: the command was killed by SIGKILL"
+        assert world["c"].reason == "setup: FileNotFoundError: there is no program 'no-such-program'"
+
+
+@pytest.mark.parametrize("executor", ["process", "thread"])
+def test_it_is_asked_to_stop(executor: str, tmp_path: Path) -> None:
+    program = """
+import signal, sys, time
+def end(*_):
+    print("bye", flush=True)
+    sys.exit(5)
+signal.signal(signal.SIGINT, end)
+print("up", flush=True)
+time.sleep(1000)
+"""
+    with stage(executor=executor) as world:
+        world.register_agent(CommandAgent, "a", Config(command=python(program), stop_signal=signal.SIGINT))
+        world.start()
+        until(lambda: log_file("a").exists() and "up" in log_file("a").read_text())
+        world.lifecycle_manager.stop_agent("a")
+        assert (world["a"].state, world["a"].reason) == (TERMINATED, "")
+        assert "bye" in log_file("a").read_text()
+
+
+def test_one_that_does_not_stop_is_killed_and_dies_with_its_agent() -> None:
+    program = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(1000)"
+    )
+    with stage() as world:
+        for name in ("stopped", "killed"):
+            world.register_agent(CommandAgent, name, Config(command=python(program)))
+        world.start()
+        until(lambda: all(log_file(name).exists() for name in ("stopped", "killed")))
+        pid = world["killed"].pid
+        assert pid is not None
+        (command,) = psutil.Process(pid).children()
+        os.kill(pid, signal.SIGKILL)
+        command.wait(LIMIT)
+        assert world.lifecycle_manager.stop_agent("stopped", timeout=0.2)
+        assert world["stopped"].state is TERMINATED
+
+
+def test_a_command_that_is_none_is_refused() -> None:
+    with stage() as world, pytest.raises(InvalidInput, match="command is missing"):
+        world.register_agent(CommandAgent, "a")
+    with stage() as world, pytest.raises(InvalidInput, match="command must be a program and its arguments, not ''"):
+        world.register_agent(CommandAgent, "a", Config(command=""))

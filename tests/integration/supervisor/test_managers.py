@@ -1,0 +1,93 @@
+"""Managers on their own, and managers that are replaced: the examples of docs/supervisor.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tenuto.supervisor.agents.base import BaseThreadAgent
+from tenuto.supervisor.lifecycle import AgentLifecycleManager
+from tenuto.supervisor.plugins import Plugin
+from tenuto.supervisor.settings import OrchestratorConfig
+from tenuto.supervisor.states import AgentState
+from tenuto.supervisor.worker_pool import WorkerPoolScheduler
+from tests.integration.supervisor import service_agents as agents
+from tests.integration.supervisor.stage import Stage, stage
+
+
+class Named(BaseThreadAgent):
+    def execute(self) -> None:
+        self.send_message(self.name)
+
+
+def test_a_lifecycle_manager_alone() -> None:
+    manager = AgentLifecycleManager(OrchestratorConfig(max_workers=2))
+    entry = manager.register(agents.WaitsInProcess, "a")
+    manager.start_agent("a")
+    assert entry.wait(AgentState.RUNNING, timeout=20)
+    assert manager.stop_all(5) == []
+    assert entry.state is AgentState.TERMINATED
+    assert manager.close()
+
+
+class UrgentFirst(WorkerPoolScheduler):
+    """Lets agents go first whose name begins with `urgent`."""
+
+    def candidates(self, queued: Sequence[str]) -> Sequence[str]:
+        return sorted(queued, key=lambda name: not name.startswith("urgent"))
+
+
+class MyOrchestrator(Stage):
+    def create_worker_pool(self) -> WorkerPoolScheduler:
+        return UrgentFirst(self.config.max_workers)
+
+
+def test_a_manager_that_is_replaced() -> None:
+    world = MyOrchestrator(max_workers=1)
+    for name in ("holder", "a", "b", "urgent-c"):
+        world.register_agent(Named, name)
+    world.simple_join()
+    began = [each.agent_name for each in world.records(event="AGENT_STARTED")]
+    assert began == ["holder", "urgent-c", "a", "b"]
+
+
+class Opened(Plugin):
+    """A plugin of the orchestrator."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def initialize(self) -> None:
+        self.calls.append(f"initialize {type(self.owner).__name__}")
+
+    def finalize(self) -> None:
+        self.calls.append("finalize")
+        raise RuntimeError("it was closed already")
+
+
+class Carrying(Stage):
+    class Plugin(Stage.Plugin):
+        opened = Opened()
+
+
+def test_plugins_of_the_orchestrator_are_its_own() -> None:
+    first, second = Carrying(), Carrying()
+    first.register_agent(Named, "a")
+    first.simple_join()
+    plugin: Any = first.plugin
+    other: Any = second.plugin
+    assert plugin.opened.calls == ["initialize Carrying", "finalize"]
+    assert other.opened.calls == []
+
+
+def test_settings_of_a_class_and_of_an_instance() -> None:
+    class Quick(Stage):
+        class Config(Stage.Config):
+            max_workers = 3
+            greeting = "hello"
+
+    with stage() as world:
+        assert world.config.max_workers == 10
+    made = Quick(agent_stop_timeout=1)
+    assert (made.config.max_workers, made.config.agent_stop_timeout, made.worker_pool.max_workers) == (3, 1, 3)
+    assert made.config.greeting == "hello"  # type: ignore[attr-defined]  # added by the class

@@ -1,0 +1,188 @@
+"""How whole programs end: by signals, killed, without a word, and what becomes of their agents."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration.supervisor.stage import LIMIT, until
+
+FRAME = """
+    import subprocess, sys, time
+    from tenuto import *
+
+    def say(*words):
+        print(*words, flush=True)
+
+    class Waits(BaseProcessAgent):
+        def setup(self):
+            say(self.pid)
+        def execute(self):
+            self.wait()
+        def on_close(self):
+            say(self.name, "closed")
+
+    class Sleeps(Waits):
+        def execute(self):
+            time.sleep(1000)
+
+    class Started(Waits):
+        def setup(self):
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], start_new_session=True)
+            say(child.pid)
+
+    orchestrator = Supervisor(agent_stop_timeout=20, run_mode="DAEMON")
+"""
+
+
+@contextmanager
+def program(folder: Path, text: str) -> Iterator[subprocess.Popen[str]]:
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(FRAME) + textwrap.dedent(text))
+    with subprocess.Popen([sys.executable, script], cwd=folder, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                running.kill()
+
+
+def line(running: subprocess.Popen[str]) -> str:
+    assert running.stdout is not None
+    return running.stdout.readline().strip()
+
+
+def gone(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    with program(
+        tmp_path,
+        """
+        orchestrator.register_agent(Waits, "a")
+        orchestrator.run()
+        say("over")
+        """,
+    ) as running:
+        line(running)
+        running.send_signal(number)
+        assert [line(running), line(running)] == ["a closed", "over"]
+        assert running.wait(LIMIT) == 0
+
+
+def test_ctrl_c_in_join_ends_everything_cleanly(tmp_path: Path) -> None:
+    with program(
+        tmp_path,
+        """
+        orchestrator.register_agent(Waits, "a")
+        orchestrator.start()
+        try:
+            orchestrator.join()
+        except KeyboardInterrupt:
+            say("interrupted")
+        """,
+    ) as running:
+        line(running)
+        running.send_signal(signal.SIGINT)
+        assert [line(running), line(running)] == ["a closed", "interrupted"]
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    # Given an agent that takes long to stop, and has the time
+    with program(
+        tmp_path,
+        """
+        orchestrator.register_agent(Sleeps, "a")
+        orchestrator.run()
+        """,
+    ) as running:
+        agent = psutil.Process(int(line(running)))
+        running.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(1)
+        # When there is another signal
+        running.send_signal(signal.SIGINT)
+        # Then the program is gone, and its agent with it
+        assert running.wait(3) != 0
+        until(lambda: gone(agent), limit=3)
+
+
+def test_agents_die_with_a_program_that_is_killed(tmp_path: Path) -> None:
+    with program(
+        tmp_path,
+        """
+        orchestrator.register_agent(Waits, "a")
+        orchestrator.register_agent(Sleeps, "b")
+        orchestrator.start()
+        orchestrator.join()
+        """,
+    ) as running:
+        agents = [psutil.Process(int(line(running))) for _ in range(2)]
+        processes = psutil.Process(running.pid).children(recursive=True)
+        assert len(processes) == 3
+        running.kill()
+        assert line(running) == "a closed"  # those that look at their stop event even end cleanly
+        until(lambda: all(map(gone, [*agents, *processes])), limit=5)
+
+
+def test_a_program_that_just_ends_takes_its_agents_along(tmp_path: Path) -> None:
+    with program(
+        tmp_path,
+        """
+        orchestrator.register_agent(Waits, "a")
+        orchestrator.start()
+        orchestrator.lifecycle_manager.entry("a").wait("RUNNING", timeout=20)
+        """,
+    ) as running:
+        agent = psutil.Process(int(line(running)))
+        assert running.wait(LIMIT) == 0
+        until(lambda: gone(agent), limit=5)
+
+
+def test_what_a_killed_program_has_left_behind_is_killed_at_the_next_start(tmp_path: Path) -> None:
+    # Given a program all of whose processes were killed at once, and one that was on its own
+    with program(
+        tmp_path,
+        """
+        orchestrator.register_agent(CommandAgent, "a", CommandAgent.Config(command=[sys.executable, "-c",
+            "import os, time; os.setpgid(0, 0); print('up', flush=True); time.sleep(1000)"]))
+        orchestrator.register_agent(Waits, "b")
+        orchestrator.start()
+        entry = orchestrator.lifecycle_manager.entry("a")
+        entry.wait("RUNNING", timeout=20)
+        say(entry.pid)
+        orchestrator.join()
+        """,
+    ) as running:
+        line(running), line(running)
+        notes = list(Path(os.environ["TENUTO_RUN_DIR"]).glob(f"{running.pid}-*.processes"))
+        processes = psutil.Process(running.pid).children(recursive=True)
+        orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], start_new_session=True)
+        with notes[0].open("a") as file:  # as an agent elsewhere than on Linux, which nobody kills
+            file.write(f"{orphan.pid} {psutil.Process(orphan.pid).create_time():.3f}\n")
+            file.write(f"{os.getpid()} 12345.000\n")  # an id that was used again: not ours to kill
+        running.kill()
+        for process in processes:
+            process.kill()
+        running.wait()
+    # When another one starts in the same folder
+    with program(tmp_path, "orchestrator.start(); orchestrator.stop(); say('over')") as following:
+        while line(following) != "over":
+            continue
+    # Then the orphan is dead, and the notes are gone
+    assert orphan.wait(LIMIT) == -signal.SIGKILL
+    assert not notes[0].exists()
