@@ -240,7 +240,9 @@ class _Storm:
             if use.limit.concurrency is not None and use.used > use.limit.concurrency:
                 self.report.violations.append(f"{use.limit.key!r} was used {use.used} times, above {use.limit}")
         frozen = any(child.thaw_at is not None for child in self.slots)
-        if self.submitter.exit_code is None or self.driver.exit_code is None or self.submitter_kills or frozen:
+        if self.submitter.exit_code is not None and self.submitter_kills:
+            self.submitter_kills.clear()  # it was faster than the blows
+        if self.submitter.exit_code is None or self.driver.exit_code is None or frozen:
             return False
         await self._revive()
         page = await self.client.store.tasks(TaskFilter(states=tuple(ACTIVE)), limit=1)

@@ -60,7 +60,11 @@ class Sweeper:
         self._ahead = now / 1000 - time.monotonic()
         if not self._warned and (ahead := now - wall_clock()) > _FAR_AHEAD:
             self._warned = True
-            log.warning("the store's time stands still until this machine's clock has caught up", seconds=ahead // 1000)
+            log.warning(
+                "the store's clock is ahead of this machine's; the time of a SQLite store stands still until this "
+                "machine's clock has caught up",
+                seconds=ahead // 1000,
+            )
         if at is not None and at / 1000 - self._ahead < self._next:
             self._next = at / 1000 - self._ahead
             self._earlier.set()
