@@ -254,11 +254,19 @@ class RedisStore(Maintenance, Reads):
     async def signal(self, signals: Sequence[Signal]) -> Sequence[Delivered]:
         parts = [signal_parts(signal) for signal in signals]
         sound = [each for each in parts if not isinstance(each, Delivered)]
-        told = iter(await self._write("signal", sound, len(sound)) if sound else ())
+        told = iter(await self._in_parts("signal", sound))
         return [
             each if isinstance(each, Delivered) else delivered(signal, next(told))
             for signal, each in zip(signals, parts, strict=True)
         ]
+
+    async def _in_parts(self, name: str, given: Sequence[Any]) -> list[Any]:
+        """The answers to `given`, in scripts of a few milliseconds, one after the other."""
+        answers: list[Any] = []
+        for first in range(0, len(given), _MOST_TASKS):
+            part = given[first : first + _MOST_TASKS]
+            answers += await self._write(name, part, len(part))
+        return answers
 
     async def put_limit(self, limit: Limit) -> None:
         limit.check()

@@ -6,6 +6,7 @@
 
 events = {}
 
+local EVENTS = session.key('events')
 local MOST_IN_ROW = 1150 -- characters: about 64 cursors
 
 -- Text as JSON.
@@ -17,8 +18,9 @@ end
 function events.append(id, root, seq, kind, attempt, owner, data)
   local cursor = session.next_cursor()
   redis.call(
-    'XADD', session.key('events'), cursor .. '-0',
-    'task', id, 'seq', seq, 'kind', kind, 'at', session.now, 'attempt', attempt, 'owner', owner, 'data', data
+    'XADD', EVENTS, cursor .. '-0',
+    'task', id, 'seq', session.whole(seq), 'kind', kind, 'at', session.whole(session.now),
+    'attempt', session.whole(attempt), 'owner', owner, 'data', data
   )
   if root then
     redis.call('XADD', session.key('feed:') .. root, cursor .. '-0', 'task', id)
@@ -26,17 +28,24 @@ function events.append(id, root, seq, kind, attempt, owner, data)
   return cursor
 end
 
--- An event of a task, written with its transition. `data`: JSON, "{}" where left out.
-function events.tell(t, kind, data)
+-- Appends an event of a task, and adds to `changes` what that changes of the task. `data`: JSON, "{}" where left out.
+function events.told(t, kind, data, changes)
   local seq = (t.seq or 0) + 1
   local root = t.root or (t.kids and t.id)
-  local cursor = events.append(t.id, root, seq, kind, t.attempt or 0, t.owner or '', data or '{}')
+  local cursor = events.append(t.id, root, seq, kind, changes.attempt or t.attempt or 0, t.owner or '', data or '{}')
   local cursors = t.cursors and t.cursors .. ',' .. cursor or cursor
   if #cursors > MOST_IN_ROW then
     redis.call('RPUSH', session.key('cursors:') .. t.id, cursors)
     cursors = false
   end
-  rows.set(t, { seq = seq, cursors = cursors })
+  changes.seq, changes.cursors = seq, cursors
+end
+
+-- An event of a task that changes nothing else of it.
+function events.tell(t, kind, data)
+  local changes = {}
+  events.told(t, kind, data, changes)
+  rows.set(t, changes)
 end
 
 -- The cursors of a task's events, in order.

@@ -32,7 +32,8 @@ local function suspend(t, given)
   end
 end
 
-local function finish(t, outcome)
+-- What lies in the inbox comes too late; the numbers of steering messages are told.
+local function drop_late(t)
   local late, steering = {}, {}
   for _, message in ipairs(waits.inbox(t)) do
     late[#late + 1] = message[1]
@@ -41,8 +42,7 @@ local function finish(t, outcome)
     end
   end
   waits.consume(t, late)
-  limits.apply(t, transitions.finish, outcome.result, steering)
-  ends.ended(t)
+  return steering
 end
 
 -- Applies an outcome that is sound in itself, or `false` for one that is not: {id, attempt, nonce, ending, …}.
@@ -65,7 +65,9 @@ function outcomes.commit(outcome)
   admission.put_blobs(rows.root_of(t), outcome.blobs)
   local ending = outcome.ending
   if ending == 'done' then
-    finish(t, outcome)
+    local steering = t.mail and drop_late(t)
+    limits.apply(t, transitions.finish, outcome.result, steering)
+    ends.ended(t)
   elseif ending == 'failed' then
     limits.apply(t, transitions.fail, outcome.error)
     ends.ended(t, transitions.out_of_time(t))

@@ -29,21 +29,44 @@ for name in (
   NUMBERS[name] = true
 end
 
+local MOST_WRITTEN = 1000
+local NEW = {} -- what the indexes know of a new task
+
 local cache, touched = {}, {}
 local known_agents = {}
 
+local TASK, AGENT, READY = session.key('task:'), session.key('agent:'), session.key('ready:')
+local ENDED, DUE = session.key('ended:'), session.key('due')
+
 -- The key of a task's hash. None ends like that of a lock, whatever the id.
 function rows.key(id)
-  return session.key('task:') .. id .. (id:find(':lock:*$') and ':' or '')
+  local last = id:byte(-1)
+  if (last == 107 or last == 58) and id:find(':lock:*$') then -- "k" or ":"
+    return TASK .. id .. ':'
+  end
+  return TASK .. id
+end
+
+local PADS = {}
+for size = 1, 16 do
+  PADS[size] = string.rep('0', 16 - size)
+end
+
+local function place_of(number, id)
+  local text = session.whole(number)
+  return PADS[#text] .. text .. ':' .. id
 end
 
 -- The key of a task's lock.
 function rows.lock(t)
-  return session.key('task:') .. t.id .. ':lock'
+  return TASK .. t.id .. ':lock'
 end
 
 -- A name inside a key that goes on behind it.
 function rows.escape(name)
+  if not name:find('[%%:]') then
+    return name
+  end
   return (name:gsub('[%%:]', { ['%'] = '%25', [':'] = '%3A' }))
 end
 
@@ -69,7 +92,8 @@ function rows.load(id)
   if t ~= nil then
     return t
   end
-  local flat = redis.call('HGETALL', rows.key(id))
+  local key = rows.key(id)
+  local flat = redis.call('HGETALL', key)
   if #flat == 0 then
     cache[id] = false
     return false
@@ -78,11 +102,11 @@ function rows.load(id)
   for at = 1, #flat, 2 do
     local name, value = flat[at], flat[at + 1]
     if value ~= '' then
-      t[name] = NUMBERS[name] and tonumber(value) or value
+      t[name] = NUMBERS[name] and value + 0 or value
     end
   end
-  t.id = id
-  t.place = string.format('%016.0f:', t.number) .. id
+  t.id, t.key = id, key
+  t.place = place_of(t.number, id)
   cache[id] = t
   return t
 end
@@ -122,21 +146,34 @@ end
 
 rows.due = due
 
-local function list_key(t)
+local lists = {}
+
+-- The list of an agent that a task stands in.
+local function list_key(t, status)
   if t.kind == 'goal' then
-    return session.key('goals:') .. t.status
+    return session.key('goals:') .. status
   end
-  return session.key('agent:') .. t.agent .. (t.status == 'running' and ':active' or ':' .. t.status)
+  local mine = lists[t.agent]
+  if not mine then
+    mine = {}
+    lists[t.agent] = mine
+  end
+  local key = mine[status]
+  if not key then
+    key = AGENT .. t.agent .. (status == 'running' and ':active' or ':' .. status)
+    mine[status] = key
+  end
+  return key
 end
 
 -- Where a ready task stands: in its lane, or behind a limit.
-local function stand(t)
-  if t.status ~= 'ready' or t.paused then
+local function stand(t, status, paused, gate)
+  if status ~= 'ready' or paused then
     return nil
-  elseif t.gate then
-    return session.key('parked:') .. rows.escape(t.agent) .. ':' .. t.gate
+  elseif gate then
+    return session.key('parked:') .. rows.escape(t.agent) .. ':' .. gate
   end
-  return session.key('ready:') .. (t.band or 0) .. ':' .. rows.escape(t.agent) .. ':' .. (t.owner or '')
+  return READY .. (t.band and session.whole(t.band) or '0') .. ':' .. rows.escape(t.agent) .. ':' .. (t.owner or '')
 end
 
 local function is_busy(t)
@@ -147,54 +184,51 @@ local function rest_key(t)
   if t.root or is_busy(t) or (t.open or 0) > 0 then
     return nil
   end
-  return session.key('ended:') .. t.status
+  return ENDED .. t.status
 end
-
--- What the indexes say of a row now.
-local function indexed(t)
-  return {
-    status = t.status,
-    list = list_key(t),
-    stand = stand(t),
-    claimable = rows.is_claimable(t),
-    rank = -(t.priority or 0),
-    due = due(t),
-    busy = is_busy(t),
-    rest = rest_key(t),
-    paused = t.paused,
-    held = t.status == 'ready' and t.paused,
-  }
-end
-
-rows.indexed = indexed
 
 local function touch(t)
-  if not t.was then
-    t.was = indexed(t)
-    t.changed = t.changed or {}
-    touched[#touched + 1] = t
-  end
+  t.was = {
+    status = t.status, paused = t.paused, gate = t.gate, priority = t.priority, due = due(t), busy = is_busy(t),
+    rest = rest_key(t),
+  }
+  touched[#touched + 1] = t
 end
 
 -- Changes fields: a value, or false for none.
 function rows.set(t, values)
-  touch(t)
-  local changed = t.changed
+  if not t.was then
+    touch(t)
+  end
+  local written = t.written
+  if not written then
+    written = { t.key }
+    t.written = written
+  end
+  local last = #written
   for name, value in pairs(values) do
     if value or t[name] ~= nil then
       t[name] = value or nil
-      changed[name] = true
+      if type(value) == 'number' then
+        value = session.whole(value)
+      end
+      written[last + 1], written[last + 2] = name, value or ''
+      last = last + 2
     end
+  end
+  if last > MOST_WRITTEN then
+    redis.call('HSET', unpack(written))
+    t.written = nil
   end
 end
 
 -- A new task, from fields and values in turns; it is written at once, its indexes with the others.
 function rows.insert(id, flat, t)
-  t.id, t.was, t.changed, t.fresh = id, {}, {}, true
-  t.place = string.format('%016.0f:', t.number) .. id
+  t.id, t.key, t.was, t.fresh = id, rows.key(id), NEW, true
+  t.place = place_of(t.number, id)
   cache[id] = t
   touched[#touched + 1] = t
-  redis.call('HSET', rows.key(id), unpack(flat))
+  redis.call('HSET', t.key, unpack(flat))
 end
 
 local function index_fresh(t)
@@ -217,63 +251,71 @@ local function index_fresh(t)
   end
 end
 
-local function index_stand(t, was, at)
-  if was.stand then
-    session.move(was.stand, t.place, false)
+local function index_stand(t, was)
+  local before, now = stand(t, was.status, was.paused, was.gate), stand(t, t.status, t.paused, t.gate)
+  if before then
+    session.move(before, t.place, false)
   end
-  if at.stand then
-    session.move(at.stand, t.place, at.rank)
+  if now then
+    session.move(now, t.place, -(t.priority or 0))
     if t.gate then
       redis.call('SADD', session.key('gate:') .. t.gate, t.agent)
     else
       lanes.open(t.agent, t.band or 0, t.owner or '')
-      if not was.claimable then
+      if not before or was.gate then
         session.ready[t.agent] = true
       end
     end
   end
+  local held = t.status == 'ready' and t.paused
+  if held or (was.status == 'ready' and was.paused) then
+    session.move(session.key('agent:') .. t.agent .. ':paused', t.id, held and t.number)
+  end
 end
 
-local function index_tree(t, was, at)
-  if t.root and (was.busy or false) ~= at.busy then
+local function index_tree(t, was)
+  local busy = is_busy(t)
+  if t.root and (was.busy or false) ~= busy then
     local root = rows.load(t.root)
-    rows.set(root, { open = (root.open or 0) + (at.busy and 1 or -1) })
+    rows.set(root, { open = (root.open or 0) + (busy and 1 or -1) })
   end
-  if was.rest ~= at.rest then
+  local rest = rest_key(t)
+  if was.rest ~= rest then
     if was.rest then
       session.move(was.rest, t.place, false)
     end
-    if at.rest then
-      session.move(at.rest, t.place, t.finished_at)
+    if rest then
+      session.move(rest, t.place, t.finished_at)
     end
+  end
+end
+
+local function index_status(t, was)
+  if was.status then
+    session.move(list_key(t, was.status), t.id, false)
+  end
+  session.move(list_key(t, t.status), t.id, t.number)
+  if t.unique then
+    local key = cjson.decode(t.unique).key
+    if was.status then
+      session.move(session.key('unique:') .. was.status .. ':' .. key, t.id, false)
+    end
+    session.move(session.key('unique:') .. t.status .. ':' .. key, t.id, t.number)
   end
 end
 
 local function index(t, was)
-  local at = indexed(t)
-  if was.list ~= at.list then
-    if was.list then
-      session.move(was.list, t.id, false)
-    end
-    session.move(at.list, t.id, t.number)
-    if t.unique then
-      local key = cjson.decode(t.unique).key
-      if was.status then
-        session.move(session.key('unique:') .. was.status .. ':' .. key, t.id, false)
-      end
-      session.move(session.key('unique:') .. t.status .. ':' .. key, t.id, t.number)
-    end
+  if was.status ~= t.status then
+    index_status(t, was)
   end
-  if was.stand ~= at.stand or was.rank ~= at.rank then
-    index_stand(t, was, at)
+  if was.status ~= t.status or was.paused ~= t.paused or was.gate ~= t.gate or was.priority ~= t.priority then
+    index_stand(t, was)
   end
-  if was.due ~= at.due then
-    session.move(session.key('due'), t.place, at.due or false)
+  local at = due(t)
+  if was.due ~= at then
+    session.move(DUE, t.place, at)
   end
-  if (was.held or false) ~= (at.held or false) then
-    session.move(session.key('agent:') .. t.agent .. ':paused', t.id, at.held and t.number)
-  end
-  index_tree(t, was, at)
+  index_tree(t, was)
   if FINAL[t.status] or was.paused ~= t.paused then
     session.told[t.id] = true
   end
@@ -284,14 +326,10 @@ function rows.write()
   local at = 1
   while touched[at] do -- the list grows: a task's end is noted with its root
     local t = touched[at]
-    local was, arguments = t.was, {}
-    for name in pairs(t.changed) do
-      arguments[#arguments + 1] = name
-      arguments[#arguments + 1] = t[name] or ''
-    end
-    t.was, t.changed = nil, nil
-    if arguments[1] then
-      redis.call('HSET', rows.key(t.id), unpack(arguments))
+    local was, written = t.was, t.written
+    t.was, t.written = nil, nil
+    if written then
+      redis.call('HSET', unpack(written))
     end
     if t.fresh then
       t.fresh = nil

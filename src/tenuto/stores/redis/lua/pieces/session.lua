@@ -25,9 +25,17 @@ function session.key(name)
   return session.prefix .. name
 end
 
--- A whole number as text, never with an exponent.
+local texts = {}
+
+-- A whole number as text, never with an exponent. Many are asked for again, and to write one takes the server longer than
+-- to look it up.
 function session.whole(number)
-  return string.format('%.0f', number)
+  local text = texts[number]
+  if not text then
+    text = string.format('%d', number)
+    texts[number] = text
+  end
+  return text
 end
 
 -- Begins; the answer that this very request got before, if it did.
@@ -58,7 +66,7 @@ end
 -- The cursor of the next event. It rises with time, so that one that was lost with the tail of a log is not used again.
 function session.next_cursor()
   session.cursor = math.max(session.cursor + 1, session.now * 1000)
-  return session.whole(session.cursor)
+  return string.format('%d', session.cursor)
 end
 
 -- The number of the next task.
@@ -94,11 +102,11 @@ end
 -- Writes what was put off.
 function session.write_moves()
   for key, members in pairs(moves) do
-    local added, removed = {}, {}
+    local added, removed, last = {}, {}, 0
     for member, score in pairs(members) do
       if score then
-        added[#added + 1] = score
-        added[#added + 1] = member
+        last = last + 2
+        added[last - 1], added[last] = session.whole(score), member
       else
         removed[#removed + 1] = member
       end

@@ -4,10 +4,13 @@ transitions = {}
 
 local MOST_LOSSES = 5
 
+-- What a task that has ended has no more.
+local ENDED = { 'wait', 'wakes_at', 'for_people', 'unmet', 'gate', 'paused' }
+
 local function moved(t, status, kind, data, changes)
   changes.status, changes.since = status, session.now
+  events.told(t, kind, data, changes)
   rows.set(t, changes)
-  events.tell(t, kind, data)
 end
 
 local function ended(t, status, kind, data, changes)
@@ -16,8 +19,10 @@ local function ended(t, status, kind, data, changes)
     changes.lease_expires = false
     session.forget(rows.lock(t))
   end
-  for _, name in ipairs({ 'wait', 'wakes_at', 'for_people', 'unmet', 'gate', 'paused' }) do
-    changes[name] = false
+  for _, name in ipairs(ENDED) do
+    if t[name] then
+      changes[name] = false
+    end
   end
   moved(t, status, kind, data, changes)
 end
@@ -54,11 +59,10 @@ end
 function transitions.claim(t, worker, told, nonce, lease)
   local now = session.now
   if not t.started_at then
-    local expires = t.timeout and now + t.timeout
-    rows.set(t, { started_at = now, expires_at = expires or t.expires_at or false })
+    rows.set(t, { started_at = now, expires_at = t.timeout and now + t.timeout })
   end
   local attempt = (t.attempt or 0) + 1
-  redis.call('SET', rows.lock(t), worker, 'PX', lease)
+  redis.call('SET', rows.lock(t), worker, 'PX', session.whole(lease))
   moved(t, 'running', 'started', '{"worker":' .. told .. '}', {
     attempt = attempt, nonce = nonce, worker = worker, lease_expires = now + lease,
   })

@@ -9,6 +9,8 @@
 
 waits = {}
 
+local NONE = {}
+
 -- A task waits for topics.
 function waits.expect(t, topics)
   if not topics[1] then
@@ -64,14 +66,14 @@ end
 
 -- The messages that were not consumed, in order: {number, text}.
 function waits.inbox(t)
-  local found = {}
-  if t.mail then
-    local flat = redis.call('HGETALL', session.key('inbox:') .. t.id)
-    for at = 1, #flat, 2 do
-      found[#found + 1] = { tonumber(flat[at]), flat[at + 1] }
-    end
-    table.sort(found, function(one, other) return one[1] < other[1] end)
+  if not t.mail then
+    return NONE
   end
+  local found, flat = {}, redis.call('HGETALL', session.key('inbox:') .. t.id)
+  for at = 1, #flat, 2 do
+    found[#found + 1] = { tonumber(flat[at]), flat[at + 1] }
+  end
+  table.sort(found, function(one, other) return one[1] < other[1] end)
   return found
 end
 
