@@ -92,3 +92,38 @@ def test_retries_and_dead_letters(tmp_path: Path) -> None:
         "sent to bob in attempt 4",
         "sent to eve in attempt 4",
     ]
+
+
+def test_data_pipeline(tmp_path: Path) -> None:
+    lines = run(tmp_path, "data_pipeline.py")
+    assert lines[:2] == ["write is ready", "process is ready"]
+    assert sorted(lines[2:4]) == ["collect-north is ready", "collect-south is ready"]
+    assert lines[4:] == ["north: 32", "south: 18"]
+
+
+def test_monitoring_system(tmp_path: Path) -> None:
+    assert run(tmp_path, "monitoring_system.py") == [
+        "the shop is open",
+        "ALERT: the shop does not answer",
+        "probes that found it open: True",
+    ]
+
+
+def test_automation_workflow(tmp_path: Path) -> None:
+    lines = run(tmp_path, "automation_workflow.py")
+    assert lines[:3] == ["count-ada 3", "count-bob 4", "archived: ['ada.txt', 'bob.txt']"]
+    assert [line.split()[:2] for line in lines[4:]] == [
+        ["worker:count_words:1", "TERMINATED"],
+        ["watcher", "TERMINATED"],
+        ["report", "TERMINATED"],
+    ]
+
+
+def test_resilient_application(tmp_path: Path) -> None:
+    assert run(tmp_path, "resilient_application.py") == [
+        "start 1 of the importer has ended: killed by SIGKILL",
+        "start 2 of the importer has ended: killed by SIGKILL",
+        "start 3 of the importer has ended: all is done",
+        "10 records; 2 restarts",
+        "hopeless: execute: ConnectionError: no route to host; given up after 2 restarts",
+    ]

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from tenuto.supervisor.lifecycle import AgentLifecycleManager
     from tenuto.workers.handler import Handler
 
-__all__ = ["PRELOAD", "WorkerAgent", "register_workers"]
+__all__ = ["WorkerAgent", "register_workers"]
 
-PRELOAD = ("tenuto.workers.worker", "tenuto.workers.loops", "tenuto.stores", "uvloop")
-"""Modules that worker processes share."""
+_PRELOAD = ("tenuto.workers.worker", "tenuto.workers.loops", "tenuto.stores", "uvloop")
+_ENGINES = {"sqlite:": "tenuto.stores.sqlite", "postgres": "tenuto.stores.postgres", "redis": "tenuto.stores.redis"}
+"""Modules that worker processes share; by the begin of the store's URL."""
 
 _LATE = 2.0
 """Seconds after the grace time, before a worker that does not end is interrupted."""
@@ -110,7 +111,7 @@ def register_workers(
         if store.startswith("memory:"):
             raise InvalidInput("memory:// lives in one process: use threads, or a store that processes can share")
         names = main_names()
-        manager.preload(PRELOAD)
+        manager.preload((*_PRELOAD, *(module for scheme, module in _ENGINES.items() if store.startswith(scheme))))
     shown = handlers[0].name if len(handlers) == 1 else f"{handlers[0].name}+{len(handlers) - 1}"
     known = {entry.name for entry in manager.entries}
     numbers = (f"worker:{shown}:{number}" for number in range(1, len(known) + workers + 1))
