@@ -46,7 +46,7 @@ format: $(DEV) ## rewrite the sources in the project's format
 bench: $(BENCH) ## measure against other engines, in the same run
 	@$(BENCH_VENV)/bin/python -m bench $(ARGS)
 
-chaos: $(DEV) ## kill, freeze and restart workers until everything is done
+chaos: $(DEV) ## kill, freeze and cut off workers, servers and networks until everything is done
 	@$(VENV)/bin/python -m tests.chaos $(ARGS)
 
 constraints: ## pin the newest versions of all dependencies in constraints.txt

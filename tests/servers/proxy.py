@@ -46,6 +46,8 @@ class Proxy:
         self._delay = 0.0
         self._bytes_per_second: float | None = None
         self._refusing = False
+        self._left: int | None = None
+        """answers until the cut"""
         self.port = 0
         """where it listens, once it has started"""
         self.passed = 0
@@ -69,6 +71,11 @@ class Proxy:
     def cut(self) -> int:
         """Resets all connections; says how many. New ones are as good as the network is."""
         return self._do(self._cut)
+
+    def cut_after(self, answers: int) -> None:
+        """Lets so many more answers through (as they come from the network, in parts), loses the next one, and resets
+        all connections. Once."""
+        self._left = answers
 
     def heal(self, *, cut: bool = False) -> None:
         """A good network again. What was held back arrives, unless connections are `cut` before."""
@@ -194,6 +201,12 @@ class Proxy:
             if not data:
                 sink.write_eof()
                 return
+            if passes is self._answers_pass and self._left is not None:
+                self._left -= 1
+                if self._left < 0:
+                    self._left = None
+                    self._cut()
+                    return
             sink.write(data)
             await sink.drain()
             self.passed += len(data)

@@ -114,6 +114,17 @@ def test_connections_are_cut_refused_and_come_back(proxy: Proxy) -> None:
         assert _ask(connection, b"three") == b"three"
 
 
+def test_an_answer_that_is_chosen_is_lost_once(proxy: Proxy, echo: socketserver.ThreadingTCPServer) -> None:
+    proxy.cut_after(1)
+    with _connect(proxy) as connection:
+        assert _ask(connection, b"one") == b"one"
+        with pytest.raises(ConnectionResetError):
+            _ask(connection, b"two")
+    assert echo.heard == [b"one", b"two"]  # type: ignore[attr-defined]  # our own attribute
+    with _connect(proxy) as connection:
+        assert _ask(connection, b"three") == b"three"
+
+
 def test_a_slow_network_takes_its_time_and_nothing_else(proxy: Proxy) -> None:
     with _connect(proxy) as connection:
         proxy.slow(0.05)
