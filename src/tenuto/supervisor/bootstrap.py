@@ -152,10 +152,12 @@ def _listen(agent: BaseAgent, end: SocketAgentEnd, asked: int) -> None:
             frame = end.receive()
             if frame is None:
                 break
-            try:
-                agent.deliver(decoded(frame))
-            except ValueError as error:
-                agent.tell_error(error, "a message of the orchestrator", recoverable=True)
+            while frame is not None:  # several may have come at once
+                try:
+                    agent.deliver(decoded(frame))
+                except ValueError as error:
+                    agent.tell_error(error, "a message of the orchestrator", recoverable=True)
+                frame = end.take()
     agent.ask_stop()
     time.sleep(ORPHAN)
     os.killpg(0, signal.SIGKILL)

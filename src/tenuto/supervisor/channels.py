@@ -117,6 +117,10 @@ class SocketAgentEnd:
             self._frames.add(data)
         return frame
 
+    def take(self) -> bytes | None:
+        """The next frame of those that have come already; None when there is none."""
+        return self._frames.take()
+
     def close(self) -> None:
         """Ends the channel from this side."""
         with contextlib.suppress(OSError):

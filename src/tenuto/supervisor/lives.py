@@ -73,6 +73,8 @@ class AgentLives:
         self._restarts: dict[str, Restarts] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         """of each queued agent: its back-off, or the time after which its waiting is reported"""
+        self._told: dict[str, int] = {}
+        """of each agent: its newest start whose end was told"""
         self.left_behind: dict[str, asyncio.Task[None]] = {}
         """agents that do not stop, and what waits for their end"""
         self._active: set[str] = set()
@@ -219,7 +221,9 @@ class AgentLives:
         entry.advance(state, reason)
         if state is AgentState.FAILED:
             log.error("an agent has failed", agent=entry.name, why=reason)
-        self._bus.emit(_E.AGENT_TERMINATED, state=state.value, reason=reason, **told)
+        if self._told.get(entry.name) != entry.generation:  # else it only waited for another start, which never came
+            self._told[entry.name] = entry.generation
+            self._bus.emit(_E.AGENT_TERMINATED, state=state.value, reason=reason, **told)
 
     async def _forget(self, name: str, start: Start) -> None:
         await start.gone()

@@ -70,11 +70,11 @@ class MessageRouter:
             if self._thread is None:
                 self._begin()
             descriptor = channel.fileno()
+            self._channels[channel.agent] = channel, descriptor  # first: what is selected is read at once
             if descriptor is not None:
                 if descriptor in self._selector.get_map():  # somebody closed a channel without a word
                     self._selector.unregister(descriptor)
                 self._selector.register(descriptor, selectors.EVENT_READ, channel)
-            self._channels[channel.agent] = channel, descriptor
         channel.listen(partial(self._wake, channel))
 
     def detach(self, name: str, generation: int) -> None:
