@@ -32,6 +32,8 @@ log = logger("tenuto.supervisor")
 
 _CLOSING = 5.0
 """Seconds after which a server that does not end is killed."""
+_GLANCE = 0.002
+"""Seconds between two looks at a server that ends, which takes it a few milliseconds."""
 
 
 class ForkServer:
@@ -103,11 +105,12 @@ class ForkServer:
         self._let_go()
         if process is None:
             return
-        try:
-            await asyncio.to_thread(process.wait, _CLOSING)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            await asyncio.to_thread(process.wait)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _CLOSING
+        while process.poll() is None:
+            if loop.time() > end:
+                process.kill()
+            await asyncio.sleep(_GLANCE)
 
     def kill(self) -> None:
         """Ends the server and all its agents at once."""
