@@ -7,6 +7,7 @@ network between them goes silent, loses answers, is cut and slows down.
     make chaos ARGS="--store postgres --faults kill-the-server,silent-network"   one engine, two of its faults
     make chaos ARGS="--share"                    24,000 tasks over two orchestrators, without any fault
     make chaos ARGS="--losses"                   what each setting of each engine loses in a crash
+    make chaos ARGS="--agents 60"                for 60 seconds service agents die in every way there is; a million events
 
 Exit code 1 says that something that must hold did not; the store and all notes are kept then, and named.
 """
@@ -34,6 +35,8 @@ from tests.chaos.places import PLACES, Place, ServerPlace, open_place
 from tests.chaos.plan import Blow
 from tests.chaos.share import run_share
 from tests.chaos.storm import Report, Settings, run_storm
+from tests.chaos.supervisor.storm import Settings as AgentStorm
+from tests.chaos.supervisor.storm import run_supervisor_storm, summary
 from tests.chaos.variants import VARIANTS
 from tests.chaos.variants.base import Size, Variant
 
@@ -54,7 +57,10 @@ def main() -> int:
         return 2
     folder.mkdir(parents=True, exist_ok=True)
     broken = _crash(console, given.losses) if given.losses else []
-    for engine in [] if given.losses else given.store or list(PLACES):
+    everything = not (given.losses or given.share or given.store or given.only)
+    if given.agents or everything:
+        broken += _kill_agents(console, given.agents or 60.0, seed, folder)
+    for engine in [] if given.losses or given.agents else given.store or list(PLACES):
         with contextlib.closing(open_place(engine, folder)) as place:
             broken += (
                 _share(console, given, place, folder) if given.share else _rage(console, given, seed, place, folder)
@@ -79,6 +85,21 @@ def _rage(console: Console, given: argparse.Namespace, seed: int, place: Place, 
             _show(console, report)
             broken += [report.variant] if report.violations else []
     return broken
+
+
+def _kill_agents(console: Console, seconds: float, seed: int, folder: Path) -> list[str]:
+    """Service agents die in every way there is, beside a million events."""
+    (folder / "agents").mkdir()
+    with console.status("agents"):
+        report = run_supervisor_storm(folder / "agents", AgentStorm(seed, seconds, events=1_000_000))
+    held = not report.violations
+    title = f"agents: {'held' if held else 'VIOLATED'}"
+    table = Table(title=title, title_style="green" if held else "bold red", title_justify="left", show_header=False)
+    for what, words in summary(report).items():
+        table.add_row(what, words)
+    console.print(table)
+    _complain(console, report.violations)
+    return ["agents"] if report.violations else []
 
 
 def _share(console: Console, given: argparse.Namespace, place: Place, folder: Path) -> list[str]:
@@ -189,6 +210,14 @@ def _arguments() -> argparse.ArgumentParser:
         const=4.0,
         metavar="SECONDS",
         help="no storm: crash each kind of server after so many seconds (4) of load, and count what is lost",
+    )
+    parser.add_argument(
+        "--agents",
+        type=float,
+        nargs="?",
+        const=60.0,
+        metavar="SECONDS",
+        help="only this: kill, freeze and break service agents for so many seconds (60)",
     )
     parser.add_argument("--keep", type=Path, help="a new folder for files, notes and logs; temporary by default")
     parser.add_argument("--only", choices=sorted(VARIANTS), action="append", help="only this variant; may be repeated")
