@@ -182,3 +182,15 @@ async def test_ten_workers_at_once_get_each_task_once(stage: Stage) -> None:
     await queue(stage, "ann", 100)
     got = [lease.task_id for worker in [stage.worker() for _ in range(10)] for lease in await worker.claim(10)]
     assert sorted(got) == sorted(f"ann-{number}" for number in range(100))
+
+
+async def test_who_is_next_is_next_though_many_before_it_were_turned_away(stage: Stage) -> None:
+    # Given more owners than an engine looks at in one go, nearly all of them behind a full limit
+    await stage.limit("db", concurrency=1)
+    await stage.add(spec("first", owner="a"), spec("second", owner="a"))
+    await stage.add(*(spec(f"held-{number:03}", owner=f"b-{number:03}", limits=("db",)) for number in range(80)))
+    await stage.add(spec("late", owner="c"))
+    # When more is claimed than there is room for
+    claimed = await stage.worker().ids(10)
+    # Then the last owner's turn still comes before the first one's second
+    assert claimed == ["first", "held-000", "late", "second"]

@@ -13,7 +13,8 @@ is next, and gives its best task over all of its lanes. Inside an owner: priorit
 
 `pick` is a function of values. An engine hands it, for each agent of the claim, the `want` lanes with the
 lowest (tag, owner), and of each lane its best `want` tasks: more are needed only where `admits` turned some away,
-and then it is called again with the same `began`. An engine may hand over fewer tasks of a lane at first, with a way
+and then it is called again with the same `began`: before anyone is served whose turn comes after lanes that were not
+handed over (`bound`). An engine may hand over fewer tasks of a lane at first, with a way
 to get `more`: with many owners, a claim takes few tasks of each.
 """
 
@@ -65,11 +66,13 @@ def pick(
     virtual: dict[str, float],
     want: int,
     admits: Callable[[Head], bool] = lambda head: True,
+    bound: tuple[float, float, str] | None = None,
 ) -> list[Head]:
     """The next tasks to claim from `lanes` of one band, in order, at most `want`.
 
     `began` are the virtual times by agent when the claim began, `virtual` the same as the claim goes on: they and the
     lanes' `taken` and `tag` are advanced. A head that `admits` turns away is passed over, and charged to nobody.
+    `bound`: lag, tag and owner of a lane after which there are others; nobody is served whose turn comes later.
     """
     owners: dict[str, list[Lane]] = {}
     for lane in lanes:
@@ -87,7 +90,7 @@ def pick(
     queue = [turn(owner) for owner in owners]
     heapq.heapify(queue)
     picks: list[Head] = []
-    while queue and len(picks) < want:
+    while queue and len(picks) < want and (bound is None or queue[0] <= bound):
         owner = queue[0][2]
         ready = owners[owner]
         if len(ready) > 1 or ready[0].taken == len(ready[0].heads):

@@ -13,6 +13,7 @@ from tenuto.stores.rows.lanes import LaneRow
 from tenuto.stores.rows.layout import SEPARATOR, dump, parked_range
 from tenuto.stores.rows.session import Clock, Statements
 from tenuto.stores.rows.tasks import TaskRows
+from tenuto.stores.rules.claim import FEWEST_LANES
 from tenuto.stores.tables import Usage
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.fairness import Head, Lane
@@ -20,7 +21,6 @@ from tenuto.tasks.task import Task
 
 __all__ = ["ClaimRows"]
 
-_FEWEST_LANES = 64
 _AHEAD = 400
 """Heads, and tasks, that are read for later claims."""
 
@@ -71,7 +71,7 @@ class ClaimRows(TaskRows):
     def _read_lanes(self, agent: str, band: int, want: int) -> list[LaneRow]:
         self.write_ready()
         self.write_lanes()
-        most = max(want, _FEWEST_LANES)
+        most = max(want, FEWEST_LANES)
         found: list[LaneRow] = []
         offset = 0
         while len(found) < most:

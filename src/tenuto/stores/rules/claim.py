@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -15,7 +16,10 @@ from tenuto.tasks.lease import Lease
 from tenuto.tasks.signal import Message
 from tenuto.tasks.task import Task
 
-__all__ = ["MOST_REOPENED", "claim", "lease_of", "put_all_back", "put_back"]
+__all__ = ["FEWEST_LANES", "MOST_REOPENED", "claim", "lease_of", "put_all_back", "put_back"]
+
+FEWEST_LANES = 64
+"""An engine hands over as many lanes of an agent's band, unless there are fewer."""
 
 MOST_REOPENED = 256
 """Limits that one look puts tasks back for."""
@@ -83,12 +87,22 @@ def _serve(work: Work, course: _Course, gates: _Gates, worker: str, wanted: Clai
         lanes = [lane for agent in course.agents for lane in work.tables.lanes(agent, course.band, wanted.slots)]
         for lane in lanes:
             lane.tag = max(lane.tag, course.began[lane.agent])
-        picks = pick(lanes, course.began, course.virtual, wanted.slots - len(leases), gates.admits)
+        bound = _bound(lanes, course, max(wanted.slots, FEWEST_LANES))
+        picks = pick(lanes, course.began, course.virtual, wanted.slots - len(leases), gates.admits, bound)
         leases += [_take(work, gates.looked_at.pop(head.number), worker, wanted.lease) for head in picks]
         gates.planned.clear()
         _remember(work, lanes, course)
         if gates.parked == parked:
             return
+
+
+def _bound(lanes: Sequence[Lane], course: _Course, most: int) -> tuple[float, float, str] | None:
+    """Where the turns begin of lanes that were not handed over; None where all were."""
+    counts = Counter(lane.agent for lane in lanes)
+    if not counts or max(counts.values()) < most:
+        return None
+    last = {lane.agent: lane for lane in lanes if counts[lane.agent] >= most}  # they come in the order of their tags
+    return min((max(lane.tag - course.began[agent], 0.0), lane.tag, lane.owner) for agent, lane in last.items())
 
 
 class _Gates:
