@@ -256,7 +256,7 @@ class _Storm:
             entry = json.loads(line)
             told[entry["event"], entry["agent"], entry["generation"]] += 1
             if entry["event"] == "AGENT_TERMINATED":
-                self._report.deaths[entry["signal"] or entry["reason"].partition(":")[0][:40] or "ended"] += 1
+                self._report.deaths[entry["signal"] or _cause(entry["reason"])] += 1
         for (event, agent, generation), count in told.items():
             if count > 1:
                 self._violated(f"{event} of {agent}, start {generation}, was told {count} times")
@@ -288,6 +288,12 @@ class _Storm:
             if time.monotonic() > end:
                 raise TimeoutError(f"waited in vain until {what}")
             time.sleep(0.05)
+
+
+def _cause(reason: str) -> str:
+    """Why an agent has ended, in few words: the class of what it raised, or the beginning of the sentence."""
+    where, _, what = reason.partition(": ")
+    return (what.partition(":")[0] if where == "execute" else where)[:40] or "ended"
 
 
 def summary(report: Report) -> dict[str, str]:
