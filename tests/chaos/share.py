@@ -102,8 +102,8 @@ async def _judge(client: Client, shares: Shares, fair: float) -> None:
     while True:
         page = await client.store.tasks(TaskFilter(), cursor, 1_000)
         for task in page.tasks:
-            if task.state is not State.DONE or task.attempt != 1 or task.result is None:
-                shares.violations.append(f"{task.id} is {task.state} in attempt {task.attempt}")
+            if task.state is not State.DONE or task.result is None:
+                shares.violations.append(f"{task.id} is {task.state}: {task.error or task.reason}")
                 continue
             orchestrator, worker = msgspec.json.decode(task.result)
             who[orchestrator] += 1

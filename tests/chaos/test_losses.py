@@ -12,7 +12,7 @@ pytestmark = pytest.mark.chaos
 
 @pytest.mark.parametrize("setting", CRASHES)
 async def test_no_more_is_lost_than_the_setting_says(setting: str) -> None:
-    losses = await measure_losses(setting, 1.5)
+    losses = await measure_losses(setting, 1.0)
     assert losses.violations == []
     assert losses.submitted > 0
     assert losses.completed > 0
