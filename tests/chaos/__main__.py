@@ -56,8 +56,8 @@ def main() -> int:
         console.print(f"{folder} exists already: name another folder, or remove it", style="red")
         return 2
     folder.mkdir(parents=True, exist_ok=True)
-    broken = _crash(console, given.losses) if given.losses else []
-    everything = not (given.losses or given.share or given.store or given.only)
+    everything = not (given.losses or given.share or given.agents or given.store or given.only)
+    broken = _crash(console, given.losses or 4.0) if given.losses or everything else []
     if given.agents or everything:
         broken += _kill_agents(console, given.agents or 60.0, seed, folder)
     for engine in [] if given.losses or given.agents else given.store or list(PLACES):
