@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tenuto.errors import Conflict, InvalidInput
+from tenuto.errors import Conflict
 from tenuto.observability.logging import logger
 from tenuto.supervisor.dependency_graph import DependencyGraph
 from tenuto.supervisor.entry import AgentEntry
@@ -158,22 +158,30 @@ class AgentLives:
         limit = entry.config.start_timeout or self._settings.agent_start_timeout
         start: Start | None = None
         try:
-            async with asyncio.timeout(limit):
-                run = await self._run(entry)
-        except (OSError, TimeoutError, InvalidInput) as error:
-            why = str(error) or f"its process could not be started within {limit:g} s"
+            start = await self._begun(entry, limit)
+        except Exception as error:  # noqa: BLE001 - no process, no thread: whatever it was, it is told, and the slot freed
+            why = str(error) or f"it could not be started within {limit:g} s"
             ending = Ending(AgentState.FAILED, why, unreported=True)
         else:
-            start = self._starts[entry.name] = Start(entry, run, self._bus, limit)
-            entry.pid = run.pid
-            self._router.attach(run.end)
             if entry.stop_asked:
                 start.stop(start.began + self.stop_seconds(entry))
             ending = await start.lived()
             self._router.detach(entry.name, entry.generation)
-            run.close()
+            start.run.close()
             del self._starts[entry.name]
         self._ended(entry, ending, start)
+
+    async def _begun(self, entry: AgentEntry, limit: float) -> Start:
+        async with asyncio.timeout(limit):
+            run = await self._run(entry)
+        try:
+            self._router.attach(run.end)
+        except BaseException:
+            run.close()  # without a channel it ends
+            raise
+        entry.pid = run.pid
+        start = self._starts[entry.name] = Start(entry, run, self._bus, limit)
+        return start
 
     async def _run(self, entry: AgentEntry) -> Run:
         if entry.executor == "process":

@@ -298,6 +298,22 @@ def test_a_killed_fork_server_takes_its_agents_along_and_another_follows() -> No
         world.running("a")
 
 
+def test_closures_and_classes_of_functions_travel_to_processes() -> None:
+    greeting = ["hello"]
+
+    class Local(BaseProcessAgent):
+        class Config(BaseProcessAgent.Config):
+            say: Any
+
+        def execute(self) -> None:
+            self.send_message(self.config.say(greeting[0]) + self.name)
+
+    with stage() as world:
+        world.register_agent(Local, "Ada", Local.Config(say=lambda words: f"{words}, "))
+        world.simple_join()
+        assert [each.message for each in world.records("Ada", "AGENT_MESSAGE")] == ["hello, Ada"]
+
+
 def test_what_cannot_be_sent_to_a_process_says_which_attribute() -> None:
     class Holder(BaseProcessAgent):
         class Config(BaseProcessAgent.Config):

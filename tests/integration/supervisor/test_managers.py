@@ -7,6 +7,8 @@ from typing import Any
 
 from tenuto.supervisor.agents.base import BaseThreadAgent
 from tenuto.supervisor.lifecycle import AgentLifecycleManager
+from tenuto.supervisor.message_router import MessageRouter
+from tenuto.supervisor.messages import OrchestratorEnd
 from tenuto.supervisor.plugins import Plugin
 from tenuto.supervisor.settings import OrchestratorConfig
 from tenuto.supervisor.states import AgentState
@@ -49,6 +51,30 @@ def test_a_manager_that_is_replaced() -> None:
     world.simple_join()
     began = [each.agent_name for each in world.records(event="AGENT_STARTED")]
     assert began == ["holder", "urgent-c", "a", "b"]
+
+
+class Full(MessageRouter):
+    """A router that cannot take another channel, as when there is no descriptor left."""
+
+    def attach(self, channel: OrchestratorEnd) -> None:
+        if channel.agent == "unlucky":
+            raise OSError(24, "too many open files")
+        super().attach(channel)
+
+
+class Crowded(Stage):
+    def create_message_router(self) -> MessageRouter:
+        return Full(self.event_bus)
+
+
+def test_an_agent_that_cannot_be_started_is_told_and_its_slot_given_on() -> None:
+    world = Crowded(max_workers=1)
+    for kind in (agents.SaidInProcess, agents.SaidInThread):
+        world.register_agent(kind, "unlucky" if kind is agents.SaidInProcess else "lucky")
+    world.simple_join()
+    assert "too many open files" in world["unlucky"].reason
+    assert (world["unlucky"].state, world["lucky"].state) == (AgentState.FAILED, AgentState.TERMINATED)
+    assert world.events("unlucky") == ["AGENT_REGISTERED", "AGENT_ERROR", "AGENT_TERMINATED"]
 
 
 class Opened(Plugin):
