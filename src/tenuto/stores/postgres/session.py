@@ -20,7 +20,7 @@ from psycopg.waiting import Ready, Wait
 from tenuto.stores.postgres.connection import Address, Connection
 from tenuto.stores.postgres.parameters import encoded, types_of, value_of
 from tenuto.stores.postgres.queries import query
-from tenuto.stores.rows import Header, NewTask, Statements
+from tenuto.stores.rows import Changes, Header, NewTask, Statements, changes_of
 from tenuto.tasks.clock import Millis
 
 __all__ = ["Opening", "PostgresStatements"]
@@ -32,7 +32,9 @@ _LOCK_TIMEOUT = 20_000
 """Milliseconds to wait for the store's lock: longer than a program that was cut off can hold it, many times over."""
 _IDLE_TIMEOUT = 2_000
 """Milliseconds that a transaction may stand still before the server ends it."""
-_KEPT_HEADERS = 512
+_KEPT_HEADERS = 2_048
+_NEVER = (-(2**40), 0)
+"""The state of no store."""
 
 
 class Opening(NamedTuple):
@@ -45,6 +47,8 @@ class Opening(NamedTuple):
     clock: Millis
     server: Millis
     """the server's time"""
+    changes: str | None
+    """what others have changed since the transaction that was known, as JSON; None where that cannot be said"""
 
     @property
     def state(self) -> tuple[int, int]:
@@ -73,6 +77,8 @@ class PostgresStatements(Statements):
         self._prepared: set[bytes] = set()
         self._opening: Opening | None = None
         self._wrote = False
+        self.committing: tuple[int, int] | None = None
+        """the state that a commit would lead to whose answer has not come"""
         self.settled = 0
         """the transaction below which nothing can arrive any more"""
         self.arrived = False
@@ -82,11 +88,15 @@ class PostgresStatements(Statements):
 
     # -- transactions
 
-    def begin(self, wanted: str | None = None) -> tuple[Opening, str | None]:
-        """Begins a transaction that writes, with the store's lock; and what `tasks_by_id` gives for `wanted`."""
+    def begin(self, wanted: str | None = None, known: tuple[int, int] | None = None) -> tuple[Opening, str | None]:
+        """Begins a transaction that writes, with the store's lock; and what `tasks_by_id` gives for `wanted`.
+
+        `known`: the state of the store that is remembered here.
+        """
+        self.committing = None
         self._wrote = False
         self._send(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")  # after the lock, each query sees what is so now
-        self._enter()
+        self._enter(known or _NEVER)
         found: list[Any] = [None]
         if wanted is not None:
             self._queue("tasks_by_id", (wanted,), lambda result: found.append(value_of(result)))
@@ -100,11 +110,11 @@ class PostgresStatements(Statements):
         self._enter()
         self.flush()
 
-    def _enter(self) -> None:
+    def _enter(self, known: tuple[int, int] = _NEVER) -> None:
         self._settle()
         self._queue("lock", (self._address.lock,))
         self._queue("guard_callers", (self._address.callers,), self._mind)
-        self._queue("header", (), self._open)
+        self._queue("header", known, self._open)
         self._queue("arrived", (str(self.settled),), self._look)
 
     def begin_reading(self) -> None:
@@ -113,7 +123,7 @@ class PostgresStatements(Statements):
         self.arrived = False
         self._send(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._settle()
-        self._queue("header", (), self._open)
+        self._queue("header", _NEVER, self._open)
         self._queue("arrived", (str(self.settled),), self._look)
 
     def _mind(self, result: Result) -> None:
@@ -128,22 +138,27 @@ class PostgresStatements(Statements):
         self._queue("settings", ("on", str(_LOCK_TIMEOUT), str(_IDLE_TIMEOUT)))
 
     def _open(self, result: Result) -> None:
-        self._opening = Opening(*(value_of(result, 0, column) for column in range(6)))
+        self._opening = Opening(*(value_of(result, 0, column) for column in range(7)))
 
-    def commit(self, header: Header) -> tuple[int, int]:
+    def commit(self, header: Header, changes: Changes | None = None) -> tuple[int, int]:
         """Commits; what the state of the store is then (`Opening.state`)."""
-        state = self.keep(header)
+        state = self.keep(header, changes)
         self._send(b"COMMIT")
+        self.committing = state if self._wrote else None
         self.flush()
+        self.committing = None
         return state
 
-    def keep(self, header: Header) -> tuple[int, int]:
-        """The last that a transaction writes: how the store stands; what its state is once that is committed."""
+    def keep(self, header: Header, changes: Changes | None = None) -> tuple[int, int]:
+        """The last that a transaction writes: how the store stands; what its state is once that is committed.
+
+        `changes`: for those who remember rows; None where it is not known what was changed.
+        """
         assert self._opening is not None
         state = self._opening.state
         if self._wrote:
             state = state[0] + 1, secrets.randbits(62)
-            self._queue("keep", (*state, *header))
+            self._queue("keep", (*state, *header, None if changes is None else changes_of(changes)))
             if state[0] % _KEPT_HEADERS == 0:
                 self._queue("forget_headers", (state[0] - 2 * _KEPT_HEADERS, state[0] - _KEPT_HEADERS))
         return state

@@ -119,7 +119,7 @@ class OwnTransaction:
                 return None
             recorded = record(work, [Record(hold, (step,))], lease)[0]
             rows.write()
-            statements.keep(rows.header)
+            statements.keep(rows.header, rows.changes)
             statements.flush()
         finally:
             with contextlib.suppress(psycopg.Error):  # the connection is lost, as has been said

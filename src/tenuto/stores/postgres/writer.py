@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import psycopg
 
-from tenuto.errors import StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable
+from tenuto.errors import StoreBusy, StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 from tenuto.stores.base import Hint
 from tenuto.stores.postgres.arrivals import admit
 from tenuto.stores.postgres.connection import PATIENCE, Address, Connection, connect
@@ -28,7 +28,7 @@ from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
 from tenuto.stores.postgres.session import PostgresStatements
 from tenuto.stores.requests import Mailbox, Request, answer, joined
-from tenuto.stores.rows import Clock, Rows
+from tenuto.stores.rows import Clock, Rows, read_changes
 from tenuto.stores.rows.layout import dump
 from tenuto.stores.rows.store import MOST_WEIGHT
 from tenuto.stores.rules.work import Work
@@ -120,24 +120,55 @@ class Writer:
             rows.write()
             if arrivals.hint is not None:
                 requests[0].hint = arrivals.hint if requests[0].hint is None else requests[0].hint | arrivals.hint
-            self._state = self._statements.commit(rows.header)
+            self._state = self._statements.commit(rows.header, rows.changes)
         except BaseException as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
             told = translate(error, self._address.url) if isinstance(error, psycopg.Error) else error
+            unsettled = self._statements.committing if isinstance(told, StoreUnavailable) else None
+            if unsettled is not None and self._was_committed(unsettled):
+                return None
             self._undo(works)
             return told
         return None
 
     def _begin(self, wanted: Sequence[str]) -> Rows:
         unknown = self._rows.unknown(wanted)
-        opening, text = self._statements.begin(dump(unknown) if unknown else None)
-        if opening.state == self._state:
-            self._rows.begin_again(self._statements.header())
-        else:
+        opening, text = self._statements.begin(dump(unknown) if unknown else None, self._state)
+        if opening.state != self._state and not self._follow(opening.changes):
             self._rows = Rows(self._statements, self._clock)
+        else:
+            self._rows.begin_again(self._statements.header())
         if unknown:
             self._rows.learn(unknown, text)
         self._rows.load(wanted)
         return self._rows
+
+    def _follow(self, text: str | None) -> bool:
+        """Takes over what others have changed since; False where that is not known."""
+        if text is None:
+            return False
+        found = read_changes(text)
+        if any(changes.upset for changes in found):
+            return False
+        for changes in found:
+            self._rows.follow(changes)
+        return True
+
+    def _was_committed(self, state: tuple[int, int]) -> bool:
+        """Whether a commit was made whose answer was lost: decided once its transaction has let go of the lock."""
+        deadline = time.monotonic() + PATIENCE
+        self._disconnect()
+        while time.monotonic() < deadline:
+            try:
+                self._connect()
+                self._statements.begin()
+                mark = self._statements.value("mark_of", state[0])
+                self._statements.roll_back()
+            except (psycopg.Error, StoreError):
+                self._disconnect()
+                time.sleep(random.uniform(*_AGAIN))
+            else:
+                return bool(mark == state[1])
+        return False
 
     def _undo(self, works: Sequence[Work]) -> None:
         self._state = None

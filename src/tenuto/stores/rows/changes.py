@@ -6,8 +6,6 @@ tasks and the instants, though others write too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
 from tenuto.tasks.clock import Millis
@@ -58,6 +56,6 @@ def changes_of(changes: Changes) -> str:
     return _encoder.encode(changes).decode()
 
 
-def read_changes(text: str) -> Iterable[Changes]:
+def read_changes(text: str) -> list[Changes]:
     """Those of several transactions, in order, from a JSON array."""
     return _decoder.decode(text)

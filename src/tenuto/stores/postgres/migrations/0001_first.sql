@@ -15,7 +15,8 @@ CREATE TABLE tenuto.header (
     mark bigint NOT NULL,               -- random: says whose transaction it was
     number bigint NOT NULL,             -- the last one used, as are the two that follow
     cursor bigint NOT NULL,
-    clock bigint NOT NULL
+    clock bigint NOT NULL,
+    changes text                        -- JSON: what others who remember rows have to know; NULL: anything
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
 INSERT INTO tenuto.header (version, mark, number, cursor, clock) VALUES (0, 0, 0, 0, 0);
 

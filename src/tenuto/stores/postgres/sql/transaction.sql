@@ -14,14 +14,23 @@ SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('en
 SELECT pg_advisory_xact_lock($1::bigint);
 
 -- name: header
--- Where the store stands: the latest transaction and its mark; number, cursor and clock; the server's time.
-SELECT version, mark, number, cursor, clock, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
-FROM tenuto.header ORDER BY version DESC LIMIT 1;
+-- Where the store stands: the latest transaction and its mark; number, cursor and clock; the server's time; and where
+-- these are not too many, what was changed after transaction $1 with mark $2, as JSON.
+SELECT version, mark, number, cursor, clock, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+    CASE WHEN version - $1::bigint BETWEEN 1 AND 64 AND EXISTS (
+        SELECT 1 FROM tenuto.header AS known WHERE known.version = $1::bigint AND known.mark = $2::bigint
+    ) THEN (
+        SELECT '[' || string_agg(coalesce(later.changes, '[true]'), ',' ORDER BY later.version) || ']'
+        FROM tenuto.header AS later WHERE later.version > $1::bigint
+    ) END
+FROM (
+    SELECT version, mark, number, cursor, clock FROM tenuto.header ORDER BY version DESC LIMIT 1
+) AS latest;
 
 -- name: keep
 -- The header of this transaction.
-INSERT INTO tenuto.header (version, mark, number, cursor, clock)
-VALUES ($1::bigint, $2::bigint, $3::bigint, $4::bigint, $5::bigint);
+INSERT INTO tenuto.header (version, mark, number, cursor, clock, changes)
+VALUES ($1::bigint, $2::bigint, $3::bigint, $4::bigint, $5::bigint, $6::text);
 
 -- name: forget_headers
 -- Headers that nobody needs any more: of some versions, so that removed ones are not walked over again.
