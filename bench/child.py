@@ -40,6 +40,12 @@ SUBJECTS = {
         "procrastinate": "bench.postgres.peer_procrastinate:SUBJECT",
         "dbos": "bench.peer_dbos:POSTGRES",
     },
+    "supervisor": {
+        "raw": "bench.supervisor.raw:SUBJECT",
+        "tenuto": "bench.supervisor.ours:SUBJECT",
+        "futures": "bench.supervisor.peer_futures:SUBJECT",
+        "ray": "bench.supervisor.peer_ray:SUBJECT",
+    },
 }
 """By the names that `--store` and `--only` take."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.servers.postgres import PostgresServer
     from tests.servers.redis import RedisServer
 
-__all__ = ["PLACES", "Place", "PostgresPlace", "RedisPlace", "SqlitePlace", "path_of"]
+__all__ = ["PLACES", "MachinePlace", "Place", "PostgresPlace", "RedisPlace", "SqlitePlace", "path_of"]
 
 
 class Place(ABC):
@@ -198,5 +198,24 @@ class PostgresPlace(Place):
         return own or (parent is not None and data in parent.cmdline())
 
 
-PLACES: dict[str, type[Place]] = {"sqlite": SqlitePlace, "redis": RedisPlace, "postgres": PostgresPlace}
+class MachinePlace(Place):
+    """This machine, where nothing is stored."""
+
+    @classmethod
+    def engine(cls) -> str:
+        return "agents on this machine"
+
+    def _make(self, name: str) -> str:
+        return "memory://"
+
+    def disk(self, url: str) -> float:
+        return 0.0
+
+
+PLACES: dict[str, type[Place]] = {
+    "sqlite": SqlitePlace,
+    "redis": RedisPlace,
+    "postgres": PostgresPlace,
+    "supervisor": MachinePlace,
+}
 """By the name that `--store` takes."""

@@ -39,6 +39,14 @@ class Size:
     """seconds of claims beside a transaction that stays open"""
     nodes: int
     """nodes of a DAG"""
+    thread_agents: int
+    """agents in threads that are started and end"""
+    process_agents: int
+    """the same in processes"""
+    emits: int
+    """events that are emitted"""
+    questions: int
+    """commands that are asked one by one"""
     seconds: float
     """no measurement may take longer"""
 
@@ -55,6 +63,10 @@ FULL = Size(
     exchanges=1_000,
     churn=45,
     nodes=1_000,
+    thread_agents=2_000,
+    process_agents=200,
+    emits=100_000,
+    questions=3_000,
     seconds=240,
 )
 QUICK = Size(
@@ -69,6 +81,10 @@ QUICK = Size(
     exchanges=100,
     churn=1.5,
     nodes=100,
+    thread_agents=50,
+    process_agents=10,
+    emits=2_000,
+    questions=100,
     seconds=60,
 )
 
@@ -137,6 +153,17 @@ METRICS: dict[str, Metric] = {
     "dag.chain": _time("chain: each after the one before", "DAG", "s"),
     "dag.lattice": _time("diamond lattice: each after two", "DAG", "s"),
 }
+_AGENTS = "Agents that do nothing, started and ended"
+METRICS |= {
+    "agents.thread": Metric("in threads", "agents/s", True, _AGENTS),
+    "agents.process": Metric("in processes", "agents/s", True, _AGENTS),
+    "agents.memory": Metric("memory of an idle process that is no other's", "MB", False, _AGENTS),
+    "events.0": Metric("no callback", "µs", False, "What an event costs whoever emits it"),
+    "events.1": Metric("1 callback", "µs", False, "What an event costs whoever emits it"),
+    "events.10": Metric("10 callbacks", "µs", False, "What an event costs whoever emits it"),
+    "commands.p50": _time("ps with 10 agents, median", "Commands, from another process"),
+    "commands.p95": _time("ps with 10 agents, 95 %", "Commands, from another process"),
+}
 _HISTORY = "Commit 10 tasks and claim 10, one call, by tasks stored (in goals of 100)"
 for _count in sorted({*FULL.stored, *QUICK.stored}):
     METRICS[f"stored.{_count}.p50"] = _time(f"{_count:,} stored, median", _HISTORY)
@@ -146,5 +173,5 @@ for _name, _title in (("free", "without it"), ("held", "it stays open all the ti
     METRICS[f"churn.{_name}.p50"] = _time(f"{_title}, median", _CHURN)
     METRICS[f"churn.{_name}.p95"] = _time(f"{_title}, 95 %", _CHURN)
 
-ORDER = ("submit", "drain", "latency", "stored", "churn", "size", "dag")
+ORDER = ("submit", "drain", "latency", "stored", "churn", "size", "dag", "agents", "events", "commands")
 """The measurements in the order in which they are made."""

@@ -87,6 +87,18 @@ def test_tenuto_is_measured_on_a_server_as_it_is_on_a_file(store: str) -> None:
     assert ("churn.held.p50" in measured) == (store == "postgres")
 
 
+def test_the_supervisor_is_measured_beside_what_the_standard_library_makes_of_the_same_work() -> None:
+    done = bench("--quick", "--store", "supervisor", "--only", "raw,tenuto,futures", "--format", "json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    medians = json.loads(done.stdout)["stores"]["supervisor"]["medians"]
+    agents, commands = {"agents.thread", "agents.process"}, {"commands.p50", "commands.p95"}
+    events = {"events.0", "events.1", "events.10"}
+    assert set(medians["tenuto"]) == agents | events | commands | {"agents.memory"}
+    assert set(medians["raw"]) == agents | events | commands
+    assert set(medians["futures"]) == agents | commands
+
+
 def test_the_table_names_what_each_system_makes_durable() -> None:
     done = bench("--quick", "--store", "sqlite", "--only", "raw", "--runs", "submit")
 
@@ -100,7 +112,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 
     assert done.returncode == 2
     assert "unknown subject celery: choose among raw, prototype, tenuto, huey, dbos" in done.stderr
-    assert "unknown store mysql: choose among sqlite, redis, postgres" in bench("--store", "mysql").stderr
+    assert "unknown store mysql: choose among sqlite, redis, postgres, supervisor" in bench("--store", "mysql").stderr
     assert ORDER[0] in bench("--help").stdout
 
 
