@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from tenuto.orchestrator import Orchestrator
     from tenuto.plans import GoalBuilder, goal, read_plan
     from tenuto.stores import open_store
-    from tenuto.supervisor.agents.base import BaseAgent, BaseAsyncAgent, BaseProcessAgent, BaseThreadAgent
+    from tenuto.supervisor.agents.asynchronous import BaseAsyncAgent
+    from tenuto.supervisor.agents.base import BaseAgent, BaseProcessAgent, BaseThreadAgent
     from tenuto.supervisor.agents.command import CommandAgent
     from tenuto.supervisor.agents.looping import (
         LoopingAgent,
@@ -199,12 +200,8 @@ _HOMES = {
         "read_plan",
     ),
     "tenuto.stores": ("open_store",),
-    "tenuto.supervisor.agents.base": (
-        "BaseAgent",
-        "BaseAsyncAgent",
-        "BaseProcessAgent",
-        "BaseThreadAgent",
-    ),
+    "tenuto.supervisor.agents.asynchronous": ("BaseAsyncAgent",),
+    "tenuto.supervisor.agents.base": ("BaseAgent", "BaseProcessAgent", "BaseThreadAgent"),
     "tenuto.supervisor.agents.command": ("CommandAgent",),
     "tenuto.supervisor.agents.looping": (
         "LoopingAgent",

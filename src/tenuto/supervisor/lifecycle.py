@@ -51,11 +51,13 @@ class AgentLifecycleManager:
         self._bus = event_bus or OrchestratorEventBus()
         self._graph = dependency_graph or DependencyGraph()
         self._entries: dict[str, AgentEntry] = {}
+        router = message_router or MessageRouter(self._bus)
+        self._own_router = None if message_router is not None else router
         self._lives = AgentLives(
             self._entries,
             self._settings,
             self._bus,
-            message_router or MessageRouter(self._bus),
+            router,
             worker_pool or WorkerPoolScheduler(self._settings.max_workers),
             self._graph,
             process_made,
@@ -197,6 +199,8 @@ class AgentLifecycleManager:
 
         It can be used again afterwards.
         """
+        if self._own_router is not None:
+            self._own_router.stop()
         self._call(self._lives.processes.close())
         return self._lives.agents_loop.close(1.0) and self._lives.loop.close(1.0)
 

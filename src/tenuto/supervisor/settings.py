@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, get_args
 
@@ -20,7 +21,7 @@ from tenuto.errors import InvalidInput
 from tenuto.observability.agent_logs import AgentLogConfig
 from tenuto.supervisor.entry import Executor
 
-__all__ = ["OrchestratorConfig", "RunMode"]
+__all__ = ["OrchestratorConfig", "RunMode", "settings_of"]
 
 
 class RunMode(StrEnum):
@@ -108,3 +109,19 @@ class OrchestratorConfig:
     def names(cls) -> list[str]:
         """The names of all settings."""
         return [each.name for each in fields(cls)]
+
+
+def settings_of(
+    kind: type[OrchestratorConfig], config: OrchestratorConfig | None, given: Mapping[str, Any]
+) -> OrchestratorConfig:
+    """`config`, or what `kind` says by itself, with what is `given` besides. Raises `InvalidInput`."""
+    if config is not None and not isinstance(config, OrchestratorConfig):
+        raise InvalidInput(f"config must be an Orchestrator.Config, not {type(config).__name__}")
+    base = kind() if config is None else config
+    known = base.names()
+    for name in given:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(known))}"
+            raise InvalidInput(f"Orchestrator has no setting {name!r}: {hint}")
+    return replace(base, **given)

@@ -1,13 +1,4 @@
-"""The supervisor: six managers that work as one.
-
-    dependency_graph    who waits for whom, in what order agents start
-    lifecycle_manager   registers, starts, watches, restarts and stops them
-    worker_pool         how many run at once, and who is next
-    event_bus           callbacks, and the history of what has happened
-    message_router      turns what agents send into events
-    command_interface   what `tenuto ps` and others talk to; None unless it is enabled
-
-Each is an attribute, works alone as well, and can be replaced: override the `create_…` method that makes it.
+"""The supervisor: the six managers (`managers`) at work, from `start` to the end.
 
 All verbs block, may be called from any thread, and end: every wait has its limit.
 """
@@ -19,32 +10,24 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from difflib import get_close_matches
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any
 
 from tenuto.errors import AgentFailed, InvalidInput
 from tenuto.observability.logging import logger
-from tenuto.supervisor.agents.base import BaseAgent
 from tenuto.supervisor.command_interface import CommandInterface
 from tenuto.supervisor.commands import Command
 from tenuto.supervisor.console import Console
-from tenuto.supervisor.dependency_graph import DependencyGraph
 from tenuto.supervisor.entry import AgentEntry
-from tenuto.supervisor.event_bus import OrchestratorEventBus, default_history
 from tenuto.supervisor.events import OrchestratorEvent
-from tenuto.supervisor.lifecycle import AgentLifecycleManager
-from tenuto.supervisor.message_router import MessageRouter
-from tenuto.supervisor.orphans import ProcessNotes, kill_orphans
+from tenuto.supervisor.managers import Managed
+from tenuto.supervisor.orphans import kill_orphans
 from tenuto.supervisor.plugins import PluginSet
 from tenuto.supervisor.settings import OrchestratorConfig, RunMode
 from tenuto.supervisor.states import LIVE, AgentState
-from tenuto.supervisor.worker_pool import WorkerPoolScheduler
-from tenuto.tasks.ids import check_name
 
 __all__ = ["Supervisor"]
 
@@ -55,13 +38,8 @@ _CALLBACKS = 10.0
 _E = OrchestratorEvent
 
 
-class Supervisor:
+class Supervisor(Managed):
     """Service agents under supervision. Starts nothing until `start`."""
-
-    Config: TypeAlias = OrchestratorConfig
-
-    class Plugin(PluginSet):
-        """What the orchestrator itself carries."""
 
     def __init__(
         self,
@@ -76,15 +54,7 @@ class Supervisor:
         name: what its command socket is called. plugin: in place of those of the class.
         Raises `InvalidInput` that names the argument which makes no sense.
         """
-        self.config = _settings(self.Config, config, config_fields)
-        self.name = name if name is None else check_name(name, "name")
-        self.plugin = (self.Plugin() if plugin is None else plugin).of(self)
-        self.dependency_graph = self.create_dependency_graph()
-        self.event_bus = self.create_event_bus()
-        self.message_router = self.create_message_router()
-        self.worker_pool = self.create_worker_pool()
-        self._notes = ProcessNotes()
-        self.lifecycle_manager = self.create_lifecycle_manager()
+        super().__init__(config, name, plugin, config_fields)
         self.lifecycle_manager.on_settled = self._settled
         self.command_interface = self.create_command_interface() if self.config.enable_command_interface else None
         self._started_at: float | None = None
@@ -95,35 +65,6 @@ class Supervisor:
         self._plugins: list[Any] = []
         self._failed: AgentEntry | None = None
         """an essential agent that has failed for good"""
-
-    # -- the managers
-
-    def create_dependency_graph(self) -> DependencyGraph:
-        """Makes the `dependency_graph`."""
-        return DependencyGraph()
-
-    def create_event_bus(self) -> OrchestratorEventBus:
-        """Makes the `event_bus`."""
-        return OrchestratorEventBus(default_history(self.config.history_max_events, self.config.history_payload_bytes))
-
-    def create_message_router(self) -> MessageRouter:
-        """Makes the `message_router`, over `self.event_bus`."""
-        return MessageRouter(self.event_bus)
-
-    def create_worker_pool(self) -> WorkerPoolScheduler:
-        """Makes the `worker_pool`."""
-        return WorkerPoolScheduler(self.config.max_workers)
-
-    def create_lifecycle_manager(self) -> AgentLifecycleManager:
-        """Makes the `lifecycle_manager`, over the managers before it."""
-        return AgentLifecycleManager(
-            self.config,
-            event_bus=self.event_bus,
-            message_router=self.message_router,
-            worker_pool=self.worker_pool,
-            dependency_graph=self.dependency_graph,
-            process_made=self._notes.note,
-        )
 
     def create_command_interface(self) -> CommandInterface:
         """Makes the `command_interface`, if it is enabled."""
@@ -140,37 +81,6 @@ class Supervisor:
     def create_commands(self) -> Sequence[Command]:
         """Makes the commands that it has beside those for agents."""
         return ()
-
-    # -- what it looks after
-
-    def register_agent(
-        self,
-        agent_class: type[BaseAgent],
-        name: str,
-        custom_config: Any = None,
-        custom_plugin: PluginSet | None = None,
-        **kwargs: Any,
-    ) -> AgentEntry:
-        """Makes `name` known as an agent of `agent_class`. One class may be registered under several names.
-
-        custom_config: a `Config` of that class, or a mapping of settings. custom_plugin: in place of the class's
-        plugins. kwargs: what its constructor gets besides.
-        Once the orchestrator runs, `lifecycle_manager.start_agent` starts it.
-        Raises `InvalidInput` (a `ValueError`) for a name that is taken, and for settings that are refused.
-        """
-        return self.lifecycle_manager.register(agent_class, name, custom_config, custom_plugin, arguments=kwargs)
-
-    def add_dependency(self, name: str, depends_on: Sequence[str]) -> None:
-        """Says that `name` starts only when all of `depends_on` are ready; they may be registered later."""
-        self.dependency_graph.add_dependency(name, depends_on)
-
-    def validate_dependencies(self) -> None:
-        """Raises `InvalidInput` (a `ValueError`) that names the agents of an unknown or circular dependency."""
-        self.dependency_graph.validate()
-
-    def register_event(self, event: OrchestratorEvent | str, callback: Callable[..., object]) -> None:
-        """Calls `callback` at each such event; see `event_bus`."""
-        self.event_bus.register_callback(event, callback)
 
     # -- its life
 
@@ -275,18 +185,6 @@ class Supervisor:
             if error is not None:
                 raise error.__cause__ or error
             raise AgentFailed(f"agent {self._failed.name!r} has failed: {self._failed.reason}")
-
-    def report(self) -> str:
-        """What has become of each agent, as text: a line for each."""
-        rows = [("AGENT", "STATE", "STARTS", "SECONDS", "REASON")]
-        for entry in self.lifecycle_manager.entries:
-            row = entry.describe()
-            seconds = "" if row["seconds"] is None else f"{row['seconds']:.1f}"
-            rows.append((entry.name, entry.state.value, str(entry.generation), seconds, entry.reason))
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-        )
 
     def status(self) -> dict[str, Any]:
         """The orchestrator itself, in JSON types."""
@@ -405,18 +303,3 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _settings(
-    kind: type[OrchestratorConfig], config: OrchestratorConfig | None, given: dict[str, Any]
-) -> OrchestratorConfig:
-    if config is not None and not isinstance(config, OrchestratorConfig):
-        raise InvalidInput(f"config must be an Orchestrator.Config, not {type(config).__name__}")
-    base = kind() if config is None else config
-    known = base.names()
-    for name in given:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(known))}"
-            raise InvalidInput(f"Orchestrator has no setting {name!r}: {hint}")
-    return replace(base, **given)

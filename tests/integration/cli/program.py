@@ -64,6 +64,18 @@ not_an_agent = 3
 '''
 
 
+_NOT_PASSED_ON = (
+    "TENUTO_STORE",
+    "TENUTO_DEBUG",
+    "TENUTO_LOG_DIR",
+    "COLUMNS",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "REDIS_HOST",
+)
+"""Variables of the environment that would make the program another one than in a fresh shell."""
+
+
 class Result(NamedTuple):
     """How a run of the program ended."""
 
@@ -83,11 +95,7 @@ class Program:
         self.home = home
         self.started: list[subprocess.Popen[str]] = []
         (home / "my_agents.py").write_text(AGENTS)
-        self.environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("TENUTO_STORE", "TENUTO_DEBUG", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "REDIS_HOST")
-        }
+        self.environment = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Starts it, and leaves it running."""

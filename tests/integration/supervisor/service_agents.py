@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tenuto.supervisor.agents.base import BaseAgent, BaseAsyncAgent, BaseProcessAgent, BaseThreadAgent
+from tenuto.supervisor.agents.asynchronous import BaseAsyncAgent
+from tenuto.supervisor.agents.base import BaseAgent, BaseProcessAgent, BaseThreadAgent
 from tenuto.supervisor.agents.looping import LoopingProcessAgent
 from tenuto.supervisor.exceptions import NonRecoverableException, RecoverableException
 from tenuto.supervisor.plugins import Plugin

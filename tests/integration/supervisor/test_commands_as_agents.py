@@ -80,7 +80,9 @@ def test_one_that_does_not_stop_is_killed_and_dies_with_its_agent() -> None:
         for name in ("stopped", "killed"):
             world.register_agent(CommandAgent, name, Config(command=python(program)))
         world.start()
-        until(lambda: all(log_file(name).exists() for name in ("stopped", "killed")))
+        for name in ("stopped", "killed"):
+            world.running(name)
+            until(lambda: "up" in log_file(name).read_text())  # noqa: B023 - called before the next turn
         pid = world["killed"].pid
         assert pid is not None
         (command,) = psutil.Process(pid).children()

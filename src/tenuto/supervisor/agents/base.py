@@ -11,8 +11,8 @@
         def on_stop(self): ...              # as soon as somebody asks it to stop, beside whatever it does
         def on_close(self): ...             # always, last
 
-Where the hooks are called depends on the class: `BaseProcessAgent`, `BaseThreadAgent`, or `BaseAsyncAgent`, whose hooks
-are coroutines. In which order is written once for all of them, in `life`.
+Where the hooks are called depends on the class: `BaseProcessAgent`, `BaseThreadAgent`, or `BaseAsyncAgent`
+(`asynchronous`), whose hooks are coroutines. In which order is written once for all of them, in `life`.
 
 `on_stop` is called while `execute` still runs, from a thread of its own (in an async agent: as a task of its own), so
 that it can wake what blocks there: close a socket, set an event.
@@ -20,7 +20,6 @@ that it can wake what blocks there: close a socket, set an event.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import queue
@@ -40,9 +39,9 @@ from tenuto.supervisor.plugins import PluginSet
 if TYPE_CHECKING:
     from tenuto.observability.agent_logs import AgentLog, AgentLogConfig
 
-__all__ = ["BaseAgent", "BaseAsyncAgent", "BaseProcessAgent", "BaseThreadAgent"]
+__all__ = ["ON_STOP", "WAKE", "BaseAgent", "BaseProcessAgent", "BaseThreadAgent"]
 
-_ON_STOP = 5.0
+ON_STOP = 5.0
 """Most seconds for which `on_close` waits for an `on_stop` that has not returned."""
 _TRACEBACK = 8
 """Lines of a traceback that are reported."""
@@ -165,7 +164,7 @@ class BaseAgent:
                 arrived = self._inbox.get(timeout=left)
             except queue.Empty:
                 return None
-            if arrived is not _WAKE:
+            if arrived is not WAKE:
                 return arrived
         return None
 
@@ -245,7 +244,7 @@ class BaseAgent:
     async def after_on_stop(self) -> None:
         """Waits for an `on_stop` that runs; not for ever."""
         if self._stopper is not None:
-            self._stopper.join(_ON_STOP)
+            self._stopper.join(ON_STOP)
 
     # -- how it waits and is woken; an async agent does so in its own way
 
@@ -268,7 +267,7 @@ class BaseAgent:
             self._stopper = threading.Thread(target=self._on_stop, name=f"{self.name}: on_stop", daemon=True)
             self._stopper.start()
         self.stop_event.set()
-        self._inbox.put(_WAKE)
+        self._inbox.put(WAKE)
 
     def _on_stop(self) -> None:
         try:
@@ -277,7 +276,7 @@ class BaseAgent:
             self.tell_error(error, "on_stop", recoverable=True)
 
 
-_WAKE = object()
+WAKE = object()
 """What wakes an agent that waits for a message in vain."""
 
 
@@ -291,88 +290,3 @@ class BaseThreadAgent(BaseAgent):
     """An agent in a thread of the orchestrator's process."""
 
     executor: ClassVar[Executor | None] = "thread"
-
-
-class BaseAsyncAgent(BaseAgent):
-    """An agent on an event loop that it shares with the others of its kind. Its hooks are coroutines, and must not
-    block."""
-
-    executor: ClassVar[Executor | None] = "async"
-    asynchronous: ClassVar[bool] = True
-
-    async def setup(self) -> None:
-        """Awaited once; when it returns, the agent counts as ready, and what depends on it may start."""
-
-    async def execute(self) -> None:
-        """The agent's work. When it returns, the agent ends."""
-
-    async def on_stop(self) -> None:
-        """Awaited once when somebody asks it to stop, while `execute` still runs."""
-
-    async def on_close(self) -> None:
-        """Awaited last, however the agent ends."""
-
-    async def wait(self, seconds: float | None = None) -> bool:
-        """Waits for `seconds`, or until it is asked to stop; says whether it was."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.stop_event.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def receive_message(self, timeout: float | None = None) -> Any:
-        """The next message of the orchestrator; None when there was none for `timeout` seconds, or it is to stop."""
-        try:
-            async with asyncio.timeout(timeout):
-                while not self._stop_asked or not self._inbox.empty():
-                    arrived = await self._inbox.get()
-                    if arrived is not _WAKE:
-                        return arrived
-        except TimeoutError:
-            pass
-        return None
-
-    async def run_hook(self, hook: Callable[[], Any]) -> Any:
-        """Calls a hook, and awaits it where it is a coroutine."""
-        found = hook()
-        await asyncio.sleep(0)  # others get their turn, whatever the hook does
-        return await found if inspect.isawaitable(found) else found
-
-    async def pause(self, seconds: float) -> bool:
-        """`wait`, in code that all kinds of agents share."""
-        return await self.wait(seconds)
-
-    async def after_on_stop(self) -> None:
-        """Waits for an `on_stop` that runs; not for ever."""
-        if self._stopper is not None:
-            await asyncio.wait([self._stopper], timeout=_ON_STOP)
-
-    def _begin(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.stop_event = asyncio.Event()
-        self._inbox = asyncio.Queue()
-        self._stopper = None
-
-    def _arrived(self, content: Any) -> None:
-        self._soon(self._inbox.put_nowait, content)
-
-    def _stop(self) -> None:
-        self._soon(self._stop_here)
-
-    def _soon(self, call: Callable[..., Any], *arguments: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call, *arguments)
-        except RuntimeError:  # its loop is closed: it has ended
-            return
-
-    def _stop_here(self) -> None:
-        self._stopper = self._loop.create_task(self._on_stop_here())
-        self.stop_event.set()
-        self._inbox.put_nowait(_WAKE)
-
-    async def _on_stop_here(self) -> None:
-        try:
-            await self.run_hook(self.on_stop)
-        except Exception as error:  # noqa: BLE001 - it is reported, and the agent goes on ending
-            self.tell_error(error, "on_stop", recoverable=True)

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tenuto.supervisor.agents.base import BaseAgent, BaseAsyncAgent, BaseProcessAgent, BaseThreadAgent
+from tenuto.supervisor.agents.asynchronous import BaseAsyncAgent
+from tenuto.supervisor.agents.base import BaseAgent, BaseProcessAgent, BaseThreadAgent
 from tenuto.supervisor.agents.life import run_now
 from tenuto.supervisor.config import ValidationResult, critical
 from tenuto.supervisor.exceptions import RecoverableException

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tenuto.errors import InvalidInput, StoreError
-from tenuto.supervisor.agents.base import BaseAsyncAgent
+from tenuto.supervisor.agents.asynchronous import BaseAsyncAgent
 from tenuto.supervisor.exceptions import NonRecoverableException
 from tenuto.supervisor.restart import RestartPolicy
 from tenuto.workers.config import WorkerConfig
