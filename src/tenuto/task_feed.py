@@ -23,8 +23,8 @@ __all__ = ["TaskFeed"]
 
 log = logger("tenuto.supervisor")
 
-_BEGINNING = 2.0
-"""Seconds that whoever starts to listen waits for the feed to have begun."""
+_BEGINNING = 10.0
+"""Most seconds that whoever starts to listen waits for the feed to have begun."""
 _ENDING = 3.0
 _REMEMBERED = 10_000
 _PAGE = 1_000
@@ -114,7 +114,10 @@ class TaskFeed:
         """Fixes where the feed stands now, so that nothing between the start and the first look is left out."""
         await self._client.open()
         if self._cursor == "now":
-            self._cursor = (await self._client.store.events("now", limit=1)).cursor
+            page = await self._client.store.events("now", kinds=tuple(self._kinds()), limit=_PAGE)
+            self._cursor = page.cursor
+            for event in page.events:  # between "now" and now
+                await self._tell(event)
 
     async def _read(self) -> None:
         updates = self._client.subscribe_to_updates(event_types=self._kinds(), after=self._cursor)
