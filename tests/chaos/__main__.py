@@ -20,6 +20,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -229,4 +230,5 @@ def _arguments() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     os.environ.pop("TENUTO_STORE", None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it ends its processes, too
     sys.exit(main())
