@@ -134,7 +134,6 @@ class TaskFeed:
                 return
 
     async def _tell(self, event: Event) -> None:
-        self._cursor = event.cursor
         payload = {name: value for name, value in event.data.items() if name not in ("agent_name", "severity")}
         agent = await self._agent_of(event.task_id)
         if agent:
@@ -151,6 +150,7 @@ class TaskFeed:
                 "data": event.data,
             },
         )
+        self._cursor = event.cursor  # last: it may be interrupted while it looks up the agent
 
     async def _agent_of(self, task_id: str) -> str:
         known = self._agents.get(task_id)
