@@ -1,8 +1,9 @@
 """The scripts that run inside the server: one Lua file each, put together with the pieces that it needs.
 
 A script of `lua/` names its pieces in its first line (`-- needs: rows, lanes`); those of `lua/reads/` need none. A
-piece is a table of functions under the name of its file, and may use the others'. The server keeps scripts under the
-hash of their text until it is restarted or told to forget them.
+piece is a table of functions under the name of its file, and may use the others'. Each is a block of its own, which
+makes scripts begin sooner: a server takes longer to make a function the more local names are in sight. It keeps scripts
+under the hash of their text until it is restarted or told to forget them.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def script(name: str) -> Script:
     first = text.partition("\n")[0]
     if first.startswith(_NEEDS):
         pieces = [piece.strip() for piece in first.removeprefix(_NEEDS).split(",")]
-        text = "\n".join([f"local {', '.join(pieces)}", *(_read(f"pieces/{piece}") for piece in pieces), text])
+        blocks = (f"do\n{_read(f'pieces/{piece}')}end" for piece in pieces)
+        text = "\n".join([f"local {', '.join(pieces)}", *blocks, text])
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 import msgspec
 from msgspec.structs import replace
 
-from tenuto.errors import InvalidInput, StoreClosed, Unstorable
+from tenuto.errors import InvalidInput, StoreClosed
 from tenuto.stores.base import (
     Delivered,
     Exchange,
@@ -27,45 +27,35 @@ from tenuto.stores.base import (
     Renewal,
     Submission,
     Submitted,
-    Swept,
-    TimeToLive,
     Verdict,
     WorkerInfo,
 )
 from tenuto.stores.redis.address import Address
-from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, schedule_of, tree_parts
+from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, tree_parts
 from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.hints import Hints
 from tenuto.stores.redis.line import Line, load_scripts
 from tenuto.stores.redis.maintenance import Maintenance
-from tenuto.stores.redis.reads import Reads
 from tenuto.stores.redis.reports import outcome_parts, record_parts
 from tenuto.stores.redis.rights import check_rights, script_commands
 from tenuto.stores.redis.scripts import script
 from tenuto.stores.redis.sentences import delivered, signal_parts
 from tenuto.stores.redis.server import examine
+from tenuto.stores.redis.timekeeping import MOST_TASKS, Timekeeping, refusal
 from tenuto.stores.requests import Request
 from tenuto.tasks.clock import Millis, wall_clock
-from tenuto.tasks.goal import Tree, check_tree, same_tree
+from tenuto.tasks.goal import Tree, same_tree
 from tenuto.tasks.lease import Hold
 from tenuto.tasks.limits import Limit
 from tenuto.tasks.outcome import Answer, Record, Recorded, Step
-from tenuto.tasks.schedules import Schedule, due_instants, fired, next_instant
 from tenuto.tasks.signal import Signal
-from tenuto.tasks.states import FINAL, State
 
 __all__ = ["RedisStore"]
-
-_MOST_TASKS = 200
-"""Tasks that one script stores, puts right or removes, about: some milliseconds of work."""
-
-_WORKER_FORGOTTEN: Millis = 3_600_000
-"""A worker that was not seen for this long is not listed any more."""
 
 _pack = msgspec.msgpack.Encoder().encode
 
 
-class RedisStore(Maintenance, Reads):
+class RedisStore(Maintenance, Timekeeping):
     """A store on the server that `url` names."""
 
     def __init__(self, url: str, *, clock: Callable[[], Millis] = wall_clock) -> None:
@@ -165,7 +155,7 @@ class RedisStore(Maintenance, Reads):
     async def submit(self, trees: Sequence[Tree], *, connection: Any = None) -> Submitted:
         if connection is not None:
             raise InvalidInput(f"{self.url} cannot submit inside a connection of the caller: it needs an SQL engine")
-        answers: list[Submission | None] = [_refusal(tree) for tree in trees]
+        answers: list[Submission | None] = [refusal(tree) for tree in trees]
         left = [at for at, answer in enumerate(answers) if answer is None]
         while left:  # again, when what was there already is gone by the time it is looked at
             told = await self._submit([trees[at] for at in left])
@@ -263,8 +253,8 @@ class RedisStore(Maintenance, Reads):
     async def _in_parts(self, name: str, given: Sequence[Any]) -> list[Any]:
         """The answers to `given`, in scripts of a few milliseconds, one after the other."""
         answers: list[Any] = []
-        for first in range(0, len(given), _MOST_TASKS):
-            part = given[first : first + _MOST_TASKS]
+        for first in range(0, len(given), MOST_TASKS):
+            part = given[first : first + MOST_TASKS]
             answers += await self._write(name, part, len(part))
         return answers
 
@@ -280,97 +270,10 @@ class RedisStore(Maintenance, Reads):
             raise InvalidInput(f"the weight of owner {owner!r} must lie between 0.001 and 1000, not {weight}")
         await self._write("settings", {"owner": owner, "weight": weight})
 
-    async def put_schedule(self, schedule: Schedule) -> Schedule:
-        schedule.check()
-        while True:  # until nobody else has replaced it meanwhile
-            before = await self._fetch("HGET", "schedules", schedule.name)
-            known = schedule_of(before) if before is not None else None
-            if known is not None and _rule(known) == _rule(schedule):
-                kept = replace(schedule, next_at=known.next_at, last_at=known.last_at)
-            else:
-                kept = replace(schedule, next_at=next_instant(schedule, await self.now()), last_at=None)
-            if await self._replace_schedule(before, kept):
-                return kept
-
-    async def _replace_schedule(self, before: bytes | None, schedule: Schedule) -> bool:
-        given: dict[str, Any] = {"name": schedule.name, "after": dump(schedule)}
-        if before is not None:
-            given["before"] = before.decode()
-        if schedule.next_at is not None and not schedule.paused:
-            given["next_at"] = schedule.next_at
-        return cast(bool, await self._write("schedule", given))
-
-    async def delete_schedule(self, name: str) -> bool:
-        while True:
-            before = await self._fetch("HGET", "schedules", name)
-            if before is None:
-                return False
-            if await self._write("schedule", {"name": name, "before": before.decode()}):
-                return True
-
-    # -- time
-
-    async def sweep(self, limit: int, ttl: TimeToLive) -> Swept:
-        limit = max(limit, 1)
-        rung, schedules = 0, list[str]()
-        while True:
-            most = min(limit - rung, _MOST_TASKS)
-            count, schedules, now = await self._write("ring", (most, limit - rung))
-            rung += count
-            if count < most or rung == limit:
-                break
-        created = sum([await self._fire(text, now) for text in schedules])
-        left = limit - rung - len(schedules)
-        before = {State.DONE: now - ttl.done, State.FAILED: now - ttl.failed, State.CANCELLED: now - ttl.cancelled}
-        purged = await self._purge(before, left) if left > 0 else 0
-        left -= purged
-        given = (now - ttl.keys, max(left, 0), now - _WORKER_FORGOTTEN)
-        looked_at, forgotten, next_due = await self._write("tidy", given)
-        return Swept(
-            changed=rung + len(schedules) + looked_at,
-            fired=created,
-            purged=purged,
-            more=left - forgotten <= 0,
-            next_due=None if next_due is False else next_due,
-        )
-
-    async def _fire(self, text: str, now: Millis) -> int:
-        """Submits what a schedule has due; how many tasks are new."""
-        schedule = schedule_of(text)
-        instants, following = due_instants(schedule, now)
-        last = instants[-1] if instants else schedule.last_at
-        after = replace(schedule, next_at=following, last_at=last)
-        trees = [tree for tree in (Tree(fired(schedule, at)) for at in instants) if _refusal(tree) is None]
-        given: dict[str, Any] = {"name": schedule.name, "before": text, "after": dump(after)}
-        given["trees"] = [tree_parts(tree) for tree in trees]
-        if following is not None:
-            given["next_at"] = following
-        told = await self._write("fire", given, len(trees) + 1)
-        return sum(what == "created" for what, *_ in told)
-
-    async def purge(self, before: Millis, states: Sequence[State] = (), limit: int = 1_000) -> int:
-        return await self._purge({state: before for state in states or FINAL if state in FINAL}, limit)
-
-    async def _purge(self, before: dict[State, Millis], limit: int) -> int:
-        purged, more = 0, True
-        given = {state.value: at for state, at in before.items()}
-        while more and purged < limit:
-            count, more = await self._write("purge", {"before": given, "trees": limit - purged, "tasks": _MOST_TASKS})
-            purged += count
-        return purged
-
     # -- hints
 
     def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
         return self._hints.listen(listener)
-
-
-def _refusal(tree: Tree) -> Submission | None:
-    try:
-        check_tree(tree)
-    except (InvalidInput, Unstorable) as error:
-        return Submission(tree.root.id, Verdict.REFUSED, str(error))
-    return None
 
 
 def _weight(trees: Sequence[Tree]) -> int:
@@ -385,7 +288,7 @@ def _parts(trees: Sequence[Tree]) -> list[Sequence[Tree]]:
     begin = weight = 0
     for index, tree in enumerate(trees):
         weight += 1 + len(tree.nodes)
-        if weight >= _MOST_TASKS:
+        if weight >= MOST_TASKS:
             parts.append(trees[begin : index + 1])
             begin, weight = index + 1, 0
     if begin < len(trees):
@@ -399,7 +302,3 @@ def _recorded(record: Record, answer: str, paused: bool, messages: bool, *why: s
         child, root = why
         detail = f"the child {child!r} of {record.hold.task_id!r} does not belong to the tree {root!r}"
     return Recorded(Answer(answer), paused, messages, detail)
-
-
-def _rule(schedule: Schedule) -> tuple[object, ...]:
-    return schedule.cron, schedule.zone, schedule.every, schedule.anchor

@@ -1,4 +1,4 @@
--- needs: session, rows, lanes
+-- needs: session, rows, indexes, lanes
 -- Whether the indexes say of tasks what the tasks say of themselves. Changes nothing.
 --
 -- KEYS[1]  <prefix>store
@@ -19,7 +19,7 @@ local function expect(holds_true, name)
 end
 
 local function look_at(t)
-  local at = rows.indexed(t)
+  local at = indexes.of(t)
   expect(holds(at.list, t.id), 'unlisted')
   if at.stand then
     expect(holds(at.stand, t.place), 'nowhere')

@@ -1,10 +1,10 @@
--- needs: session, rows, events, lanes, limits, transitions, waits, admission, holds, journal
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, holds, journal
 -- Appends to journals, with children, events and consumed messages, and extends the leases (`rules/record.py`).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {records, lease in ms}. A child that cannot be
 -- accepted says why; whether it belongs to the tree is looked at here.
--- Returns for each: what became of it, whether the task is paused, whether there are messages; and of an invalid one why,
--- or the child and the tree that it does not belong to.
+-- Returns for each: what became of it, whether the task is paused, whether there are messages; and of an invalid one
+-- why, or the child and the tree that it does not belong to.
 
 local again = session.begin()
 if again then

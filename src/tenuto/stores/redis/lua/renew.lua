@@ -1,7 +1,8 @@
--- needs: session, rows, events, lanes, limits, transitions, waits, holds
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, holds
 -- Extends leases, and notes that the worker lives (`rules/record.py`).
 --
--- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {worker, its agents, what is known of it as JSON, holds, lease in ms}
+-- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {worker, its agents, what is known of it as JSON, holds, lease
+-- in ms}
 --   workers        hash: id -> what is known of it as JSON, but `seen_at`
 --   workers:seen   sorted set: id by the instant at which it was seen
 --   agent:<name>:registered, agent:<name>:heartbeat   strings, in ms, for an hour: when a worker was first seen that

@@ -1,4 +1,4 @@
--- needs: session, rows, events, lanes, limits, transitions, waits, admission, ends
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, ends
 -- Tasks whose clocks have rung (`rules/sweep.py`): leases, delays, waits, deadlines.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {most tasks, most schedules}
@@ -35,7 +35,7 @@ local request = cmsgpack.unpack(ARGV[4])
 local due = redis.call('ZRANGEBYSCORE', session.key('due'), '-inf', session.now, 'LIMIT', 0, request[1])
 for _, place in ipairs(due) do
   local t = rows.at(place) -- one that rang before may have ended it
-  local at = rows.due(t)
+  local at = indexes.due(t)
   if at and at <= session.now then
     ring(t)
   end

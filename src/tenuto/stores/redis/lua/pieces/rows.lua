@@ -1,42 +1,26 @@
--- Tasks as hashes, and every index that follows from what they say.
+-- Tasks as hashes.
 --
---   task:<id>             hash: the fields of `stores/redis/codec.py`; an empty value means "none"
---   task:<id>:lock        string: the worker, expires with the lease. For eyes only
---   tasks                 sorted set: id by number
---   agents                set: names of agents that have tasks
---   agent:<name>:<list>   sorted set: id by number, of tasks that are blocked, ready, scheduled, active (running),
---                         waiting, done, failed, cancelled; and paused: those of `ready` that are
---   goals:<state>         the same of goals
---   owner:<name>, tag:<name>      sorted sets: id by number
---   ready:<band>:<agent>:<owner>  sorted set, a lane: place by minus priority
---   parked:<agent>:<limit>        sorted set: place by minus priority;   gate:<limit>  set: agents of these
---   due                   sorted set: place by the next instant at which time alone changes a task
---   ended:<state>         sorted set: place of roots whose trees are at rest, by the instant of their end
---   unique:<state>:<key>  sorted set: id by number, of tasks with that unique key
---   children:<id>         sorted set: id by number;   tree:<root>  the same of every task below a root
+--   task:<id>        hash: the fields of `stores/redis/codec.py`; an empty value means "none"
+--   task:<id>:lock   string: the worker, expires with the lease. For eyes only
 --
--- A *place* is `<number, 16 digits>:<id>`: sets of equal scores are in the order of submission.
--- Changes are kept until `rows.write`, which compares each row with what it was and moves it in the indexes.
+-- Changes are kept until `rows.write`, which writes each row once, and has the indexes follow.
 
 rows = {}
 
 local FINAL = { done = true, failed = true, cancelled = true }
-local NUMBERS = {}
-for name in (
-  'priority band run_at deadline attempt_timeout timeout run epoch attempt failures losses unmet nonce lease_expires ' ..
-  'created_at since started_at finished_at expires_at wakes_at seq steps number mail mails stepped open'
-):gmatch('%S+') do
-  NUMBERS[name] = true
-end
+local NUMBERS = {
+  priority = true, band = true, run_at = true, deadline = true, attempt_timeout = true, timeout = true, run = true,
+  epoch = true, attempt = true, failures = true, losses = true, unmet = true, nonce = true, lease_expires = true,
+  created_at = true, since = true, started_at = true, finished_at = true, expires_at = true, wakes_at = true, seq = true,
+  steps = true, number = true, mail = true, mails = true, stepped = true, open = true,
+}
 
 local MOST_WRITTEN = 1000
 local NEW = {} -- what the indexes know of a new task
 
 local cache, touched = {}, {}
-local known_agents = {}
 
-local TASK, AGENT, READY = session.key('task:'), session.key('agent:'), session.key('ready:')
-local ENDED, DUE = session.key('ended:'), session.key('due')
+local TASK = session.key('task:')
 
 -- The key of a task's hash. None ends like that of a lock, whatever the id.
 function rows.key(id)
@@ -47,14 +31,9 @@ function rows.key(id)
   return TASK .. id
 end
 
-local PADS = {}
-for size = 1, 16 do
-  PADS[size] = string.rep('0', 16 - size)
-end
-
 local function place_of(number, id)
   local text = session.whole(number)
-  return PADS[#text] .. text .. ':' .. id
+  return ('0000000000000000'):sub(#text + 1) .. text .. ':' .. id
 end
 
 -- The key of a task's lock.
@@ -125,73 +104,8 @@ function rows.at(place)
   return rows.load(place:sub(18))
 end
 
-local function due(t)
-  if t.lease_expires then
-    return t.lease_expires
-  elseif FINAL[t.status] then
-    return nil
-  end
-  local at = t.deadline or math.huge
-  if t.expires_at and not t.for_people then
-    at = math.min(at, t.expires_at)
-  end
-  if t.status == 'scheduled' and t.run_at then
-    at = math.min(at, t.run_at)
-  end
-  if t.status == 'waiting' and t.wakes_at then
-    at = math.min(at, t.wakes_at)
-  end
-  return at < math.huge and at or nil
-end
-
-rows.due = due
-
-local lists = {}
-
--- The list of an agent that a task stands in.
-local function list_key(t, status)
-  if t.kind == 'goal' then
-    return session.key('goals:') .. status
-  end
-  local mine = lists[t.agent]
-  if not mine then
-    mine = {}
-    lists[t.agent] = mine
-  end
-  local key = mine[status]
-  if not key then
-    key = AGENT .. t.agent .. (status == 'running' and ':active' or ':' .. status)
-    mine[status] = key
-  end
-  return key
-end
-
--- Where a ready task stands: in its lane, or behind a limit.
-local function stand(t, status, paused, gate)
-  if status ~= 'ready' or paused then
-    return nil
-  elseif gate then
-    return session.key('parked:') .. rows.escape(t.agent) .. ':' .. gate
-  end
-  return READY .. (t.band and session.whole(t.band) or '0') .. ':' .. rows.escape(t.agent) .. ':' .. (t.owner or '')
-end
-
-local function is_busy(t)
-  return not FINAL[t.status] or t.lease_expires ~= nil
-end
-
-local function rest_key(t)
-  if t.root or is_busy(t) or (t.open or 0) > 0 then
-    return nil
-  end
-  return ENDED .. t.status
-end
-
 local function touch(t)
-  t.was = {
-    status = t.status, paused = t.paused, gate = t.gate, priority = t.priority, due = due(t), busy = is_busy(t),
-    rest = rest_key(t),
-  }
+  t.was = indexes.noted(t)
   touched[#touched + 1] = t
 end
 
@@ -231,96 +145,6 @@ function rows.insert(id, flat, t)
   redis.call('HSET', t.key, unpack(flat))
 end
 
-local function index_fresh(t)
-  session.move(session.key('tasks'), t.id, t.number)
-  if t.agent and not known_agents[t.agent] then
-    known_agents[t.agent] = true
-    redis.call('SADD', session.key('agents'), t.agent)
-  end
-  if t.owner then
-    session.move(session.key('owner:') .. t.owner, t.id, t.number)
-  end
-  if t.tags then
-    for _, tag in ipairs(cjson.decode(t.tags)) do
-      session.move(session.key('tag:') .. tag, t.id, t.number)
-    end
-  end
-  if t.root then
-    session.move(session.key('tree:') .. t.root, t.id, t.number)
-    session.move(session.key('children:') .. rows.parent_of(t), t.id, t.number)
-  end
-end
-
-local function index_stand(t, was)
-  local before, now = stand(t, was.status, was.paused, was.gate), stand(t, t.status, t.paused, t.gate)
-  if before then
-    session.move(before, t.place, false)
-  end
-  if now then
-    session.move(now, t.place, -(t.priority or 0))
-    if t.gate then
-      redis.call('SADD', session.key('gate:') .. t.gate, t.agent)
-    else
-      lanes.open(t.agent, t.band or 0, t.owner or '')
-      if not before or was.gate then
-        session.ready[t.agent] = true
-      end
-    end
-  end
-  local held = t.status == 'ready' and t.paused
-  if held or (was.status == 'ready' and was.paused) then
-    session.move(session.key('agent:') .. t.agent .. ':paused', t.id, held and t.number)
-  end
-end
-
-local function index_tree(t, was)
-  local busy = is_busy(t)
-  if t.root and (was.busy or false) ~= busy then
-    local root = rows.load(t.root)
-    rows.set(root, { open = (root.open or 0) + (busy and 1 or -1) })
-  end
-  local rest = rest_key(t)
-  if was.rest ~= rest then
-    if was.rest then
-      session.move(was.rest, t.place, false)
-    end
-    if rest then
-      session.move(rest, t.place, t.finished_at)
-    end
-  end
-end
-
-local function index_status(t, was)
-  if was.status then
-    session.move(list_key(t, was.status), t.id, false)
-  end
-  session.move(list_key(t, t.status), t.id, t.number)
-  if t.unique then
-    local key = cjson.decode(t.unique).key
-    if was.status then
-      session.move(session.key('unique:') .. was.status .. ':' .. key, t.id, false)
-    end
-    session.move(session.key('unique:') .. t.status .. ':' .. key, t.id, t.number)
-  end
-end
-
-local function index(t, was)
-  if was.status ~= t.status then
-    index_status(t, was)
-  end
-  if was.status ~= t.status or was.paused ~= t.paused or was.gate ~= t.gate or was.priority ~= t.priority then
-    index_stand(t, was)
-  end
-  local at = due(t)
-  if was.due ~= at then
-    session.move(DUE, t.place, at)
-  end
-  index_tree(t, was)
-  if FINAL[t.status] or was.paused ~= t.paused then
-    session.told[t.id] = true
-  end
-end
-
 -- Writes what was changed, so that queries see it.
 function rows.write()
   local at = 1
@@ -333,9 +157,9 @@ function rows.write()
     end
     if t.fresh then
       t.fresh = nil
-      index_fresh(t)
+      indexes.enter(t)
     end
-    index(t, was)
+    indexes.update(t, was)
     at = at + 1
   end
   touched = {}

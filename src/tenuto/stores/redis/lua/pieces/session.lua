@@ -27,8 +27,8 @@ end
 
 local texts = {}
 
--- A whole number as text, never with an exponent. Many are asked for again, and to write one takes the server longer than
--- to look it up.
+-- A whole number as text, never with an exponent. Many are asked for again, and to write one takes the server longer
+-- than to look it up.
 function session.whole(number)
   local text = texts[number]
   if not text then

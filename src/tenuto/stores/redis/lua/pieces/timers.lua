@@ -11,7 +11,9 @@ end
 -- The earliest of all timers; nil when there is none.
 function timers.next_due()
   local at = math.min(
-    first('due', '-inf') or math.huge, first('limits:open', '(0') or math.huge, first('schedules:due', '-inf') or math.huge
+    first('due', '-inf') or math.huge,
+    first('limits:open', '(0') or math.huge,
+    first('schedules:due', '-inf') or math.huge
   )
   return at < math.huge and at or nil
 end

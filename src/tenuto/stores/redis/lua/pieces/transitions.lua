@@ -4,7 +4,10 @@ transitions = {}
 
 local MOST_LOSSES = 5
 
--- What a task that has ended has no more.
+-- What a task that is revived, and one that has ended, has no more.
+local FORGOTTEN = {
+  'failures', 'losses', 'lease_expires', 'nonce', 'run_at', 'finished_at', 'artifacts', 'last_error', 'progress', 'reason',
+}
 local ENDED = { 'wait', 'wakes_at', 'for_people', 'unmet', 'gate', 'paused' }
 
 local function moved(t, status, kind, data, changes)
@@ -242,7 +245,7 @@ function transitions.revive(t, unmet, fresh)
   if fresh then
     changes.epoch, changes.steps = (t.epoch or 0) + 1, false
   end
-  for name in ('failures losses lease_expires nonce run_at finished_at artifacts last_error progress reason'):gmatch('%S+') do
+  for _, name in ipairs(FORGOTTEN) do
     changes[name] = false
   end
   local data = '{"run":' .. run .. ',"fresh":' .. tostring(fresh or false) .. ',"state":"' .. status .. '"}'

@@ -1,4 +1,4 @@
--- How many tasks each agent has in each list (pieces/rows.lua).
+-- How many tasks each agent has in each list (pieces/indexes.lua).
 --
 -- KEYS[1]  <prefix>store
 -- Returns for each agent: its name, then blocked, ready, scheduled, active, waiting, done, failed, cancelled, paused.

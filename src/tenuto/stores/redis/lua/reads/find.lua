@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  <prefix>store   ARGV[1]  {before: numbers below it, limit, most: tasks to look at, and the filters: states,
 -- agent, owner, root, parent, tag, kind, roots_only}, as msgpack
--- It goes through the sorted sets (pieces/rows.lua) of the narrowest filter, and looks at each task for the others.
+-- It goes through the sorted sets (pieces/indexes.lua) of the narrowest filter, and looks at each task for the others.
 -- Returns the number from which to go on, empty at the end; then of each task that matches
 -- its id, its number, and its fields and values.
 

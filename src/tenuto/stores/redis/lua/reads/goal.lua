@@ -1,8 +1,8 @@
 -- A goal, its nodes in the order of submission, and its edges.
 --
 -- KEYS[1]  <prefix>store   ARGV[1]  id of the goal   ARGV[2]  the most nodes that are read at once
--- Returns the fields and values of the goal, its edges (pieces/ends.lua), the ids of its nodes, and the fields and values
--- of the first of them.
+-- Returns the fields and values of the goal, its edges (pieces/ends.lua), the ids of its nodes, and the fields and
+-- values of the first of them.
 
 local prefix, id = KEYS[1]:sub(1, -6), ARGV[1]
 

@@ -1,6 +1,7 @@
 -- Workers that were seen lately.
 --
--- KEYS[1]  <prefix>store   ARGV[1]  the instant of an injected clock, empty: the server's   ARGV[2]  how long ago, in ms
+-- KEYS[1]  <prefix>store   ARGV[1]  the instant of an injected clock, empty: the server's
+-- ARGV[2]  how long ago, in ms
 -- Returns the instant; then for each what is known of it, as JSON, and when it was seen.
 
 local prefix = KEYS[1]:sub(1, -6)

@@ -1,0 +1,194 @@
+-- Every index that follows from what tasks say.
+--
+--   tasks                 sorted set: id by number
+--   agents                set: names of agents that have tasks
+--   agent:<name>:<list>   sorted set: id by number, of tasks that are blocked, ready, scheduled, active (running),
+--                         waiting, done, failed, cancelled; and paused: those of `ready` that are
+--   goals:<state>         the same of goals
+--   owner:<name>, tag:<name>      sorted sets: id by number
+--   ready:<band>:<agent>:<owner>  sorted set, a lane: place by minus priority
+--   parked:<agent>:<limit>        sorted set: place by minus priority;   gate:<limit>  set: agents of these
+--   due                   sorted set: place by the next instant at which time alone changes a task
+--   ended:<state>         sorted set: place of roots whose trees are at rest, by the instant of their end
+--   unique:<state>:<key>  sorted set: id by number, of tasks with that unique key
+--   children:<id>         sorted set: id by number;   tree:<root>  the same of every task below a root
+--
+-- A *place* is `<number, 16 digits>:<id>`: sets of equal scores are in the order of submission.
+
+indexes = {}
+
+local AGENT, READY, ENDED, DUE = session.key('agent:'), session.key('ready:'), session.key('ended:'), session.key('due')
+
+local known_agents = {}
+
+-- The next instant at which time alone changes a task (`Task.due`).
+function indexes.due(t)
+  if t.lease_expires then
+    return t.lease_expires
+  elseif rows.is_final(t) then
+    return nil
+  end
+  local at = t.deadline or math.huge
+  if t.expires_at and not t.for_people then
+    at = math.min(at, t.expires_at)
+  end
+  if t.status == 'scheduled' and t.run_at then
+    at = math.min(at, t.run_at)
+  end
+  if t.status == 'waiting' and t.wakes_at then
+    at = math.min(at, t.wakes_at)
+  end
+  return at < math.huge and at or nil
+end
+
+local lists = {}
+
+-- The list of an agent that a task stands in.
+local function list_key(t, status)
+  if t.kind == 'goal' then
+    return session.key('goals:') .. status
+  end
+  local mine = lists[t.agent]
+  if not mine then
+    mine = {}
+    lists[t.agent] = mine
+  end
+  local key = mine[status]
+  if not key then
+    key = AGENT .. t.agent .. (status == 'running' and ':active' or ':' .. status)
+    mine[status] = key
+  end
+  return key
+end
+
+-- Where a ready task stands: in its lane, or behind a limit.
+local function stand(t, status, paused, gate)
+  if status ~= 'ready' or paused then
+    return nil
+  elseif gate then
+    return session.key('parked:') .. rows.escape(t.agent) .. ':' .. gate
+  end
+  return READY .. (t.band and session.whole(t.band) or '0') .. ':' .. rows.escape(t.agent) .. ':' .. (t.owner or '')
+end
+
+local function is_busy(t)
+  return not rows.is_final(t) or t.lease_expires ~= nil
+end
+
+local function rest_key(t)
+  if t.root or is_busy(t) or (t.open or 0) > 0 then
+    return nil
+  end
+  return ENDED .. t.status
+end
+
+-- What the indexes know of a task now: to be compared by `update`.
+function indexes.noted(t)
+  return {
+    status = t.status, paused = t.paused, gate = t.gate, priority = t.priority, due = indexes.due(t), busy = is_busy(t),
+    rest = rest_key(t),
+  }
+end
+
+-- Where the indexes have a task: keys of its list, its lane or limit, its place among trees at rest; its next instant.
+function indexes.of(t)
+  return {
+    list = list_key(t, t.status),
+    stand = stand(t, t.status, t.paused, t.gate),
+    claimable = rows.is_claimable(t),
+    due = indexes.due(t),
+    rest = rest_key(t),
+  }
+end
+
+-- A new task: the indexes that it never leaves.
+function indexes.enter(t)
+  session.move(session.key('tasks'), t.id, t.number)
+  if t.agent and not known_agents[t.agent] then
+    known_agents[t.agent] = true
+    redis.call('SADD', session.key('agents'), t.agent)
+  end
+  if t.owner then
+    session.move(session.key('owner:') .. t.owner, t.id, t.number)
+  end
+  if t.tags then
+    for _, tag in ipairs(cjson.decode(t.tags)) do
+      session.move(session.key('tag:') .. tag, t.id, t.number)
+    end
+  end
+  if t.root then
+    session.move(session.key('tree:') .. t.root, t.id, t.number)
+    session.move(session.key('children:') .. rows.parent_of(t), t.id, t.number)
+  end
+end
+
+local function index_stand(t, was)
+  local before, now = stand(t, was.status, was.paused, was.gate), stand(t, t.status, t.paused, t.gate)
+  if before then
+    session.move(before, t.place, false)
+  end
+  if now then
+    session.move(now, t.place, -(t.priority or 0))
+    if t.gate then
+      redis.call('SADD', session.key('gate:') .. t.gate, t.agent)
+    else
+      lanes.open(t.agent, t.band or 0, t.owner or '')
+      if not before or was.gate then
+        session.ready[t.agent] = true
+      end
+    end
+  end
+  local held = t.status == 'ready' and t.paused
+  if held or (was.status == 'ready' and was.paused) then
+    session.move(session.key('agent:') .. t.agent .. ':paused', t.id, held and t.number)
+  end
+end
+
+local function index_tree(t, was)
+  local busy = is_busy(t)
+  if t.root and (was.busy or false) ~= busy then
+    local root = rows.load(t.root)
+    rows.set(root, { open = (root.open or 0) + (busy and 1 or -1) })
+  end
+  local rest = rest_key(t)
+  if was.rest ~= rest then
+    if was.rest then
+      session.move(was.rest, t.place, false)
+    end
+    if rest then
+      session.move(rest, t.place, t.finished_at)
+    end
+  end
+end
+
+local function index_status(t, was)
+  if was.status then
+    session.move(list_key(t, was.status), t.id, false)
+  end
+  session.move(list_key(t, t.status), t.id, t.number)
+  if t.unique then
+    local key = cjson.decode(t.unique).key
+    if was.status then
+      session.move(session.key('unique:') .. was.status .. ':' .. key, t.id, false)
+    end
+    session.move(session.key('unique:') .. t.status .. ':' .. key, t.id, t.number)
+  end
+end
+
+-- Moves a task from where the indexes had it to where it belongs.
+function indexes.update(t, was)
+  if was.status ~= t.status then
+    index_status(t, was)
+  end
+  if was.status ~= t.status or was.paused ~= t.paused or was.gate ~= t.gate or was.priority ~= t.priority then
+    index_stand(t, was)
+  end
+  local at = indexes.due(t)
+  if was.due ~= at then
+    session.move(DUE, t.place, at)
+  end
+  index_tree(t, was)
+  if rows.is_final(t) or was.paused ~= t.paused then
+    session.told[t.id] = true
+  end
+end
