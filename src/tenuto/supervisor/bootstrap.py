@@ -140,7 +140,14 @@ def _on_sigterm(agent: BaseAgent, asking: int) -> None:
 
 def _listen(agent: BaseAgent, end: SocketAgentEnd, asked: int) -> None:
     """Takes what the orchestrator sends, until it is gone; then the process is, soon after."""
+    frame = end.take()  # it may have come together with the order
     while True:
+        while frame is not None:  # and several at once
+            try:
+                agent.deliver(decoded(frame))
+            except ValueError as error:
+                agent.tell_error(error, "a message of the orchestrator", recoverable=True)
+            frame = end.take()
         try:
             ready, _, _ = select.select([end.fileno(), asked], [], [])
         except (OSError, ValueError):
@@ -152,12 +159,6 @@ def _listen(agent: BaseAgent, end: SocketAgentEnd, asked: int) -> None:
             frame = end.receive()
             if frame is None:
                 break
-            while frame is not None:  # several may have come at once
-                try:
-                    agent.deliver(decoded(frame))
-                except ValueError as error:
-                    agent.tell_error(error, "a message of the orchestrator", recoverable=True)
-                frame = end.take()
     agent.ask_stop()
     time.sleep(ORPHAN)
     os.killpg(0, signal.SIGKILL)
