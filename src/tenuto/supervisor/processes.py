@@ -32,6 +32,8 @@ log = logger("tenuto.supervisor")
 
 _CLOSING = 5.0
 """Seconds after which a server that does not end is killed."""
+_ANSWERS = 5.0
+"""Seconds within which a server forks, once it has imported what it was told to."""
 _GLANCE = 0.002
 """Seconds between two looks at a server that ends, which takes it a few milliseconds."""
 
@@ -49,6 +51,7 @@ class ForkServer:
         self._children: dict[int, _Child] = {}
         self._number = 0
         self._unread = b""
+        self._answered = False
 
     def preload(self, modules: Sequence[str]) -> None:
         """Adds modules that agents find imported, unless the server was started already."""
@@ -81,7 +84,7 @@ class ForkServer:
                 )
                 run = ProcessRun(self, child, end)
                 run.write(framed(order.packed()))
-                child.pid = await child.forked
+                child.pid = await self._forked(child)
             except BaseException:
                 end.close()
                 raise
@@ -133,10 +136,21 @@ class ForkServer:
             control.setblocking(False)
             self._control = control
             self._unread = b""
+            self._answered = False
             asyncio.get_running_loop().add_reader(control, self._replies)
             if self._started is not None:
                 self._started(self._process.pid)
         return self._control
+
+    async def _forked(self, child: _Child) -> int:
+        """The process of `child`. A server that has answered before and does not now is frozen, and is replaced."""
+        try:
+            async with asyncio.timeout(_ANSWERS if self._answered else None):
+                return await child.forked
+        except TimeoutError:
+            log.error("the fork server does not answer and is killed, its agents with it", pid=self.pid)  # noqa: TRY400
+            self.kill()
+            raise OSError(f"the fork server did not answer within {_ANSWERS:g} s") from None
 
     def _replies(self) -> None:
         assert self._control is not None
@@ -149,6 +163,7 @@ class ForkServer:
         if not data:
             self._lost()
             return
+        self._answered = True
         self._unread += data
         while len(self._unread) >= RECORD.size:
             kind, number, value = RECORD.unpack(self._unread[: RECORD.size])

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tenuto.errors import Conflict, InvalidInput, NotFound
+from tenuto.supervisor import processes
 from tenuto.supervisor.agents.base import BaseAgent, BaseProcessAgent
 from tenuto.supervisor.heartbeat import HeartbeatPlugin
 from tenuto.supervisor.states import AgentState
@@ -296,6 +297,25 @@ def test_a_killed_fork_server_takes_its_agents_along_and_another_follows() -> No
         assert world["a"].reason == "the fork server has died"
         world.lifecycle_manager.start_agent("a")
         world.running("a")
+
+
+def test_a_frozen_fork_server_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_ANSWERS", 0.5)
+    with stage() as world:
+        world.register_agent(agents.WaitsInProcess, "a")
+        world.register_agent(agents.WaitsInProcess, "b")
+        world.start()
+        world.running("b")
+        world.lifecycle_manager.stop_agent("b")
+        world.running("a")
+        (server,) = psutil.Process().children()
+        server.suspend()
+        world.lifecycle_manager.start_agent("b")
+        world.over("b", FAILED)
+        assert world["b"].reason == "the fork server did not answer within 0.5 s"
+        world.over("a", FAILED)
+        world.lifecycle_manager.start_agent("b")
+        world.running("b")
 
 
 def test_closures_and_classes_of_functions_travel_to_processes() -> None:
