@@ -127,6 +127,8 @@ class AgentLives:
 
     def _waits_long(self, entry: AgentEntry, seconds: float) -> None:
         awaited = [name for name in self._graph.depends_on(entry.name) if not self.is_ready(name)]
+        if not awaited and not self._graph.dependents(entry.name):
+            return  # it waits for its turn, and nobody for it
         what = ", ".join(f"{name!r}, which is {self._entries[name].state}" for name in awaited)
         why = f"for {what}" if awaited else f"for one of {self._pool.max_workers} slots"
         self._bus.emit(_E.AGENT_TIMEOUT, agent_name=entry.name, reason=f"it has waited {seconds:g} s {why}")

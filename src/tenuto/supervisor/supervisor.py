@@ -202,6 +202,8 @@ class Supervisor(Managed):
 
     def _begin(self) -> None:
         kill_orphans()
+        if self.command_interface is not None:
+            self.command_interface.start()
         for _, plugin in self.plugin:
             plugin.initialize()
             self._plugins.append(plugin)
@@ -211,8 +213,6 @@ class Supervisor(Managed):
         order = {name: position for position, name in enumerate(self.dependency_graph.order())}
         waiting.sort(key=lambda entry: order[entry.name])
         self.lifecycle_manager.start_all([entry.name for entry in waiting])
-        if self.command_interface is not None:
-            self.command_interface.start()
 
     def _end(self) -> None:
         if self.command_interface is not None:

@@ -154,9 +154,10 @@ def test_a_dependency_that_fails_is_told_and_nothing_hangs() -> None:
         assert world.events("api") == ["AGENT_REGISTERED", "AGENT_ERROR", "AGENT_TERMINATED"]
 
 
-def test_one_that_waits_long_for_a_slot_is_told_once() -> None:
-    with stage(max_workers=1, agent_start_timeout=0.3, executor="thread") as world:
+def test_one_that_others_need_and_that_waits_long_for_a_slot_is_told_once() -> None:
+    with stage(max_workers=1, agent_start_timeout=0.3) as world:
         world.register_agent(agents.WaitsInThread, "holder")
+        world.register_agent(Short, "nobody waits for me")
         world.register_agent(Short, "db")
         world.register_agent(Short, "api")
         world.add_dependency("api", ["db"])
