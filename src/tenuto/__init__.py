@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         PeriodicProcessAgent,
         PeriodicThreadAgent,
     )
+    from tenuto.supervisor.command_client import CommandClient
     from tenuto.supervisor.command_interface import CommandInterface
     from tenuto.supervisor.config import ValidationPolicy, ValidationResult, ValidationSeverity
     from tenuto.supervisor.dependency_graph import DependencyGraph
@@ -101,6 +102,7 @@ __all__ = [
     "BucketRingStore",
     "Client",
     "CommandAgent",
+    "CommandClient",
     "CommandInterface",
     "Conflict",
     "Context",
@@ -215,6 +217,7 @@ _HOMES = {
         "PeriodicProcessAgent",
         "PeriodicThreadAgent",
     ),
+    "tenuto.supervisor.command_client": ("CommandClient",),
     "tenuto.supervisor.command_interface": ("CommandInterface",),
     "tenuto.supervisor.config": (
         "ValidationPolicy",
