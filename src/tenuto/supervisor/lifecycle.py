@@ -126,6 +126,15 @@ class AgentLifecycleManager:
         self._bus.emit(OrchestratorEvent.AGENT_REGISTERED, agent_name=entry.name, executor=entry.executor)
         return entry
 
+    def unregister(self, name: str) -> None:
+        """Forgets `name`, so that the name may be given again; its history stays. For programs that register many.
+
+        Raises `NotFound`, and `Conflict` while it runs or waits.
+        """
+        self._call(self._lives.forget(self.entry(name)))
+        self._graph.remove_agent(name)
+        self._entries.pop(name, None)
+
     def start_agent(self, name: str) -> AgentEntry:
         """Puts `name` into the queue, after what it depends on where that does not run; returns at once.
 

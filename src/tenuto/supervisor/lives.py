@@ -119,6 +119,13 @@ class AgentLives:
         for name in names:
             self._submit(self._entries[name])
 
+    async def forget(self, entry: AgentEntry) -> None:
+        """Forgets what is known of an agent that has ended. Raises `Conflict` while it has not."""
+        if entry.name in self._active or entry.name in self.left_behind:
+            raise Conflict(f"agent {entry.name!r} is {entry.state}: stop it first")
+        for known in (self._contents, self._restarts, self._tasks, self._told):
+            known.pop(entry.name, None)
+
     def _submit(self, entry: AgentEntry) -> None:
         limit = self._settings.agent_start_timeout
         loop = asyncio.get_running_loop()

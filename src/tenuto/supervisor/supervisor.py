@@ -255,7 +255,8 @@ class Supervisor(Managed):
         """An agent has ended for good. Called on the supervisor's event loop."""
         if entry.essential and entry.state is AgentState.FAILED and not entry.stop_asked:
             self._failed = self._failed or entry
-        self._wakes.put(None)
+        if self._wakes.empty():  # else whoever waits wakes up, and looks at everything
+            self._wakes.put(None)
 
     def signalled(self, times: int) -> bool:
         """What SIGINT and SIGTERM do in `run`: the first asks to stop; False, after the second, ends the program.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tenuto.errors import InvalidInput
+from tenuto.errors import Conflict, InvalidInput, NotFound
 from tenuto.supervisor.agents.base import BaseThreadAgent
 from tenuto.supervisor.restart import RestartPolicy
 from tenuto.supervisor.states import AgentState
@@ -87,6 +87,22 @@ def test_waves_of_agents_go_through_the_pool_and_are_joined() -> None:
         assert world.join(timeout=20)
         assert len(world.events(event="AGENT_TERMINATED")) == 31
         assert most_at_once(world) == 3
+
+
+def test_an_agent_can_be_forgotten_once_it_has_ended() -> None:
+    with stage(run_mode="DAEMON") as world:
+        world.start()
+        for _ in range(3):
+            world.register_agent(agents.WaitsInProcess, "a")
+            world.lifecycle_manager.start_agent("a")
+            world.running("a")
+            with pytest.raises(Conflict, match="agent 'a' is RUNNING: stop it first"):
+                world.lifecycle_manager.unregister("a")
+            world.lifecycle_manager.stop_agent("a")
+            world.lifecycle_manager.unregister("a")
+        with pytest.raises(NotFound):
+            world.lifecycle_manager.entry("a")
+        assert len(world.events("a", "AGENT_TERMINATED")) == 3
 
 
 def test_an_agent_that_a_callback_starts_is_joined_as_well() -> None:
