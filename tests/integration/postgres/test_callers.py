@@ -12,14 +12,17 @@ import sqlalchemy
 from sqlalchemy.orm import Session
 
 from tenuto.errors import InvalidInput
-from tenuto.stores.base import Submission, Verdict
+from tenuto.stores.base import Submission, TimeToLive, Verdict
 from tenuto.stores.postgres import PostgresStore
 from tenuto.stores.postgres.roles import grant
 from tenuto.tasks.goal import Edge, Tree
+from tenuto.tasks.outcome import Answer
+from tenuto.tasks.schedules import Schedule
+from tenuto.tasks.signal import Delivery, Signal, SignalKind
 from tenuto.tasks.states import State
-from tenuto.tasks.task import TaskSpec
+from tenuto.tasks.task import TaskSpec, Unique
 from tests.conformance.ear import Ear, ready
-from tests.conformance.stage import spec
+from tests.conformance.stage import Worker, spec
 from tests.servers.postgres import PostgresServer
 
 
@@ -218,6 +221,61 @@ async def test_names_of_an_open_transaction_belong_to_it(store: PostgresStore, o
         assert [each.verdict for each in await store.submit(rivals)] == expected
         first.rollback()
         assert [each.verdict for each in await store.submit(rivals[:3])] == [Verdict.CREATED] * 3
+
+
+async def test_a_unique_key_of_an_open_transaction_is_not_taken_back_by_a_retry(
+    store: PostgresStore, orders: str
+) -> None:
+    unique = Unique("k")
+    await store.submit([Tree(spec("before", unique=unique))])
+    await store.signal([Signal("before", SignalKind.CANCEL)])
+    with psycopg.connect(orders) as connection:
+        (mine,) = await store.submit([Tree(spec("mine", unique=unique))], connection=connection)
+        assert mine.verdict is Verdict.CREATED
+        retry = Signal("before", SignalKind.RETRY)
+        (refused,) = await store.signal([retry])
+        assert refused.delivery is Delivery.REFUSED
+        assert "still open" in refused.detail
+        connection.rollback()
+        (accepted,) = await store.signal([retry])
+        assert accepted.delivery is Delivery.ACCEPTED
+
+
+async def test_a_unique_key_of_an_open_transaction_is_not_taken_by_a_schedule(
+    store: PostgresStore, orders: str
+) -> None:
+    await store.put_schedule(Schedule(name="often", task=spec("", unique=Unique("k")), every=1_000))
+    with psycopg.connect(orders) as connection:
+        await store.submit([Tree(spec("mine", unique=Unique("k")))], connection=connection)
+        while not (swept := await store.sweep(10, TimeToLive())).changed:
+            await asyncio.sleep(0.01)
+        assert swept.fired == 0
+    assert await stored(store, "mine") == ["mine"]
+
+
+async def test_what_was_answered_is_stored_whoever_holds_the_key_by_then(store: PostgresStore, orders: str) -> None:
+    waiting = Unique("k", (State.WAITING,))
+    await store.submit([Tree(spec("other", unique=waiting))])
+    worker = Worker(store, "worker", ("echo",))
+    lease = await worker.claim_one()
+    with psycopg.connect(orders) as connection:
+        (mine,) = await store.submit([Tree(spec("mine", unique=waiting))], connection=connection)
+        assert mine.verdict is Verdict.CREATED
+        assert await worker.wait(lease, "event:go") is Answer.ACCEPTED
+    assert await stored(store, "mine") == ["mine"]
+
+
+async def test_a_large_goal_beside_an_open_transaction() -> None:
+    """It does not take a lock for each of its names: a server has room for some thousands."""
+    with PostgresServer(settings={"max_connections": 20}) as server:
+        store = PostgresStore(server.url())
+        await store.open()
+        with psycopg.connect(server.url()) as connection:
+            await store.submit([Tree(spec("open"))], connection=connection)
+            nodes = tuple(spec(f"n{number}") for number in range(15_000))
+            (large,) = await store.submit([Tree(TaskSpec(id="goal"), nodes)])
+            assert large.verdict is Verdict.CREATED
+        await store.close()
 
 
 async def test_what_was_answered_holds_when_the_caller_commits(store: PostgresStore, orders: str) -> None:

@@ -7,7 +7,7 @@ does anything else. So does whoever reads: what a caller has committed is there.
 What the caller was told must still be true when it commits. So an id, an idempotency key or a unique key that an open
 transaction has submitted belongs to it until it ends: names are advisory locks. Transactions of the store need to look
 at them only while such callers exist, and that is one more lock: callers share it, the store's transactions try to have
-it for themselves.
+it for themselves. They look when they submit, and when they retry a task that would take its unique key back.
 """
 
 from __future__ import annotations
@@ -17,15 +17,26 @@ from collections.abc import Sequence
 import msgspec
 
 from tenuto.observability.logging import logger
-from tenuto.stores.base import Submission, Verdict
+from tenuto.stores.base import Delivered, Submission, Verdict
 from tenuto.stores.postgres.connection import Address
 from tenuto.stores.postgres.session import PostgresStatements
 from tenuto.stores.rows import Rows
+from tenuto.stores.rules.signals import signal as deliver
 from tenuto.stores.rules.submit import submit
 from tenuto.stores.rules.work import Work
 from tenuto.tasks.goal import Tree
+from tenuto.tasks.signal import Delivery, Signal, SignalKind
 
-__all__ = ["BLOCKED", "admit", "names_of", "packed", "rehearse", "submit_beside_callers", "unpacked"]
+__all__ = [
+    "BLOCKED",
+    "admit",
+    "deliver_beside_callers",
+    "names_of",
+    "packed",
+    "rehearse",
+    "submit_beside_callers",
+    "unpacked",
+]
 
 log = logger("tenuto.store")
 
@@ -57,8 +68,12 @@ def names_of(tree: Tree, address: Address) -> dict[int, str]:
     if root.idempotency_key is not None:
         names.append(f"key {root.owner}\0{root.idempotency_key}")
     if root.unique is not None:
-        names.append(f"unique {root.unique.key}")
+        names.append(_unique(root.unique.key))
     return {address.number(name): name for name in names}
+
+
+def _unique(key: str) -> str:
+    return f"unique {key}"
 
 
 def admit(work: Work) -> None:
@@ -77,7 +92,9 @@ def admit(work: Work) -> None:
             )
             rows.run("set_arrival_aside", number, str(error))
             continue
-        submit(work, found)
+        for answer in submit(work, found, promised=True):
+            if answer.verdict is not Verdict.CREATED:
+                log.warning("a submission that was committed was not stored", task=answer.task_id, why=answer.detail)
         admitted.append(number)
     if admitted:
         rows.run("forget_arrivals", admitted)
@@ -99,12 +116,10 @@ def rehearse(work: Work, earlier: Sequence[Sequence[Tree]], trees: Sequence[Tree
 
 def submit_beside_callers(work: Work, trees: Sequence[Tree], address: Address) -> list[Submission]:
     """Stores `trees` while callers have transactions open; what one of those submits is refused."""
-    rows, statements = _parts(work)
-    if not statements.callers:
+    taken = _open_names(work)
+    if not taken:
         return submit(work, trees)
     names = [names_of(tree, address) for tree in trees]
-    taken = set(_numbers.decode(rows.value("guard_names", [number for each in names for number in each])))
-    admit(work)  # who had a name a moment ago may have committed
     free = [tree for tree, wanted in zip(trees, names, strict=True) if not taken & wanted.keys()]
     answers = iter(submit(work, free))
     return [
@@ -113,6 +128,32 @@ def submit_beside_callers(work: Work, trees: Sequence[Tree], address: Address) -
         else next(answers)
         for tree, wanted in zip(trees, names, strict=True)
     ]
+
+
+def deliver_beside_callers(work: Work, signals: Sequence[Signal], address: Address) -> list[Delivered]:
+    """Delivers `signals` while callers have transactions open; a retry may not take what one of those submits."""
+    taken = _open_names(work)
+    if not taken:
+        return deliver(work, signals)
+    answers: list[Delivered] = []
+    for signal in signals:
+        task = work.tables.task(signal.task_id) if signal.kind is SignalKind.RETRY else None
+        if task is not None and task.unique is not None and address.number(_unique(task.unique.key)) in taken:
+            detail = f"a transaction that is still open submits the unique key {task.unique.key!r} of {task.id!r}"
+            answers.append(Delivered(Delivery.REFUSED, f"{detail}: try again when that has ended"))
+        else:
+            answers += deliver(work, [signal])
+    return answers
+
+
+def _open_names(work: Work) -> set[int]:
+    """The names that belong to callers' open transactions."""
+    rows, statements = _parts(work)
+    if not statements.callers:
+        return set()
+    taken = set(_numbers.decode(rows.value("open_names")))
+    admit(work)  # who had a name a moment ago may have committed
+    return taken
 
 
 def _parts(work: Work) -> tuple[Rows, PostgresStatements]:

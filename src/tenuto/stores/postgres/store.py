@@ -16,9 +16,9 @@ from typing import Any, TypeVar, cast
 import psycopg
 
 from tenuto.errors import StoreClosed, StoreError
-from tenuto.stores.base import Hint, Submission, Submitted
+from tenuto.stores.base import Delivered, Hint, Submission, Submitted, Swept, TimeToLive
 from tenuto.stores.postgres import maintenance
-from tenuto.stores.postgres.arrivals import rehearse, submit_beside_callers
+from tenuto.stores.postgres.arrivals import deliver_beside_callers, rehearse, submit_beside_callers
 from tenuto.stores.postgres.callers import Rehearsed, submit_inside
 from tenuto.stores.postgres.connection import Address, connect
 from tenuto.stores.postgres.errors import translate
@@ -30,12 +30,14 @@ from tenuto.stores.postgres.writer import Writer
 from tenuto.stores.requests import Request
 from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.rows.store import RowStore, answered
+from tenuto.stores.rules.sweep import sweep
 from tenuto.stores.rules.work import Work
 from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis, wall_clock
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.lease import Hold
 from tenuto.tasks.outcome import Answer, Record, Recorded, Step
+from tenuto.tasks.signal import Signal
 
 __all__ = ["PostgresStore"]
 
@@ -150,6 +152,15 @@ class PostgresStore(RowStore):
 
     def _submit(self, work: Work, trees: Sequence[Tree]) -> list[Submission]:
         return submit_beside_callers(work, trees, self._address)
+
+    async def signal(self, signals: Sequence[Signal]) -> Sequence[Delivered]:
+        wants = [signal.task_id for signal in signals]
+        return await self._write(
+            lambda work: deliver_beside_callers(work, signals, self._address), len(wants), wants=wants
+        )
+
+    async def sweep(self, limit: int, ttl: TimeToLive) -> Swept:
+        return await self._write(lambda work: sweep(work, max(limit, 1), ttl, self._submit))
 
     def _look(self) -> None:
         """Something has arrived: reading has it admitted, unless another process was faster."""

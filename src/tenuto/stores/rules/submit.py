@@ -20,10 +20,13 @@ from tenuto.tasks.task import Task
 __all__ = ["define", "submit"]
 
 
-def submit(work: Work, trees: Sequence[Tree]) -> list[Submission]:
-    """Stores `trees`; one answer for each."""
+def submit(work: Work, trees: Sequence[Tree], *, promised: bool = False) -> list[Submission]:
+    """Stores `trees`; one answer for each.
+
+    `promised`: whoever submitted them was told so before, and who has got hold of a unique key since does not matter.
+    """
     created: set[str] = set()
-    return [_submit(work, tree, created) for tree in trees]
+    return [_submit(work, tree, created, promised) for tree in trees]
 
 
 def define(work: Work, limit: Limit) -> None:
@@ -34,7 +37,7 @@ def define(work: Work, limit: Limit) -> None:
         work.reopen([limit.key])
 
 
-def _submit(work: Work, tree: Tree, created: set[str]) -> Submission:
+def _submit(work: Work, tree: Tree, created: set[str], promised: bool) -> Submission:
     root = tree.root
     try:
         check_tree(tree)
@@ -53,7 +56,7 @@ def _submit(work: Work, tree: Tree, created: set[str]) -> Submission:
             if stored is None:  # purged: its key outlives it
                 return Submission(known, Verdict.EXISTING)
             return _again(work, tree, stored, f"the idempotency key {root.idempotency_key!r}")
-    if root.unique is not None:
+    if root.unique is not None and not promised:
         holder = tables.unique_holder(root.unique.key, root.unique.states)
         if holder is not None:
             return Submission(holder, Verdict.EXISTING)

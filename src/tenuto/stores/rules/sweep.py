@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from msgspec.structs import replace
 
-from tenuto.stores.base import Swept, TimeToLive, Verdict
+from tenuto.stores.base import Submission, Swept, TimeToLive, Verdict
 from tenuto.stores.rules.claim import put_back
 from tenuto.stores.rules.ends import ended
 from tenuto.stores.rules.submit import submit
@@ -22,8 +24,14 @@ _WORKER_FORGOTTEN: Millis = 3_600_000
 """A worker that was not seen for this long is not listed any more."""
 
 
-def sweep(work: Work, limit: int, ttl: TimeToLive) -> Swept:
-    """Timers first, then schedules, then what has lived out its time; `limit` items in all."""
+Submit = Callable[[Work, Sequence[Tree]], list[Submission]]
+
+
+def sweep(work: Work, limit: int, ttl: TimeToLive, submit: Submit = submit) -> Swept:
+    """Timers first, then schedules, then what has lived out its time; `limit` items in all.
+
+    `submit`: how the engine stores what is due.
+    """
     tables, now = work.tables, work.now
     due = tables.due(limit)
     for found in due:
@@ -32,7 +40,7 @@ def sweep(work: Work, limit: int, ttl: TimeToLive) -> Swept:
             _ring(work, task)
     left = limit - len(due)
     schedules = tables.due_schedules(left) if left else []
-    created = sum(_fire(work, schedule) for schedule in schedules)
+    created = sum(_fire(work, schedule, submit) for schedule in schedules)
     looked_at = put_back(work)
     left -= len(schedules)
     roots = tables.ended_roots(_before(ttl, now), left) if left > 0 else []
@@ -95,7 +103,7 @@ def _ring(work: Work, task: Task) -> None:
         work.apply(task, transitions.wake(task, now, "due"))
 
 
-def _fire(work: Work, schedule: Schedule) -> int:
+def _fire(work: Work, schedule: Schedule, submit: Submit) -> int:
     """Submits what is due; how many tasks are new."""
     instants, following = due_instants(schedule, work.now)
     answers = submit(work, [Tree(fired(schedule, at)) for at in instants])

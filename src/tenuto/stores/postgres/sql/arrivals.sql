@@ -9,8 +9,15 @@ SELECT pg_try_advisory_xact_lock($1::bigint);
 SELECT pg_advisory_xact_lock_shared($1::bigint);
 
 -- name: guard_names
--- Takes the locks of names until the transaction ends; those that another transaction has, as JSON.
+-- In the caller's transaction: takes the locks of names until the transaction ends; those that another transaction has, as JSON.
 SELECT coalesce(json_agg(name), '[]')::text FROM unnest($1::bigint[]) AS name WHERE NOT pg_try_advisory_xact_lock(name);
+
+-- name: open_names
+-- Locks that transactions have in this database, as JSON: those of names are among them. Looked at and not taken: a
+-- caller that takes one from now on rehearses after this transaction, and so finds what it has stored.
+SELECT coalesce(json_agg((classid::bigint << 32) | objid::bigint), '[]')::text FROM pg_catalog.pg_locks
+WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock' AND objsubid = 1
+    AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database());
 
 -- name: arrived
 -- Below which transaction nothing can arrive any more, and whether something has arrived from there on.
