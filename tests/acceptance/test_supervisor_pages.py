@@ -24,7 +24,7 @@ FRAME = """
 
     class MyAgent(BaseProcessAgent):
         def execute(self):
-            print("worked", flush=True)
+            print("worked\\n", end="", flush=True)  # in one piece, beside others
 """
 
 
