@@ -17,8 +17,11 @@ from tenuto.stores.postgres.connection import Address, Connection, connect
 from tenuto.stores.postgres.durability import durability
 from tenuto.stores.postgres.errors import translated
 from tenuto.stores.postgres.queries import query
+from tenuto.stores.postgres.remembered import rows_for
 from tenuto.stores.postgres.schema import latest, version
 from tenuto.stores.postgres.session import PostgresStatements
+from tenuto.stores.rows import Clock
+from tenuto.tasks.clock import wall_clock
 
 __all__ = ["check", "compact", "info"]
 
@@ -91,6 +94,7 @@ def compact(address: Address) -> None:
 def _forget(connection: Connection, address: Address) -> None:
     statements = PostgresStatements(connection, address, server_time=True)
     statements.begin()
+    rows_for(statements, Clock(wall_clock)).write_lanes()
     statements.run("forget_lanes")
     statements.run("forget_queues")
     statements.commit(statements.header())  # so that others read their lanes anew

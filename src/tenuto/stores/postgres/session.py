@@ -23,7 +23,7 @@ from tenuto.stores.postgres.queries import query
 from tenuto.stores.rows import Changes, Header, NewTask, Statements, changes_of
 from tenuto.tasks.clock import Millis
 
-__all__ = ["Opening", "PostgresStatements"]
+__all__ = ["WRITES_ALL", "Opening", "PostgresStatements"]
 
 Result = pq.abc.PGresult
 
@@ -32,6 +32,8 @@ _LOCK_TIMEOUT = 20_000
 """Milliseconds to wait for the store's lock: longer than a program that was cut off can hold it, many times over."""
 _IDLE_TIMEOUT = 2_000
 """Milliseconds that a transaction may stand still before the server ends it."""
+WRITES_ALL = 64
+"""Every so many transactions one writes the tags and virtual times that the others have only passed on."""
 _KEPT_HEADERS = 2_048
 _NEVER = (-(2**40), 0)
 """The state of no store."""
@@ -47,8 +49,9 @@ class Opening(NamedTuple):
     clock: Millis
     server: Millis
     """the server's time"""
+    base: int
     changes: str | None
-    """what others have changed since the transaction that was known, as JSON; None where that cannot be said"""
+    """what was changed after transaction `base`, as JSON"""
 
     @property
     def state(self) -> tuple[int, int]:
@@ -114,7 +117,7 @@ class PostgresStatements(Statements):
         self._settle()
         self._queue("lock", (self._address.lock,))
         self._queue("guard_callers", (self._address.callers,), self._mind)
-        self._queue("header", known, self._open)
+        self._queue("header", (*known, WRITES_ALL), self._open)
         self._queue("arrived", (str(self.settled),), self._look)
 
     def begin_reading(self) -> None:
@@ -123,7 +126,7 @@ class PostgresStatements(Statements):
         self.arrived = False
         self._send(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._settle()
-        self._queue("header", _NEVER, self._open)
+        self._queue("header", (*_NEVER, 1), self._open)
         self._queue("arrived", (str(self.settled),), self._look)
 
     def _mind(self, result: Result) -> None:
@@ -138,7 +141,7 @@ class PostgresStatements(Statements):
         self._queue("settings", ("on", str(_LOCK_TIMEOUT), str(_IDLE_TIMEOUT)))
 
     def _open(self, result: Result) -> None:
-        self._opening = Opening(*(value_of(result, 0, column) for column in range(7)))
+        self._opening = Opening(*(value_of(result, 0, column) for column in range(8)))
 
     def commit(self, header: Header, changes: Changes | None = None) -> tuple[int, int]:
         """Commits; what the state of the store is then (`Opening.state`)."""
@@ -173,6 +176,17 @@ class PostgresStatements(Statements):
                 raise
 
     # -- statements
+
+    @property
+    def passes_on(self) -> bool:
+        assert self._opening is not None
+        return (self._opening.version + 1) % WRITES_ALL != 0
+
+    @property
+    def opening(self) -> Opening:
+        """What the beginning of the transaction has found."""
+        assert self._opening is not None
+        return self._opening
 
     def header(self) -> Header:
         if self._opening is None:

@@ -25,8 +25,9 @@ from tenuto.stores.postgres.connection import PATIENCE, Address, Connection, con
 from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.lent import LentConnection
 from tenuto.stores.postgres.queries import query
+from tenuto.stores.postgres.remembered import rows_for
 from tenuto.stores.postgres.session import PostgresStatements
-from tenuto.stores.rows import Clock, Rows
+from tenuto.stores.rows import Clock
 from tenuto.stores.rules.outcomes import holds
 from tenuto.stores.rules.record import record
 from tenuto.stores.rules.work import Work
@@ -111,7 +112,7 @@ class OwnTransaction:
         statements = PostgresStatements(connection, self._address, server_time=self._server_time)
         try:
             statements.join()
-            rows = Rows(statements, self._clock)
+            rows = rows_for(statements, self._clock)
             work = Work(rows)
             if statements.arrived:
                 admit(work)

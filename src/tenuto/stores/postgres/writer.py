@@ -26,9 +26,10 @@ from tenuto.stores.postgres.arrivals import admit
 from tenuto.stores.postgres.connection import PATIENCE, Address, Connection, connect
 from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
+from tenuto.stores.postgres.remembered import rows_for
 from tenuto.stores.postgres.session import PostgresStatements
 from tenuto.stores.requests import Mailbox, Request, answer, joined
-from tenuto.stores.rows import Clock, Rows, read_changes
+from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.rows.layout import dump
 from tenuto.stores.rows.store import MOST_WEIGHT
 from tenuto.stores.rules.work import Work
@@ -132,26 +133,12 @@ class Writer:
 
     def _begin(self, wanted: Sequence[str]) -> Rows:
         unknown = self._rows.unknown(wanted)
-        opening, text = self._statements.begin(dump(unknown) if unknown else None, self._state)
-        if opening.state != self._state and not self._follow(opening.changes):
-            self._rows = Rows(self._statements, self._clock)
-        else:
-            self._rows.begin_again(self._statements.header())
+        _, text = self._statements.begin(dump(unknown) if unknown else None, self._state)
+        self._rows = rows_for(self._statements, self._clock, self._rows, self._state)
         if unknown:
             self._rows.learn(unknown, text)
         self._rows.load(wanted)
         return self._rows
-
-    def _follow(self, text: str | None) -> bool:
-        """Takes over what others have changed since; False where that is not known."""
-        if text is None:
-            return False
-        found = read_changes(text)
-        if any(changes.upset for changes in found):
-            return False
-        for changes in found:
-            self._rows.follow(changes)
-        return True
 
     def _was_committed(self, state: tuple[int, int]) -> bool:
         """Whether a commit was made whose answer was lost: decided once its transaction has let go of the lock."""

@@ -52,7 +52,7 @@ _decoder = msgspec.json.Decoder(list[Changes])
 def changes_of(changes: Changes) -> str:
     """As text."""
     if len(changes.tasks) + len(changes.heads) > _MOST:
-        changes = Changes(upset=True)
+        changes = Changes(upset=True, lanes=changes.lanes, virtuals=changes.virtuals)
     return _encoder.encode(changes).decode()
 
 

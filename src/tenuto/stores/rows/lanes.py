@@ -76,6 +76,10 @@ class LaneRows(Session):
         self._changed_lanes: dict[int, LaneRow] = {}
         self._virtuals: dict[tuple[str, int], float] = {}
         self._changed_virtuals: set[tuple[str, int]] = set()
+        self._unwritten_lanes: dict[int, tuple[float, bool]] = {}
+        self._unwritten_virtuals: dict[tuple[str, int], float] = {}
+        self._turned = False
+        """lanes have been opened or closed, and that is not written"""
         self.open_bands: dict[tuple[str, ...], list[int]] = {}
         """by agents, as they were asked for: the bands in which these have open lanes, or had them a while ago"""
         self.open_lanes: dict[tuple[str, int], list[LaneRow]] = {}
@@ -86,6 +90,7 @@ class LaneRows(Session):
         name = (agent, band, owner)
         lane = self._lanes.get(name)
         if lane is None:
+            self.write_lanes()
             text = self.value("lane", *name)
             if text is None:
                 self.run("insert_lane", *name)
@@ -130,7 +135,7 @@ class LaneRows(Session):
         lane = self.lane(agent, band, owner)
         if lane.open:
             return
-        lane.open = True
+        lane.open = self._turned = True
         self._changed_lanes[lane.number] = lane
         self._opened(lane)
 
@@ -147,7 +152,7 @@ class LaneRows(Session):
 
     def close_lane(self, lane: LaneRow) -> None:
         """A query has found no claimable tasks in it."""
-        lane.open = False
+        lane.open, self._turned = False, True
         lane.heads, lane.end = [], None
         self._changed_lanes[lane.number] = lane
 
@@ -159,6 +164,7 @@ class LaneRows(Session):
     def virtual(self, agent: str, band: int) -> float:
         name = (agent, band)
         if name not in self._virtuals:
+            self.write_lanes()
             self._virtuals[name] = self.value("virtual", *name) or 0.0
         return self._virtuals[name]
 
@@ -173,22 +179,33 @@ class LaneRows(Session):
             if lane.owner == owner:
                 lane.weight = weight
 
-    def write_lanes(self) -> None:
-        """Writes what was changed, so that queries see it."""
-        if self._changed_lanes:
-            lanes, self._changed_lanes = self._changed_lanes, {}
-            self.changes.lanes += [
-                LaneChange(lane.number, lane.agent, lane.band, lane.owner, lane.tag, lane.open)
-                for lane in lanes.values()
-            ]
-            self.run_rows("update_lanes", [(lane.number, lane.tag, int(lane.open)) for lane in lanes.values()])
+    def note_lanes(self) -> None:
+        """What was changed of tags and virtual times is to be written, now or later."""
+        for lane in self._changed_lanes.values():
+            about = (lane.number, lane.agent, lane.band, lane.owner, lane.tag, lane.open)
+            self.changes.lanes.append(LaneChange(*about))
+            self._unwritten_lanes[lane.number] = lane.tag, lane.open
+        for name in self._changed_virtuals:
+            self.changes.virtuals.append((*name, self._virtuals[name]))
+            self._unwritten_virtuals[name] = self._virtuals[name]
+        self._changed_lanes.clear()
+        self._changed_virtuals.clear()
 
-    def write_virtuals(self) -> None:
-        """Writes virtual times."""
-        if self._changed_virtuals:
-            names, self._changed_virtuals = self._changed_virtuals, set()
-            self.changes.virtuals += [(*name, self._virtuals[name]) for name in names]
-            self.run_rows("put_virtuals", [(*name, self._virtuals[name]) for name in sorted(names)])
+    def write_lanes(self) -> None:
+        """Writes tags and virtual times, so that queries see them."""
+        self.note_lanes()
+        lanes, self._unwritten_lanes = self._unwritten_lanes, {}
+        self.run_rows("update_lanes", [(number, tag, int(is_open)) for number, (tag, is_open) in lanes.items()])
+        virtuals, self._unwritten_virtuals = self._unwritten_virtuals, {}
+        self.run_rows("put_virtuals", [(*name, virtuals[name]) for name in sorted(virtuals)])
+        self._turned = False
+
+    def keep_lanes(self) -> None:
+        """The transaction ends: writes tags and virtual times, unless what was changed is passed on for a while."""
+        if self._turned or not self.statements.passes_on:
+            self.write_lanes()
+        else:
+            self.note_lanes()
 
     # -- what others have changed
 
@@ -204,6 +221,24 @@ class LaneRows(Session):
             self._follow_lane(change)
         for agent, band, virtual in changes.virtuals:
             self._virtuals[agent, band] = virtual
+        self.recall(changes)
+
+    def recall(self, changes: Changes) -> None:
+        """Takes over what an earlier transaction has passed on and not written."""
+        for change in changes.lanes:
+            self._unwritten_lanes[change.number] = change.tag, change.open
+        for agent, band, virtual in changes.virtuals:
+            self._unwritten_virtuals[agent, band] = virtual
+
+    def recall_from(self, other: LaneRows) -> None:
+        """The same of what is known by `other`."""
+        self._unwritten_lanes.update(other._unwritten_lanes)
+        self._unwritten_virtuals.update(other._unwritten_virtuals)
+
+    def all_written(self) -> None:
+        """Another process has written all that was passed on."""
+        self._unwritten_lanes.clear()
+        self._unwritten_virtuals.clear()
 
     def _follow_lane(self, change: LaneChange) -> None:
         lane = self._lane_numbers.get(change.number)

@@ -47,6 +47,10 @@ class NewTask(NamedTuple):
 class Statements(Protocol):
     """Runs an engine's queries in the open transaction of a connection."""
 
+    @property
+    def passes_on(self) -> bool:
+        """Whether others learn of tags and virtual times from `Session.changes`: they need not be written yet."""
+
     def header(self) -> Header:
         """Where the store stands."""
 

@@ -77,7 +77,7 @@ class TimerRows(InboxRows):
 
     def drop_schedule(self, name: str) -> bool:
         self.next_timer, self.changes.timers = None, True
-        return self.value("delete_schedule", name) is not None
+        return self.count("delete_schedule", name) > 0
 
     # -- workers
 
@@ -161,8 +161,7 @@ class TimerRows(InboxRows):
         self.write_purges()
         self.write_tasks()
         self.write_events()
-        self.write_lanes()
-        self.write_virtuals()
+        self.keep_lanes()
         self.write_usages()
         self.write_keys()
         self.write_steps()

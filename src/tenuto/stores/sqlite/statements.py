@@ -24,6 +24,10 @@ class SqliteStatements(Statements):
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
 
+    @property
+    def passes_on(self) -> bool:
+        return False
+
     def header(self) -> Header:
         rows: list[Any] = self.connection.execute(query("header")).fetchall()
         return Header(*rows[0])

@@ -160,7 +160,7 @@ ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at, schedule = excluded
 
 -- name: delete_schedule
 -- Removes one.
-DELETE FROM tenuto.schedule WHERE name = $1::text RETURNING 1;
+DELETE FROM tenuto.schedule WHERE name = $1::text;
 
 -- name: put_worker
 -- A worker's presence.

@@ -14,18 +14,24 @@ SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('en
 SELECT pg_advisory_xact_lock($1::bigint);
 
 -- name: header
--- Where the store stands: the latest transaction and its mark; number, cursor and clock; the server's time; and where
--- these are not too many, what was changed after transaction $1 with mark $2, as JSON.
-SELECT version, mark, number, cursor, clock, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
-    CASE WHEN version - $1::bigint BETWEEN 1 AND 64 AND EXISTS (
-        SELECT 1 FROM tenuto.header AS known WHERE known.version = $1::bigint AND known.mark = $2::bigint
-    ) THEN (
+-- Where the store stands: the latest transaction and its mark; number, cursor and clock; the server's time; and what was
+-- changed after which transaction, as JSON: after $1 where that one is not long ago and its mark was $2, else after
+-- the latest that wrote everything, as every one does whose number is a multiple of $3.
+SELECT version, mark, number, cursor, clock, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, base,
+    (
         SELECT '[' || string_agg(coalesce(later.changes, '[true]'), ',' ORDER BY later.version) || ']'
-        FROM tenuto.header AS later WHERE later.version > $1::bigint
-    ) END
+        FROM tenuto.header AS later WHERE later.version > base
+    )
 FROM (
-    SELECT version, mark, number, cursor, clock FROM tenuto.header ORDER BY version DESC LIMIT 1
-) AS latest;
+    SELECT latest.*, CASE
+        WHEN version - $1::bigint BETWEEN 0 AND $3::bigint AND EXISTS (
+            SELECT 1 FROM tenuto.header AS known WHERE known.version = $1::bigint AND known.mark = $2::bigint
+        ) THEN $1::bigint ELSE version - version % $3::bigint
+    END AS base
+    FROM (
+        SELECT version, mark, number, cursor, clock FROM tenuto.header ORDER BY version DESC LIMIT 1
+    ) AS latest
+) AS based;
 
 -- name: keep
 -- The header of this transaction.

@@ -147,7 +147,7 @@ INSERT OR REPLACE INTO tenuto_schedule (name, next_at, schedule) VALUES (?1, ?2,
 
 -- name: delete_schedule
 -- Removes one.
-DELETE FROM tenuto_schedule WHERE name = ?1 RETURNING 1;
+DELETE FROM tenuto_schedule WHERE name = ?1;
 
 -- name: put_worker
 -- A worker's presence.
