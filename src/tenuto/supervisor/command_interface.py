@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -47,6 +48,20 @@ _AT_ONCE = 100
 _ENDING = 3.0
 
 
+_OVER = "the orchestrator ends: what was asked for may be done or not"
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A request, and the way back."""
+
+    route: list[bytes]
+    request: Request
+    command: Command | None
+    began: float
+    answered: bool = False
+
+
 class CommandInterface:
     """Listens from `start` to `stop`. Both may be called from any thread."""
 
@@ -75,7 +90,11 @@ class CommandInterface:
         self._in_run_directory = address is None
         self._address = Address.parse(address if address is not None else f"ipc://{socket_path(name)}")
         self._token = token_for(self._address, token)
-        self._answers: deque[tuple[list[bytes], Answer, Command | None]] = deque()
+        self._pending: set[_Asked] = set()
+        """what the crews have, or had when the interface ended"""
+        self._answers: deque[tuple[_Asked, bytes, bool]] = deque()
+        """each with whether the command was obeyed"""
+        self._answering = threading.Lock()
         self._socket: CommandSocket | None = None
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
@@ -104,6 +123,8 @@ class CommandInterface:
             self._socket = CommandSocket(self._address)
             self._crews = Crew("reader", _READING, _WAITING), Crew("actor", _ACTING, _WAITING)
             self._stopping = False
+            self._pending.clear()
+            self._answers.clear()
             self._bell = Doorbell()
             self._thread = threading.Thread(target=self._serve, name="tenuto commands", daemon=True)
             self._thread.start()
@@ -152,6 +173,9 @@ class CommandInterface:
                         self._take_requests(router)
                 except zmq.ZMQError as error:
                     log.warning("the command socket reports an error", why=str(error))
+            self._take_requests(router)
+            for asked in list(self._pending):
+                self._finish(asked, error=TenutoError(_OVER))
             self._send_answers(router)
         finally:
             self._socket.close()
@@ -170,64 +194,74 @@ class CommandInterface:
 
     def _take(self, route: list[bytes], body: list[bytes]) -> None:
         began = time.monotonic()
-        request = Request("")
+        asked = _Asked(route, Request(""), None, began)
         try:
             if len(body) != 1:
                 raise InvalidInput(f"a request is one message of one part, not of {len(body)}")
+            asked = _Asked(route, Request("", request_id=id_in(body[0])), None, began)
             request = read_request(body[0])
-            if self._token is not None and not same_token(request.token, self._token):
-                raise Forbidden("the token is missing or wrong: send it as token beside the command")
-            command = self._commands.get(request.command)
-            if command is None:
-                raise NotFound(f"there is no command {request.command!r:.60}: {', '.join(self._commands)}")
-            if self._allowed is not None and command.name not in self._allowed:
-                raise Forbidden(f"the command {command.name!r} is not allowed here: allowed_commands leaves it out")
-            arguments = command.arguments(request.args)
-        except TenutoError as error:
-            failed = answer_of_error(error, request.request_id if request.command else id_in(body[0] if body else b""))
-            self._finish(route, request, None, failed, began)
-            return
-        run = partial(self._run, route, request, command, arguments, began)
-        if not self._crews[command.acts].give(run):
-            busy = Answer("error", 500, None, "too many commands are waiting: try again", request.request_id)
-            self._finish(route, request, None, busy, began)
+            asked = _Asked(route, request, self._commands.get(request.command), began)
+            command, arguments = self._accepted(asked)
+            self._pending.add(asked)
+            if not self._crews[command.acts].give(partial(self._run, asked, command, arguments)):
+                raise TenutoError("too many commands are waiting: try again")
+        except Exception as error:  # noqa: BLE001 - the client is told
+            self._finish(asked, error=error)
+
+    def _accepted(self, asked: _Asked) -> tuple[Command, dict[str, Any]]:
+        """What is to be run. Raises why it is not."""
+        request, command = asked.request, asked.command
+        if self._token is not None and not same_token(request.token, self._token):
+            raise Forbidden("the token is missing or wrong: send it as token beside the command")
+        if command is None:
+            raise NotFound(f"there is no command {request.command!r:.60}: {', '.join(self._commands)}")
+        if self._allowed is not None and command.name not in self._allowed:
+            raise Forbidden(f"the command {command.name!r} is not allowed here: allowed_commands leaves it out")
+        if self._stopping:
+            raise TenutoError(_OVER)
+        return command, command.arguments(request.args)
 
     def _send_answers(self, router: zmq.Socket[bytes]) -> None:
         import zmq
 
         while self._answers:
-            route, answer, command = self._answers.popleft()
+            asked, content, done = self._answers.popleft()
             with contextlib.suppress(zmq.ZMQError):  # the client does not read, or is gone
-                router.send_multipart([*route, answer.encoded()], zmq.NOBLOCK)
-            if command is not None and command.after is not None and answer.code == 0:
-                threading.Thread(target=command.after, name=f"tenuto {command.name}", daemon=True).start()
+                router.send_multipart([*asked.route, content], zmq.NOBLOCK)
+            if done and asked.command is not None and asked.command.after is not None:
+                name = f"tenuto {asked.command.name}"
+                threading.Thread(target=asked.command.after, name=name, daemon=True).start()
 
     # -- the crews' threads
 
-    def _run(
-        self, route: list[bytes], request: Request, command: Command, arguments: dict[str, Any], began: float
-    ) -> None:
+    def _run(self, asked: _Asked, command: Command, arguments: dict[str, Any]) -> None:
         try:
             data = command.run(**arguments)
-            answer = Answer("success", 0, masked(data) if command.masks else data, None, request.request_id)
+            self._finish(asked, masked(data) if command.masks else data)
         except Exception as error:
-            answer = answer_of_error(error, request.request_id)
-            if answer.code == 500:
+            if not isinstance(error, TenutoError):
                 log.warning("a command has failed", command=command.name, exc_info=True)
-        self._finish(route, request, command, answer, began)
+            self._finish(asked, error=error)
 
-    def _finish(
-        self, route: list[bytes], request: Request, command: Command | None, answer: Answer, began: float
-    ) -> None:
-        if answer.error:
-            answer = Answer(answer.status, answer.code, answer.data, masked(answer.error), answer.request_id)
-        self._audit(request, answer, began)
-        self._answers.append((route, answer, command))
+    def _finish(self, asked: _Asked, data: Any = None, error: Exception | None = None) -> None:
+        """Answers, once. Raises when `data` has no JSON form."""
+        if error is None:
+            answer = Answer("success", 0, data, None, asked.request.request_id)
+        else:
+            answer = answer_of_error(error, asked.request.request_id)
+        content = answer.encoded()  # here: the thread that owns the socket has others to answer
+        with self._answering:
+            if asked.answered:
+                return  # the interface has ended, and said so
+            asked.answered = True
+        self._pending.discard(asked)
+        self._audit(asked, answer)
+        self._answers.append((asked, content, error is None))
         self._bell.ring()
 
-    def _audit(self, request: Request, answer: Answer, began: float) -> None:
-        command = self._commands.get(request.command)
-        acts = command is not None and command.acts  # who only asks about an agent does nothing to it
+    def _audit(self, asked: _Asked, answer: Answer) -> None:
+        request = asked.request
+        acts = asked.command is not None and asked.command.acts  # who only asks about an agent does nothing to it
         self._bus.emit(
             OrchestratorEvent.COMMAND_EXECUTED,
             severity=Severity.INFO if answer.code == 0 else Severity.WARNING,
@@ -237,7 +271,7 @@ class CommandInterface:
             sender=request.sender,
             code=answer.code,
             error_message=answer.error,
-            milliseconds=round((time.monotonic() - began) * 1000, 3),
+            milliseconds=round((time.monotonic() - asked.began) * 1000, 3),
         )
 
     def _list(self) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from tenuto.errors import Conflict, Forbidden, InvalidInput, NotFound, TenutoError
+from tenuto.supervisor.access import masked
 
 __all__ = [
     "AGENT_NAMES",
@@ -146,10 +147,10 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 
 def answer_of_error(error: BaseException, request_id: Any = None) -> Answer:
-    """The answer that tells a client what went wrong."""
+    """The answer that tells a client what went wrong, without passwords."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), 500)
     sentence = str(error) if isinstance(error, TenutoError) else f"the command failed: {type(error).__name__}: {error}"
-    return Answer("error", code, None, sentence, request_id)
+    return Answer("error", code, None, masked(sentence.encode("utf-8", "replace").decode()), request_id)
 
 
 def error_of_answer(answer: Answer) -> TenutoError:

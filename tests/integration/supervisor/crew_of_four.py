@@ -21,6 +21,8 @@ class CrewOfFour:
         self.patience = threading.Event()
         self.ended = threading.Event()
         self.at_shutdown: Callable[[], object] = lambda: None
+        self.endless: dict[str, Any] = {}
+        self.endless["again"] = self.endless
         self.calls: list[tuple[str, str]] = []
         self._began = time.time()
 

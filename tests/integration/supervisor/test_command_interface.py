@@ -198,6 +198,49 @@ def test_reading_goes_on_while_many_agents_are_being_stopped(kitchen: Kitchen) -
     assert [code for _, code in kitchen.audited()] == [0] * 40
 
 
+def test_who_still_waits_when_the_interface_ends_is_told_so(kitchen: Kitchen) -> None:
+    interface = kitchen.listen()
+    told: list[str] = []
+
+    def ask(client: CommandClient) -> None:
+        with pytest.raises(TenutoError) as refused:
+            client.request("stop", ["sloth"])
+        told.append(str(refused.value))
+
+    threads = [threading.Thread(target=ask, args=(kitchen.client(),)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + 20
+    while len(kitchen.crew.calls) < 16:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    began = time.monotonic()
+    interface.stop()
+    for thread in threads:
+        thread.join(20)
+    assert time.monotonic() - began < 10
+    assert len(told) == 20
+    assert set(told) == {"the orchestrator ends: what was asked for may be done or not"}
+    interface.start()  # what the first ones come back with later reaches nobody
+    kitchen.crew.patience.set()
+    assert kitchen.client().request("ps")
+
+
+def test_an_answer_that_has_no_form_is_an_error_and_ends_nothing(kitchen: Kitchen) -> None:
+    kitchen.listen(
+        commands=[
+            Command("odd", "Answers oddly.", lambda: "\ud800"),
+            Command("worse", "Raises oddly.", lambda: [][1:][0]),
+            Command("deep", "Answers without end.", lambda: kitchen.crew.endless),
+        ]
+    )
+    client = kitchen.client()
+    for name in ("odd", "worse", "deep"):
+        with pytest.raises(TenutoError, match="the command failed"):
+            client.request(name)
+    assert client.request("ps")
+
+
 def test_shutdown_is_answered_first_and_done_then(kitchen: Kitchen) -> None:
     kitchen.listen()
     assert kitchen.client().request("shutdown") == {"shutting_down": True, "pid": os.getpid()}
