@@ -50,6 +50,8 @@ def test_settings_of_ours() -> None:
         ("redis://host/1/2", "names the database"),
         ("redis://host/0#top", "fragment"),
         ("redis://[::1/0", "cannot be read"),
+        ("redis://host/1?db=2", "two databases"),
+        ("redis://host?namespace=a&namespace=b", "'namespace' twice"),
         ("redis://host?namespace", "cannot be read"),
         ("redis://host?namespace=", "namespace=''"),
         ("redis://host?namespace=a:b", "letters, digits"),
@@ -100,3 +102,10 @@ def test_paths_of_certificates(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.touch()
     assert Address.of(f"rediss://host?ssl_ca_certs={file}").parameters["ssl_ca_certs"] == str(file)
+
+
+@pytest.mark.parametrize("password", ["se/cret", "12/cret", "s@e/cret", "s/e@cret"])
+def test_a_password_that_was_not_encoded_is_not_taken_for_a_database(password: str) -> None:
+    with pytest.raises(InvalidInput, match="percent-encoded") as caught:
+        Address.of(f"redis://ann:{password}@host/0")
+    assert "cret" not in str(caught.value)

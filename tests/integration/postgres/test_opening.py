@@ -31,6 +31,7 @@ from tenuto.tasks.goal import Tree
 from tenuto.tasks.states import State
 from tests.conformance.stage import spec
 from tests.servers.postgres import PostgresServer, installations
+from tests.servers.strangers import silent_address, talker
 
 PATIENCE = 20.0
 
@@ -212,6 +213,20 @@ async def test_a_server_that_cannot_be_reached(server: PostgresServer, where: st
     with pytest.raises(StoreUnavailable, match=r"Check (that the server runs|the host)") as caught:
         await used(url)
     assert "secret" not in str(caught.value)
+
+
+async def test_something_else_listens() -> None:
+    with (
+        talker(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port,
+        pytest.raises(StoreError, match="does not speak the protocol of PostgreSQL") as caught,
+    ):
+        await used(f"postgresql://ann:secret@127.0.0.1:{port}/app")
+    assert not isinstance(caught.value, StoreUnavailable)
+
+
+async def test_an_address_that_takes_no_connections_is_not_waited_for_for_ever() -> None:
+    with silent_address() as port, pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await used(f"postgresql://ann:secret@127.0.0.1:{port}/app?connect_timeout=2")
 
 
 async def test_no_connection_left() -> None:

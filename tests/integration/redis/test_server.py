@@ -18,6 +18,7 @@ from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.rights import check_rights, commands, script_commands
 from tenuto.stores.redis.server import Persistence, Server, examine, judged
 from tests.servers.redis import RedisServer, installations, shared_redis
+from tests.servers.strangers import silent_address, talker
 
 
 @contextmanager
@@ -164,6 +165,26 @@ def test_nobody_listens() -> None:
     with pytest.raises(StoreUnavailable, match="Check that the server runs"):
         examined(server.url(unix=True))
     server.close()
+
+
+def test_a_password_for_a_server_that_has_none() -> None:
+    with pytest.raises(StoreError, match="has a password, and its server has none") as caught:
+        examined(f"redis://:secret@127.0.0.1:{shared_redis().port}/0")
+    assert not isinstance(caught.value, StoreUnavailable)
+
+
+def test_something_else_listens() -> None:
+    with (
+        talker(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port,
+        pytest.raises(StoreError, match="does not speak the protocol of Redis") as caught,
+    ):
+        examined(f"redis://127.0.0.1:{port}/0")
+    assert not isinstance(caught.value, StoreUnavailable)
+
+
+def test_an_address_that_takes_no_connections_is_not_waited_for_for_ever() -> None:
+    with silent_address() as port, pytest.raises(StoreUnavailable, match="nothing answers at that address in time"):
+        examined(f"redis://127.0.0.1:{port}/0?socket_connect_timeout=0.2")
 
 
 def test_a_server_that_says_nothing_is_not_waited_for_for_ever() -> None:

@@ -81,6 +81,8 @@ class Address:
             name, equals, value = part.partition("=")
             if not equals:
                 raise InvalidInput(f"{shown!r} has parameters that cannot be read: write ?name=value&name=value")
+            if name in ours or any(each.startswith(f"{name}=") for each in theirs):
+                raise InvalidInput(f"{shown!r} has the parameter {name!r} twice: give it once")
             if name in _OURS:
                 ours[name] = unquote(value)
             elif name in _KNOWN:
@@ -90,7 +92,10 @@ class Address:
                     f"{shown!r} has the parameter {name!r}, which a PostgreSQL store has not: it takes schema, "
                     "prepare, and what libpq takes (sslmode, connect_timeout, ...)"
                 )
+        authority, _, path = plain.partition("//")[2].partition("/")
         try:
+            if "@" in path or authority.count("@") > 1:
+                raise psycopg.ProgrammingError("libpq would take a part of the password for the host")
             parameters = conninfo_to_dict(f"{plain}?{'&'.join(theirs)}")
         except psycopg.Error:  # what it says may hold the password
             raise InvalidInput(

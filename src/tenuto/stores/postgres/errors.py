@@ -143,6 +143,7 @@ _BEFORE: tuple[tuple[str, str], ...] = (
         r"unrecognized configuration parameter|unsupported startup parameter|invalid value for|invalid .* value",
         "option",
     ),
+    (r"invalid response to SSL negotiation|expected authentication request", "stranger"),
     (r"SSL|TLS|certificate", "tls"),
 )
 _WHAT_TO_DO = {
@@ -156,6 +157,7 @@ _WHAT_TO_DO = {
     "standby": "cannot be written: {}. Name the primary",
     "name": "cannot be found: {}. Check the host in the URL",
     "option": "does not take a setting of the URL: {}. Leave it out or correct it",
+    "stranger": "cannot be used: what answers does not speak the protocol of PostgreSQL ({}). Check host and port",
     "tls": "cannot be reached over TLS as the URL asks: {}. Check sslmode and the certificates",
 }
 _CLASSES = {

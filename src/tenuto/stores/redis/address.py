@@ -86,6 +86,8 @@ class Address:
         values = _values(given, transport, shown)
         database = values.pop("db", None)
         if database is not None:
+            if parts.path.strip("/") and transport != "unix":
+                raise InvalidInput(f"{shown!r} names two databases, in its path and as db=: name one")
             where["db"] = database
         secrets = {"username": unquote(parts.username or ""), "password": unquote(parts.password or "")}
         replicas, wait = values.pop("wait_replicas", 0), values.pop("wait_timeout", 1.0)
@@ -108,6 +110,8 @@ class Address:
 
 
 def _tcp(parts: SplitResult, shown: str) -> dict[str, Any]:
+    if "@" in parts.path:
+        raise ValueError("a password with a slash that was not encoded, which must not be shown")
     database = unquote(parts.path).strip("/") or "0"
     if not database.isascii() or not database.isdecimal():
         raise InvalidInput(f"{shown!r} names the database {database!r}: use its number, as in {_FORMS['tcp']}")
@@ -200,6 +204,8 @@ def _values(given: list[tuple[str, str]], transport: str, shown: str) -> dict[st
             raise InvalidInput(
                 f"{shown!r} has the parameter {name!r}, which a Redis store has not: it takes {', '.join(known)}"
             )
+        if name in values:
+            raise InvalidInput(f"{shown!r} has the parameter {name!r} twice: give it once")
         try:
             values[name] = known[name](text)
         except ValueError as error:

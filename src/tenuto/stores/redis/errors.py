@@ -86,6 +86,11 @@ _KINDS = (
         "does not let us in: the user or the password in its URL is wrong. Check both",
     ),
     _Kind(
+        r"AUTH.* called without any password configured|Client sent AUTH, but no password is set",
+        StoreError,
+        "does not let us in: its URL has a password, and its server has none. Leave it out, or name a user as well",
+    ),
+    _Kind(
         r"\bNOAUTH\b|Authentication required|must be called with the client already authenticated",
         StoreError,
         "asks for a password: put it in the URL, as in redis://user:password@host:6379/0",
@@ -150,6 +155,11 @@ def translate(error: redis.RedisError, url: str) -> Error:
                 f"The store {url} cannot be reached over TLS in time: its server stands still, or speaks no TLS on "
                 "this port (then write redis://)."
             )
+        if "connecting" in str(error):
+            return StoreUnavailable(
+                f"The store {url} cannot be reached: nothing answers at that address in time. Check that the server "
+                "runs, the address in the URL, and what stands between (a firewall, a network)."
+            )
         return StoreUnavailable(
             f"The store {url} gave no answer in time: its server or the way to it stands still. What was asked for may "
             "have been done; asked again, it is done once."
@@ -161,8 +171,13 @@ def translate(error: redis.RedisError, url: str) -> Error:
                 "speaks TLS on this port, and ssl_ca_certs."
             )
         return StoreUnavailable(
-            f"The store {url} cannot be reached: {_words(error)}. Check that the server runs, and the host and port of "
+            f"The store {url} cannot be reached: {_words(error)}. Check that the server runs, and the address in "
             "the URL."
+        )
+    if isinstance(error, redis.InvalidResponse):
+        return StoreError(
+            f"The store {url} cannot be used: what answers there does not speak the protocol of Redis. Check the "
+            "address in the URL."
         )
     return StoreError(f"The store {url} could not do what was asked: {_words(error)}.")
 
