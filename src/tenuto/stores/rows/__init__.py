@@ -43,6 +43,8 @@ class Rows(TimerRows, Tables):
         self.planned.clear()
         self._keys.clear()
         self._steps.clear()
+        self._sizes.clear()
+        self._last.clear()
         if len(self.rows) > _MOST_KEPT:
             self.rows.clear()
             self.numbers.clear()

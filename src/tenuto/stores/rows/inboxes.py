@@ -26,6 +26,10 @@ class InboxRows(RelationRows):
         super().__init__(statements, clock)
         self._steps: dict[tuple[int, str], Step | None] = {}
         self._new_steps: dict[tuple[int, str], Step] = {}
+        self._sizes: dict[int, int] = {}
+        """messages in inboxes"""
+        self._last: dict[int, int] = {}
+        """the numbers of the latest messages"""
 
     # -- inboxes
 
@@ -38,18 +42,27 @@ class InboxRows(RelationRows):
 
     def inbox_size(self, task_id: str) -> int:
         row = self.row(task_id)
-        return 0 if row is None or not row.mail else int(self.value("inbox_size", row.number))
+        if row is None or not row.mail:
+            return 0
+        if row.number not in self._sizes:
+            self._sizes[row.number] = self.value("inbox_size", row.number)
+        return self._sizes[row.number]
 
     def has_message_key(self, task_id: str, key: str) -> bool:
         return bool(self.value("message_key", self.number_of(task_id), key))
 
     def next_message(self, task_id: str) -> int:
-        return int(self.value("last_message", self.number_of(task_id))) + 1
+        number = self.number_of(task_id)
+        if number not in self._last:
+            self._last[number] = self.value("last_message", number)
+        return self._last[number] + 1
 
     def add_message(self, task_id: str, message: Message, key: str | None) -> None:
         row = self.row(task_id)
         if row is None:
             raise KeyError(task_id)
+        self._sizes[row.number] = self.inbox_size(task_id) + 1
+        self._last[row.number] = message.number
         row.mail = True
         kind, topic = message.kind.value, message.topic
         self.run("insert_message", row.number, message.number, kind, topic, dump(message.data), message.at, key)
@@ -59,7 +72,8 @@ class InboxRows(RelationRows):
         taken = list(numbers)
         if row is not None and row.mail and taken:
             self.run("take_messages", row.number, dump(taken))
-            row.mail = bool(self.value("inbox_size", row.number))
+            self._sizes.pop(row.number, None)
+            row.mail = self.inbox_size(task_id) > 0
 
     # -- journals
 
