@@ -142,8 +142,10 @@ async def _driver_of(connection: Any) -> Any:
         return connection
     if hasattr(connection, "get_bind"):  # a session
         connection = connection.connection()
-    if inspect.isawaitable(connection):
-        connection = await connection
+        if inspect.isawaitable(connection):
+            connection = await connection
+    if getattr(connection, "sync_connection", connection) is None:
+        raise InvalidInput("connection is not open yet: use it inside `async with engine.connect() as connection`")
     if not hasattr(connection, "in_transaction"):
         return connection
     if not connection.in_transaction():
