@@ -62,9 +62,11 @@ def demo(
 
 
 def _store_words(context: typer.Context, store: str | None) -> str:
-    """What has to be added to further commands so that they mean the same store."""
+    """What has to be added to further commands so that they mean the same store. Secrets are not repeated."""
+    from tenuto.stores import masked
+
     chosen = store or context.find_root().obj
-    return f" --store {chosen}" if chosen else ""
+    return f" --store {masked(chosen)}" if chosen else ""
 
 
 @contextmanager

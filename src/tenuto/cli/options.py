@@ -34,7 +34,7 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="URL",
-        help="The store: a URL or the path of a file. Default: TENUTO_STORE, then .tenuto/tenuto.db",
+        help="The store: a URL or the path of a file. Default: TENUTO_STORE, then REDIS_HOST, then .tenuto/tenuto.db",
     ),
 ]
 FormatOption = Annotated[

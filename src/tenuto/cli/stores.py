@@ -85,7 +85,7 @@ def migrate(context: typer.Context, format: FormatOption = Format.TABLE, store: 
 
 @app.command(epilog="Examples:\n\n  tenuto store purge --older-than 7d --yes && tenuto store compact")
 def compact(context: typer.Context, format: FormatOption = Format.TABLE, store: StoreOption = None) -> None:
-    """Give the room that a purge has freed back to the disk. Whoever writes waits meanwhile."""
+    """Give the room that a purge has freed back to the disk. In a SQLite file, whoever writes waits meanwhile."""
     from tenuto.cli import output
     from tenuto.cli.session import run_interruptibly
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.review.trees import PROJECT, Repository
+from tests.servers.postgres import shared_postgres
 
 # A job in the background of a shell has SIGINT ignored, and so would everything it starts.
 _PROGRAM = (
@@ -49,6 +50,15 @@ def test_the_commands_it_proposes_work(tree: Path) -> None:
         shown = tenuto(tree, *command[1:])
         assert shown.returncode == 0, shown.stderr
         assert "scan" in shown.stdout or "review.scan" in shown.stdout
+
+
+def test_on_a_server_it_says_nothing_of_the_password(tree: Path) -> None:
+    server = shared_postgres()
+    done = tenuto(tree, "demo", "--store", server.url(server.create_database(), tcp=True))
+
+    assert done.returncode == 0, done.stderr
+    assert "  tenuto task list --store postgresql://***@127.0.0.1:" in done.stdout
+    assert server.password not in done.stdout + done.stderr
 
 
 def test_as_json_it_is_one_document(tree: Path, tmp_path: Path) -> None:
