@@ -28,24 +28,18 @@ function events.append(id, root, seq, kind, attempt, owner, data)
   return cursor
 end
 
--- Appends an event of a task, and adds to `changes` what that changes of the task. `data`: JSON, "{}" where left out.
-function events.told(t, kind, data, changes)
+-- Appends an event of a task. `data`: JSON, "{}" where left out.
+function events.tell(t, kind, data)
   local seq = (t.seq or 0) + 1
   local root = t.root or (t.kids and t.id)
-  local cursor = events.append(t.id, root, seq, kind, changes.attempt or t.attempt or 0, t.owner or '', data or '{}')
+  local cursor = events.append(t.id, root, seq, kind, t.attempt or 0, t.owner or '', data or '{}')
   local cursors = t.cursors and t.cursors .. ',' .. cursor or cursor
   if #cursors > MOST_IN_ROW then
     redis.call('RPUSH', session.key('cursors:') .. t.id, cursors)
     cursors = false
   end
-  changes.seq, changes.cursors = seq, cursors
-end
-
--- An event of a task that changes nothing else of it.
-function events.tell(t, kind, data)
-  local changes = {}
-  events.told(t, kind, data, changes)
-  rows.set(t, changes)
+  rows.put(t, 'seq', seq)
+  rows.put(t, 'cursors', cursors)
 end
 
 -- The cursors of a task's events, in order.

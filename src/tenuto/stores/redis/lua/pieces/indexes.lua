@@ -19,6 +19,8 @@ indexes = {}
 
 local AGENT, READY, ENDED, DUE = session.key('agent:'), session.key('ready:'), session.key('ended:'), session.key('due')
 
+local HUGE = math.huge
+
 local known_agents = {}
 
 -- The next instant at which time alone changes a task (`Task.due`).
@@ -28,7 +30,7 @@ function indexes.due(t)
   elseif rows.is_final(t) then
     return nil
   end
-  local at = t.deadline or math.huge
+  local at = t.deadline or HUGE
   if t.expires_at and not t.for_people then
     at = math.min(at, t.expires_at)
   end
@@ -38,7 +40,7 @@ function indexes.due(t)
   if t.status == 'waiting' and t.wakes_at then
     at = math.min(at, t.wakes_at)
   end
-  return at < math.huge and at or nil
+  return at < HUGE and at or nil
 end
 
 local lists = {}
@@ -61,6 +63,29 @@ local function list_key(t, status)
   return key
 end
 
+local found_lanes = {}
+
+-- A lane, by agent, band and owner.
+local function lane_key(t)
+  local agent, band, owner = t.agent, t.band or 0, t.owner or ''
+  local bands = found_lanes[agent]
+  if not bands then
+    bands = {}
+    found_lanes[agent] = bands
+  end
+  local keys = bands[band]
+  if not keys then
+    keys = {}
+    bands[band] = keys
+  end
+  local key = keys[owner]
+  if not key then
+    key = READY .. session.whole(band) .. ':' .. rows.escape(agent) .. ':' .. owner
+    keys[owner] = key
+  end
+  return key
+end
+
 -- Where a ready task stands: in its lane, or behind a limit.
 local function stand(t, status, paused, gate)
   if status ~= 'ready' or paused then
@@ -68,7 +93,7 @@ local function stand(t, status, paused, gate)
   elseif gate then
     return session.key('parked:') .. rows.escape(t.agent) .. ':' .. gate
   end
-  return READY .. (t.band and session.whole(t.band) or '0') .. ':' .. rows.escape(t.agent) .. ':' .. (t.owner or '')
+  return lane_key(t)
 end
 
 local function is_busy(t)
@@ -84,9 +109,10 @@ end
 
 -- What the indexes know of a task now: to be compared by `update`.
 function indexes.noted(t)
+  local busy = is_busy(t)
   return {
-    status = t.status, paused = t.paused, gate = t.gate, priority = t.priority, due = indexes.due(t), busy = is_busy(t),
-    rest = rest_key(t),
+    status = t.status, paused = t.paused, gate = t.gate, priority = t.priority, due = indexes.due(t), busy = busy,
+    rest = not busy and rest_key(t) or nil,
   }
 end
 

@@ -33,19 +33,31 @@ function lanes.set_tag(agent, band, owner, tag)
   redis.call('ZADD', set_of('lanes:', band, agent), lanes.exact(tag), owner)
 end
 
--- A task of this lane has become claimable.
-function lanes.open(agent, band, owner)
-  local key = set_of('lanes:', band, agent)
-  local mine = opened[key]
+-- Owners of lanes that are known to be open.
+local function opened_in(agent, band)
+  local bands = opened[agent]
+  if not bands then
+    bands = {}
+    opened[agent] = bands
+  end
+  local mine = bands[band]
   if not mine then
     mine = {}
-    opened[key] = mine
-    redis.call('ZADD', session.key('bands:') .. agent, band, band)
+    bands[band] = mine
   end
+  return mine
+end
+
+-- A task of this lane has become claimable.
+function lanes.open(agent, band, owner)
+  local mine = opened_in(agent, band)
   if mine[owner] then
     return
+  elseif not next(mine) then
+    redis.call('ZADD', session.key('bands:') .. agent, band, band)
   end
   mine[owner] = true
+  local key = set_of('lanes:', band, agent)
   if not redis.call('ZSCORE', key, owner) then
     local closed = set_of('closed:', band, agent)
     local tag = tonumber(redis.call('ZSCORE', closed, owner) or 0)
@@ -57,9 +69,7 @@ end
 local function close(agent, band, owner, tag, began)
   local key = set_of('lanes:', band, agent)
   redis.call('ZREM', key, owner)
-  if opened[key] then
-    opened[key][owner] = nil
-  end
+  opened_in(agent, band)[owner] = nil
   if tag > began then
     redis.call('ZADD', set_of('closed:', band, agent), lanes.exact(tag), owner)
   end
@@ -145,7 +155,6 @@ local function further(course)
   weigh(found)
   if not course.lanes[1] then
     redis.call('ZREM', session.key('bands:') .. agent, band)
-    opened[key] = nil
   end
   return found
 end

@@ -65,8 +65,8 @@ function rows.parent_of(t)
   return t.goal or t.parent
 end
 
--- One task, or false.
-function rows.load(id)
+-- One task, or false. What most tasks have is named, which makes room for it at once. `place`: where it is known.
+function rows.load(id, place)
   local t = cache[id]
   if t ~= nil then
     return t
@@ -77,15 +77,18 @@ function rows.load(id)
     cache[id] = false
     return false
   end
-  t = {}
+  t = {
+    id = id, key = key, place = place, was = nil, written = nil, agent = nil, owner = nil, payload = nil, status = nil,
+    number = nil, created_at = nil, since = nil, seq = nil, cursors = nil, attempt = nil, nonce = nil, worker = nil,
+    lease_expires = nil, started_at = nil, finished_at = nil, artifacts = nil,
+  }
   for at = 1, #flat, 2 do
     local name, value = flat[at], flat[at + 1]
     if value ~= '' then
       t[name] = NUMBERS[name] and value + 0 or value
     end
   end
-  t.id, t.key = id, key
-  t.place = place_of(t.number, id)
+  t.place = place or place_of(t.number, id)
   cache[id] = t
   return t
 end
@@ -101,38 +104,44 @@ end
 
 -- The task at a place, which exists.
 function rows.at(place)
-  return rows.load(place:sub(18))
+  return rows.load(place:sub(18), place)
 end
 
-local function touch(t)
-  t.was = indexes.noted(t)
-  touched[#touched + 1] = t
-end
-
--- Changes fields: a value, or false for none.
-function rows.set(t, values)
+-- The fields of a task that will be written, behind its key; there is room for those of most changes.
+local function begin(t)
   if not t.was then
-    touch(t)
+    t.was = indexes.noted(t)
+    touched[#touched + 1] = t
+  end
+  local written = { t.key, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, last = 1 }
+  t.written = written
+  return written
+end
+
+-- Changes a field: a value, or false for none.
+function rows.put(t, name, value)
+  if not value and t[name] == nil then
+    return
   end
   local written = t.written
   if not written then
-    written = { t.key }
-    t.written = written
+    written = begin(t)
   end
-  local last = #written
-  for name, value in pairs(values) do
-    if value or t[name] ~= nil then
-      t[name] = value or nil
-      if type(value) == 'number' then
-        value = session.whole(value)
-      end
-      written[last + 1], written[last + 2] = name, value or ''
-      last = last + 2
-    end
-  end
+  t[name] = value or nil
+  local last = written.last
+  written[last + 1], written[last + 2] = name, type(value) == 'number' and session.whole(value) or value or ''
+  written.last = last + 2
   if last > MOST_WRITTEN then
     redis.call('HSET', unpack(written))
     t.written = nil
+  end
+end
+
+-- Changes fields.
+function rows.set(t, values)
+  local put = rows.put
+  for name, value in pairs(values) do
+    put(t, name, value)
   end
 end
 

@@ -18,7 +18,7 @@ session = {
 local REPLIES_LAST = 600000
 local MOST_ARGUMENTS = 1000
 
-local moves, gone = {}, {}
+local runs, gone = {}, {}
 
 -- A key of this store.
 function session.key(name)
@@ -75,15 +75,6 @@ function session.next_number()
   return session.submitted
 end
 
--- Puts `member` into a sorted set, or takes it out (without a score), when the session is written.
-function session.move(key, member, score)
-  local set = moves[key]
-  if not set then
-    set = {}
-    moves[key] = set
-  end
-  set[member] = score or false
-end
 
 -- Deletes a key when the session is written.
 function session.forget(key)
@@ -99,22 +90,31 @@ function session.in_parts(command, key, list)
   return sum
 end
 
+-- Puts `member` into a sorted set, or takes it out (without a score), when the session is written: what is alike and
+-- comes one after the other, at once.
+function session.move(key, member, score)
+  local run, command = runs[key], score and 'ZADD' or 'ZREM'
+  if not run or run.command ~= command then
+    if run then
+      session.in_parts(run.command, key, run)
+    end
+    run = { command = command, last = 0 }
+    runs[key] = run
+  end
+  local last = run.last + 1
+  if score then
+    run[last] = session.whole(score)
+    last = last + 1
+  end
+  run[last], run.last = member, last
+end
+
 -- Writes what was put off.
 function session.write_moves()
-  for key, members in pairs(moves) do
-    local added, removed, last = {}, {}, 0
-    for member, score in pairs(members) do
-      if score then
-        last = last + 2
-        added[last - 1], added[last] = session.whole(score), member
-      else
-        removed[#removed + 1] = member
-      end
-    end
-    session.in_parts('ZREM', key, removed)
-    session.in_parts('ZADD', key, added)
+  for key, run in pairs(runs) do
+    session.in_parts(run.command, key, run)
   end
-  moves = {}
+  runs = {}
   for first = 1, #gone, MOST_ARGUMENTS do
     redis.call('DEL', unpack(gone, first, math.min(first + MOST_ARGUMENTS - 1, #gone)))
   end

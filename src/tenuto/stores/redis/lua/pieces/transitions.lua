@@ -11,21 +11,20 @@ local FORGOTTEN = {
 local ENDED = { 'wait', 'wakes_at', 'for_people', 'unmet', 'gate', 'paused' }
 
 local function moved(t, status, kind, data, changes)
-  changes.status, changes.since = status, session.now
-  events.told(t, kind, data, changes)
+  rows.put(t, 'status', status)
+  rows.put(t, 'since', session.now)
   rows.set(t, changes)
+  events.tell(t, kind, data)
 end
 
 local function ended(t, status, kind, data, changes)
-  changes.finished_at = session.now
-  if changes.lease_expires == nil then
-    changes.lease_expires = false
+  rows.put(t, 'finished_at', session.now)
+  if not changes.lease_expires then
+    rows.put(t, 'lease_expires', false)
     session.forget(rows.lock(t))
   end
   for _, name in ipairs(ENDED) do
-    if t[name] then
-      changes[name] = false
-    end
+    rows.put(t, name, false)
   end
   moved(t, status, kind, data, changes)
 end
@@ -61,13 +60,11 @@ end
 -- A worker takes a ready task. `told`: its name as JSON.
 function transitions.claim(t, worker, told, nonce, lease)
   local now = session.now
-  if not t.started_at then
-    rows.set(t, { started_at = now, expires_at = t.timeout and now + t.timeout })
-  end
-  local attempt = (t.attempt or 0) + 1
+  local first = not t.started_at
   redis.call('SET', rows.lock(t), worker, 'PX', session.whole(lease))
   moved(t, 'running', 'started', '{"worker":' .. told .. '}', {
-    attempt = attempt, nonce = nonce, worker = worker, lease_expires = now + lease,
+    attempt = (t.attempt or 0) + 1, nonce = nonce, worker = worker, lease_expires = now + lease,
+    started_at = first and now or nil, expires_at = first and t.timeout and now + t.timeout or nil,
   })
 end
 
