@@ -23,7 +23,7 @@ def rows_for(
         rows.begin_again(statements.header())
         return rows
     found = read_changes(opening.changes or "[]")
-    seen = rows is not None and known is not None and opening.base == known[0]
+    seen = rows is not None and opening.follows
     if rows is not None and seen and not any(changes.upset for changes in found):
         rows.begin_again(statements.header())
         take = rows.follow

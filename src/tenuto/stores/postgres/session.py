@@ -23,15 +23,19 @@ from tenuto.stores.postgres.queries import query
 from tenuto.stores.rows import Changes, Header, NewTask, Statements, changes_of
 from tenuto.tasks.clock import Millis
 
-__all__ = ["WRITES_ALL", "Opening", "PostgresStatements"]
+__all__ = ["IDLE_TIMEOUT", "LONGEST_IDLE", "WRITES_ALL", "Opening", "PostgresStatements"]
 
 Result = pq.abc.PGresult
 
 _FAILED = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_ABORTED, pq.ExecStatus.BAD_RESPONSE})
 _LOCK_TIMEOUT = 20_000
 """Milliseconds to wait for the store's lock: longer than a program that was cut off can hold it, many times over."""
-_IDLE_TIMEOUT = 2_000
-"""Milliseconds that a transaction may stand still before the server ends it."""
+IDLE_TIMEOUT: Millis = 2_000
+"""How long a transaction that writes may stand still before the server ends it."""
+LONGEST_IDLE: Millis = 60_000
+"""The same for one that reads, which holds nobody up, and for one that had more to do than there was time for."""
+_STUCK = 10
+"""Seconds after which who has sent a part of a transaction is taken for one that will not send the rest."""
 WRITES_ALL = 64
 """Every so many transactions one writes the tags and virtual times that the others have only passed on."""
 _KEPT_HEADERS = 2_048
@@ -49,6 +53,8 @@ class Opening(NamedTuple):
     clock: Millis
     server: Millis
     """the server's time"""
+    follows: bool
+    """whether `base` is the transaction that was known"""
     base: int
     changes: str | None
     """what was changed after transaction `base`, as JSON"""
@@ -80,6 +86,8 @@ class PostgresStatements(Statements):
         self._prepared: set[bytes] = set()
         self._opening: Opening | None = None
         self._wrote = False
+        self.idle_timeout = IDLE_TIMEOUT
+        """of the next transaction"""
         self.committing: tuple[int, int] | None = None
         """the state that a commit would lead to whose answer has not come"""
         self.settled = 0
@@ -125,6 +133,7 @@ class PostgresStatements(Statements):
         self._opening = None
         self.arrived = False
         self._send(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self.idle_timeout = LONGEST_IDLE
         self._settle()
         self._queue("header", (*_NEVER, 1), self._open)
         self._queue("arrived", (str(self.settled),), self._look)
@@ -138,10 +147,10 @@ class PostgresStatements(Statements):
             self.settled = value_of(result)
 
     def _settle(self) -> None:
-        self._queue("settings", ("on", str(_LOCK_TIMEOUT), str(_IDLE_TIMEOUT)))
+        self._queue("settings", ("on", str(_LOCK_TIMEOUT), str(self.idle_timeout)))
 
     def _open(self, result: Result) -> None:
-        self._opening = Opening(*(value_of(result, 0, column) for column in range(8)))
+        self._opening = Opening(*(value_of(result, 0, column) for column in range(9)))
 
     def commit(self, header: Header, changes: Changes | None = None) -> tuple[int, int]:
         """Commits; what the state of the store is then (`Opening.state`)."""
@@ -151,6 +160,11 @@ class PostgresStatements(Statements):
         self.flush()
         self.committing = None
         return state
+
+    def write_anyway(self) -> None:
+        """The transaction leaves a trace, whether anything was written or not: its commit waits until all that was
+        committed before is as safe as an answer has to be."""
+        self._wrote = True
 
     def keep(self, header: Header, changes: Changes | None = None) -> tuple[int, int]:
         """The last that a transaction writes: how the store stands; what its state is once that is committed.
@@ -174,6 +188,11 @@ class PostgresStatements(Statements):
         except psycopg.Error:  # of what was still queued
             if self._pgconn.transaction_status != pq.TransactionStatus.IDLE:
                 raise
+
+    def end_stuck(self) -> int:
+        """Ends who has the store's lock and stands still in the middle of a transaction that it was sending; how many
+        that were. The server's own timeouts leave those out. Called between transactions."""
+        return int(self.value("end_stuck", self._address.lock, _STUCK))
 
     # -- statements
 

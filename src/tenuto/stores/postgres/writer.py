@@ -9,6 +9,9 @@ remembered of it is still true, and little needs to be read.
 
 A connection that breaks is made anew, and the requests are tried again, for as long as a request may wait. Where it
 broke in the middle of a commit, the mark that the transaction would have left says whether it was made.
+
+A program that stands still with the lock loses it: the server ends its transaction. A large tree may keep a busy
+machine for as long, so a transaction that has taken its time is given more when it is tried again.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ from collections.abc import Sequence
 import psycopg
 
 from tenuto.errors import StoreBusy, StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
+from tenuto.observability.logging import logger
 from tenuto.stores.base import Hint
 from tenuto.stores.postgres.arrivals import admit
 from tenuto.stores.postgres.connection import PATIENCE, Address, Connection, connect
 from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
 from tenuto.stores.postgres.remembered import rows_for
-from tenuto.stores.postgres.session import PostgresStatements
+from tenuto.stores.postgres.session import IDLE_TIMEOUT, LONGEST_IDLE, PostgresStatements
 from tenuto.stores.requests import Mailbox, Request, answer, joined
 from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.rows.layout import dump
@@ -35,6 +39,8 @@ from tenuto.stores.rows.store import MOST_WEIGHT
 from tenuto.stores.rules.work import Work
 
 __all__ = ["Writer"]
+
+log = logger("tenuto.store")
 
 _FOR_ALL = (StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable)
 """Errors that no request is to blame for, and that trying one by one would only repeat."""
@@ -55,6 +61,7 @@ class Writer:
         self._statements: PostgresStatements
         self._rows: Rows
         self._state: tuple[int, int] | None = None
+        self._idle_timeout = IDLE_TIMEOUT
         self._connect()
         self._thread = threading.Thread(target=self._run, name="tenuto-postgres-writer", daemon=True)
         self._thread.start()
@@ -96,9 +103,16 @@ class Writer:
         """Tries until the store can be reached, or until it takes too long."""
         deadline = time.monotonic() + PATIENCE
         while True:
+            begun = time.monotonic()
             error = self._transaction(requests)
+            taken = 1_000 * (time.monotonic() - begun)
             if not isinstance(error, StoreUnavailable | StoreBusy) or time.monotonic() > deadline:
+                self._idle_timeout = IDLE_TIMEOUT
                 return error
+            if taken > self._idle_timeout:
+                self._idle_timeout = min(8 * self._idle_timeout, LONGEST_IDLE)
+            if isinstance(error, StoreBusy):
+                self._free_lock()
             time.sleep(random.uniform(*_AGAIN))
 
     def _transaction(self, requests: Sequence[Request[Work]]) -> BaseException | None:
@@ -133,6 +147,7 @@ class Writer:
 
     def _begin(self, wanted: Sequence[str]) -> Rows:
         unknown = self._rows.unknown(wanted)
+        self._statements.idle_timeout = self._idle_timeout
         _, text = self._statements.begin(dump(unknown) if unknown else None, self._state)
         self._rows = rows_for(self._statements, self._clock, self._rows, self._state)
         if unknown:
@@ -147,15 +162,29 @@ class Writer:
         while time.monotonic() < deadline:
             try:
                 self._connect()
-                self._statements.begin()
-                mark = self._statements.value("mark_of", state[0])
-                self._statements.roll_back()
+                rows = self._begin(())
+                made: bool = self._statements.value("mark_of", state[0]) == state[1]
+                self._statements.write_anyway()
+                rows.write()
+                self._state = self._statements.commit(rows.header, rows.changes)
             except (psycopg.Error, StoreError):
                 self._disconnect()
                 time.sleep(random.uniform(*_AGAIN))
             else:
-                return bool(mark == state[1])
+                return made
         return False
+
+    def _free_lock(self) -> None:
+        """Whoever fell silent in the middle of sending would keep the lock for as long as its connection stands."""
+        try:
+            if self._connection is None:
+                self._connect()
+            if self._statements.end_stuck():
+                log.warning(
+                    "ended the session of a program that stood still with the store's lock", store=self._address.url
+                )
+        except (psycopg.Error, StoreError):
+            self._disconnect()
 
     def _undo(self, works: Sequence[Work]) -> None:
         self._state = None

@@ -13,24 +13,37 @@ SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('en
 -- Held until the transaction ends, and that is after what it wrote can be seen.
 SELECT pg_advisory_xact_lock($1::bigint);
 
+-- name: end_stuck
+-- Ends the session that has the lock $1, where its program has sent a part of a transaction and then nothing for $2
+-- seconds: to the server such a session is at work, not idle. Only sessions of the same role can be seen so closely.
+SELECT count(pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
+WHERE usename = current_user AND state = 'active' AND wait_event = 'ClientRead'
+    AND query_start < clock_timestamp() - make_interval(secs => $2::bigint)
+    AND pid IN (
+        SELECT pid FROM pg_catalog.pg_locks
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1
+            AND ((classid::bigint << 32) | objid::bigint) = $1::bigint
+            AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+    );
+
 -- name: header
 -- Where the store stands: the latest transaction and its mark; number, cursor and clock; the server's time; and what was
 -- changed after which transaction, as JSON: after $1 where that one is not long ago and its mark was $2, else after
 -- the latest that wrote everything, as every one does whose number is a multiple of $3.
-SELECT version, mark, number, cursor, clock, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, base,
+SELECT version, mark, number, cursor, clock, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, follows, base,
     (
         SELECT '[' || string_agg(coalesce(later.changes, '[true]'), ',' ORDER BY later.version) || ']'
         FROM tenuto.header AS later WHERE later.version > base
     )
 FROM (
-    SELECT latest.*, CASE
-        WHEN version - $1::bigint BETWEEN 0 AND $3::bigint AND EXISTS (
+    SELECT *, CASE WHEN follows THEN $1::bigint ELSE version - version % $3::bigint END AS base FROM (
+        SELECT latest.*, version - $1::bigint BETWEEN 0 AND $3::bigint AND EXISTS (
             SELECT 1 FROM tenuto.header AS known WHERE known.version = $1::bigint AND known.mark = $2::bigint
-        ) THEN $1::bigint ELSE version - version % $3::bigint
-    END AS base
-    FROM (
-        SELECT version, mark, number, cursor, clock FROM tenuto.header ORDER BY version DESC LIMIT 1
-    ) AS latest
+        ) AS follows
+        FROM (
+            SELECT version, mark, number, cursor, clock FROM tenuto.header ORDER BY version DESC LIMIT 1
+        ) AS latest
+    ) AS known
 ) AS based;
 
 -- name: keep
