@@ -46,6 +46,13 @@ _FORMS = {
     "unix": "redis+unix://user:password@/path/to/socket?db=0",
 }
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_FIRST_WORDS = frozenset(
+    (
+        "agent bands blobs children closed cursors dag ended feed gate goals heard inbox journal keys lanes limit limits "
+        "owner parked ready replicas reply schedules tag task tree unique waits workers"
+    ).split()
+)
+"""With these the keys of a store without a namespace begin."""
 _SOON = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
 """A peer that went away without a word is noticed after about ten seconds, where the system can do that."""
 
@@ -158,6 +165,8 @@ def _seconds(text: str) -> float:
 def _namespace(text: str) -> str:
     if not _NAMESPACE.fullmatch(text):
         raise ValueError("use letters, digits, '_', '.' and '-', at most 64")
+    if text in _FIRST_WORDS:
+        raise ValueError("keys of a store without a namespace begin so, use another word")
     return f"{text}:"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from tenuto.errors import InvalidInput
 from tenuto.stores.answers import WorkerInfo
 from tenuto.tasks.event import Event, EventKind
 from tenuto.tasks.goal import Edge, Tree, When
@@ -35,6 +36,8 @@ __all__ = [
     "limit_of",
     "limit_parts",
     "message_of",
+    "no_text",
+    "pack",
     "schedule_of",
     "steps_of",
     "task_of",
@@ -44,6 +47,7 @@ __all__ = [
 ]
 
 _encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 
 _retry = msgspec.json.Decoder(RetryPolicy)
 _edges = msgspec.json.Decoder(list[tuple[str, str, When]])
@@ -85,6 +89,19 @@ _PARTS = ("retry", "unique", "limits", "tags", "metadata")
 def dump(value: Any) -> str:
     """`value` as JSON."""
     return _encode(value).decode()
+
+
+def pack(given: Any) -> bytes:
+    """`given` as msgpack, for a script. Raises `InvalidInput` for what is no text."""
+    try:
+        return _pack(given)
+    except UnicodeEncodeError as error:
+        raise no_text(error) from None
+
+
+def no_text(error: UnicodeEncodeError) -> InvalidInput:
+    """What is said of text that no server could store."""
+    return InvalidInput(f"{error.object[:80]!r} is no text: it holds half of a surrogate pair")
 
 
 def text(data: bytes) -> Raw:

@@ -17,6 +17,7 @@ have it. Too few in time is an error, although the write was done: it may or may
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import queue
 import random
@@ -34,10 +35,12 @@ from tenuto.errors import StoreBusy, StoreClosed, StoreUnavailable
 from tenuto.stores.redis.address import Address
 from tenuto.stores.redis.errors import passes, translate
 
-__all__ = ["PATIENCE", "Command", "Connections", "new_connection"]
+__all__ = ["LAST_PATIENCE", "PATIENCE", "Command", "Connections", "new_connection"]
 
 PATIENCE = 10.0
 """Seconds for which a request is made again before it is given up."""
+LAST_PATIENCE = 1.0
+"""The same when the store is being closed."""
 
 Command = Sequence[str | bytes | int | float]
 
@@ -58,6 +61,8 @@ class Connections:
         self.address = address
         self._pool = _Pool(address)
         self._closed = threading.Event()
+        self._end = math.inf
+        """when patience ends for all"""
 
     def ask(self, commands: Sequence[Command], *, writes: bool = False, patience: float | None = None) -> list[Any]:
         """Sends `commands` together; the answers in their order, bytes as they came.
@@ -77,7 +82,7 @@ class Connections:
             except redis.RedisError as error:
                 if self._closed.is_set():
                     raise self.closed() from error
-                if not passes(error) or time.monotonic() + pause > deadline:
+                if not passes(error) or time.monotonic() + pause > min(deadline, self._end):
                     raise translate(error, self.address.url) from error
             if self._closed.wait(pause):
                 raise self.closed()
@@ -117,6 +122,10 @@ class Connections:
             )
 
     # -- the end
+
+    def hurry(self) -> None:
+        """From now on a server that does not answer is soon given up: somebody waits for the end."""
+        self._end = time.monotonic() + LAST_PATIENCE
 
     def close(self) -> None:
         """Ends whoever waits for the server to come back, and disconnects. Idempotent."""

@@ -1,10 +1,10 @@
 """Hints: telling those who wait that something was committed, in this process and on other machines.
 
-In this process listeners are simply called. For the others there is pub/sub: one thread publishes, after the commit
-and off its path, on a connection of the pool. The first hint after a quiet time goes out at once, those that follow
-within a few milliseconds are put together. Another thread hears what others publish, on a connection of its own, which
-comes into being with the first listener. Where it breaks it is made anew, and listeners are told to look at everything,
-because what was published meanwhile is lost. Polling is the truth.
+In this process listeners are simply called. For the others there is pub/sub. The script that commits publishes the
+first hint after a quiet time itself (`session.finish`). Those that follow within a few milliseconds are put together,
+and published by one thread, off the path of commits, on a connection of the pool. Another thread hears what others
+publish, on a connection of its own, which comes into being with the first listener. Where it breaks it is made anew,
+and listeners are told to look at everything, because what was published meanwhile is lost. Polling is the truth.
 
 The channel is `<namespace>hints`, and a message is JSON: `redis-cli SUBSCRIBE hints` shows them.
 """
@@ -63,7 +63,8 @@ class Hints:
         self._connections = connections
         self.channel = f"{connections.address.prefix}hints"
         """where hints of this store are published"""
-        self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        """who publishes: hints of one's own are passed over"""
         self._lock = threading.Lock()
         self._listeners: dict[object, Callable[[Hint], None]] = {}
         self._closing = threading.Event()
@@ -127,9 +128,11 @@ class Hints:
 
     # -- telling
 
-    def tell(self, hint: Hint) -> None:
-        """Tells everyone here at once, and the others soon. Never waits."""
+    def tell(self, hint: Hint, published: bool = False) -> None:
+        """Tells everyone here at once, and the others soon, unless it is `published`. Never waits."""
         self._call(hint)
+        if published:
+            return
         with self._lock:
             if not self._open:
                 return
@@ -153,7 +156,7 @@ class Hints:
 
     def _encoded(self, hint: Hint) -> bytes:
         tasks = hint.tasks if hint.tasks is not None and len(hint.tasks) <= _MOST_NAMED else None
-        return _encoder.encode(_Message(self._name, hint.ready, tasks))
+        return _encoder.encode(_Message(self.name, hint.ready, tasks))
 
     # -- hearing
 
@@ -223,5 +226,5 @@ class Hints:
             message = _decoder.decode(data)
         except msgspec.MsgspecError:
             return
-        if message.sender != self._name:
+        if message.sender != self.name:
             self._call(Hint(message.ready, message.tasks))

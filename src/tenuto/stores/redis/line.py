@@ -15,6 +15,7 @@ import msgspec
 import redis
 
 from tenuto.stores.base import Hint
+from tenuto.stores.redis.codec import no_text
 from tenuto.stores.redis.connection import Command, Connections
 from tenuto.stores.redis.errors import translate
 from tenuto.stores.redis.scripts import SCRIPTS, script
@@ -37,10 +38,12 @@ def load_scripts(connections: Connections) -> None:
 class Line:
     """A thread that asks the server. A request's verb, given nothing, is the command."""
 
-    def __init__(self, connections: Connections, name: str, tell: Callable[[Hint], None] | None = None) -> None:
-        """`tell`: it carries scripts that write, and this is told what they have for those who wait."""
+    def __init__(self, connections: Connections, name: str, tell: Callable[[Hint, bool], None] | None = None) -> None:
+        """`tell`: it carries scripts that write, and this is told what they have for those who wait, and whether the
+        scripts have published it."""
         self._connections = connections
         self._tell = tell
+        self._all_published = True
         self._mailbox: Mailbox[None] = Mailbox()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -60,15 +63,27 @@ class Line:
             requests = self._mailbox.take(_MOST_WEIGHT)
             if requests is None:
                 break
+            self._all_published = True
             self._serve(requests)
             answer(requests)
             hint = joined(requests) if self._tell is not None else None
             if hint is not None and self._tell is not None:
-                self._tell(hint)
+                self._tell(hint, self._all_published)
 
     def _serve(self, requests: Sequence[Request[None]]) -> None:
+        commands: list[Command] = []
+        sound: list[Request[None]] = []
+        for request in requests:
+            try:
+                commands.append([each.encode() if isinstance(each, str) else each for each in request.verb(None)])
+                sound.append(request)
+            except UnicodeEncodeError as error:
+                request.error = no_text(error)
+        if sound:
+            self._exchange(sound, commands)
+
+    def _exchange(self, requests: Sequence[Request[None]], commands: Sequence[Command]) -> None:
         try:
-            commands = [request.verb(None) for request in requests]
             answers = self._ask(commands)
         except Exception as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
             for request in requests:
@@ -98,6 +113,7 @@ class Line:
         if len(told) == 1:
             request.answer = told[0]  # the number of a later request that has been answered
             return
-        request.answer, ready, tasks = told
+        request.answer, ready, tasks, published = told
         if ready or tasks:
+            self._all_published = self._all_published and published
             request.hint = Hint(frozenset(ready), frozenset(tasks))

@@ -19,6 +19,7 @@ from tenuto.stores.redis.codec import (
     event_of,
     limit_of,
     message_of,
+    pack,
     schedule_of,
     steps_of,
     task_of,
@@ -52,8 +53,6 @@ _STATES = (
     State.FAILED,
     State.CANCELLED,
 )
-
-_pack = msgspec.msgpack.Encoder().encode
 
 
 class Reads(Store):
@@ -97,7 +96,7 @@ class Reads(Store):
             given = _filter(where) | {"limit": limit + 1 - len(found), "most": _MOST_ROWS}
             if before is not None:
                 given["before"] = before
-            head, *rows = await self._read("find", _pack(given))
+            head, *rows = await self._read("find", pack(given))
             found += map(_numbered, rows)
             if not head:
                 break
@@ -155,7 +154,7 @@ class Reads(Store):
         more, left = True, max(limit, 1)
         while more and left:
             given = where | {"after": at, "limit": left, "most": _MOST_ROWS}
-            cursor, more, *entries = await self._read("feed", _pack(given))
+            cursor, more, *entries = await self._read("feed", pack(given))
             found += map(event_of, entries)
             at, left = int(cursor), left - len(entries)
         return EventPage(tuple(found), str(at))

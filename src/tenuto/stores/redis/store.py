@@ -52,8 +52,6 @@ from tenuto.tasks.signal import Signal
 
 __all__ = ["RedisStore"]
 
-_pack = msgspec.msgpack.Encoder().encode
-
 
 class RedisStore(Maintenance, Timekeeping):
     """A store on the server that `url` names."""
@@ -105,6 +103,7 @@ class RedisStore(Maintenance, Timekeeping):
     def _close(self) -> None:
         with self._opening:
             lines, self._writer, self._reader = (self._writer, self._reader), None, None
+            self._connections.hurry()
             for line in lines:
                 if line is not None:
                     line.close()
@@ -136,17 +135,20 @@ class RedisStore(Maintenance, Timekeeping):
         """What a plain command on a key of this store answers."""
         return await self._ask(self._reader, lambda _: (command, f"{self._address.prefix}{key}", *given))
 
-    async def _write(self, name: str, given: Any, weight: int = 1, who: str = "", number: int = 0) -> Any:
-        """What a script that writes answers. It is carried out once, however often it is sent."""
-        try:
-            packed = _pack(given)
-        except UnicodeEncodeError as error:
-            raise InvalidInput(f"{error.object[:80]!r} is no text: it holds half of a surrogate pair") from None
+    async def _write(
+        self, name: str, given: Any, weight: int = 1, who: str = "", number: int = 0, *, once: bool = True
+    ) -> Any:
+        """What a script that writes answers. It is carried out once, however often it is sent.
+
+        `once=False`: twice is as good, and its answer, which may be large, need not be kept.
+        """
+        packed = pack(given)
         sha = script(name).sha
-        who = who or f"{self._client}-{next(self._requests)}"
+        if once and not who:
+            who = f"{self._client}-{next(self._requests)}"
 
         def command(_: None) -> tuple[Any, ...]:
-            return "EVALSHA", sha, 1, self._root, self._now(), who, number, packed
+            return "EVALSHA", sha, 1, self._root, self._now(), who, number, packed, self._hints.name
 
         return await self._ask(self._writer, command, weight)
 
@@ -225,7 +227,7 @@ class RedisStore(Maintenance, Timekeeping):
     async def renew(self, worker: WorkerInfo, holds: Sequence[Hold], lease: Millis) -> Sequence[Renewal]:
         info = dump(replace(worker, seen_at=0))
         given = {"worker": worker.id, "agents": worker.agents, "info": info, "holds": holds, "lease": lease}
-        told = await self._write("renew", given, len(holds) + 1)
+        told = await self._write("renew", given, len(holds) + 1, once=False)
         return [
             Renewal(held, paused, tuple(message_of(number, text) for number, text in inbox))
             for held, paused, inbox in told

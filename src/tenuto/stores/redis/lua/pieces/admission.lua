@@ -15,11 +15,11 @@ end
 -- goal's nodes.
 function admission.admit(id, flat, place, unmet)
   local t = fields_of(flat)
-  local now = session.now
+  local now, last = session.now, #flat
   local function set(name, value)
     t[name] = value
-    flat[#flat + 1] = name
-    flat[#flat + 1] = value
+    flat[last + 1], flat[last + 2] = name, type(value) == 'number' and session.whole(value) or value
+    last = last + 2
   end
   for name, value in pairs(place) do
     set(name, value)

@@ -6,7 +6,7 @@
 
 events = {}
 
-local EVENTS = session.key('events')
+local whole, EVENTS = session.whole, session.key('events')
 local MOST_IN_ROW = 1150 -- characters: about 64 cursors
 
 -- Text as JSON.
@@ -18,12 +18,11 @@ end
 function events.append(id, root, seq, kind, attempt, owner, data)
   local cursor = session.next_cursor()
   redis.call(
-    'XADD', EVENTS, cursor .. '-0',
-    'task', id, 'seq', session.whole(seq), 'kind', kind, 'at', session.whole(session.now),
-    'attempt', session.whole(attempt), 'owner', owner, 'data', data
+    'XADD', EVENTS, cursor, 'task', id, 'seq', whole(seq), 'kind', kind, 'at', whole(session.now),
+    'attempt', whole(attempt), 'owner', owner, 'data', data
   )
   if root then
-    redis.call('XADD', session.key('feed:') .. root, cursor .. '-0', 'task', id)
+    redis.call('XADD', session.key('feed:') .. root, cursor, 'task', id)
   end
   return cursor
 end
@@ -62,7 +61,7 @@ function events.begin_family(t)
   end
   if not t.root then
     for _, cursor in ipairs(events.cursors_of(t)) do
-      redis.call('XADD', session.key('feed:') .. t.id, cursor .. '-0', 'task', t.id)
+      redis.call('XADD', session.key('feed:') .. t.id, cursor, 'task', t.id)
     end
   end
   rows.set(t, { kids = '1' })

@@ -97,7 +97,7 @@ local function stand(t, status, paused, gate)
 end
 
 local function is_busy(t)
-  return not rows.is_final(t) or t.lease_expires ~= nil
+  return t.lease_expires ~= nil or not rows.is_final(t)
 end
 
 local function rest_key(t)
@@ -176,7 +176,7 @@ local function index_tree(t, was)
     local root = rows.load(t.root)
     rows.set(root, { open = (root.open or 0) + (busy and 1 or -1) })
   end
-  local rest = rest_key(t)
+  local rest = not busy and rest_key(t) or nil
   if was.rest ~= rest then
     if was.rest then
       session.move(was.rest, t.place, false)

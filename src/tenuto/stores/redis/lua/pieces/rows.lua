@@ -7,24 +7,26 @@
 
 rows = {}
 
+local whole = session.whole
+
 local FINAL = { done = true, failed = true, cancelled = true }
 local NUMBERS = {
   priority = true, band = true, run_at = true, deadline = true, attempt_timeout = true, timeout = true, run = true,
   epoch = true, attempt = true, failures = true, losses = true, unmet = true, nonce = true, lease_expires = true,
-  created_at = true, since = true, started_at = true, finished_at = true, expires_at = true, wakes_at = true, seq = true,
+  expires_at = true, wakes_at = true, seq = true,
   steps = true, number = true, mail = true, mails = true, stepped = true, open = true,
 }
 
 local MOST_WRITTEN = 1000
 local NEW = {} -- what the indexes know of a new task
 
-local cache, touched = {}, {}
+local cache, touched, byte = {}, {}, string.byte
 
 local TASK = session.key('task:')
 
 -- The key of a task's hash. None ends like that of a lock, whatever the id.
 function rows.key(id)
-  local last = id:byte(-1)
+  local last = byte(id, -1)
   if (last == 107 or last == 58) and id:find(':lock:*$') then -- "k" or ":"
     return TASK .. id .. ':'
   end
@@ -32,7 +34,7 @@ function rows.key(id)
 end
 
 local function place_of(number, id)
-  local text = session.whole(number)
+  local text = whole(number)
   return ('0000000000000000'):sub(#text + 1) .. text .. ':' .. id
 end
 
@@ -129,7 +131,7 @@ function rows.put(t, name, value)
   end
   t[name] = value or nil
   local last = written.last
-  written[last + 1], written[last + 2] = name, type(value) == 'number' and session.whole(value) or value or ''
+  written[last + 1], written[last + 2] = name, type(value) == 'number' and whole(value) or value or ''
   written.last = last + 2
   if last > MOST_WRITTEN then
     redis.call('HSET', unpack(written))

@@ -1,11 +1,14 @@
 -- One request at work: the clock, the cursor of the feed, what is written at the end, and the answer.
 --
--- KEYS[1]  <prefix>store   hash: now (ms), cursor (of the last event), submitted (tasks so far)
+-- KEYS[1]  <prefix>store   hash: now (ms), cursor (of the last event), submitted (tasks so far), hinted (when a script
+--          last published a hint, in microseconds)
 -- ARGV[1]  the instant of an injected clock in ms; empty: the server's own
 -- ARGV[2]  who asks (a worker, or one request of a client)   ARGV[3]  the number of the request, 0 where it has none
--- ARGV[4]  what is asked, as msgpack
+-- ARGV[4]  what is asked, as msgpack       ARGV[5]  the name under which its client publishes hints
 --
---   reply:<who>   string, for ten minutes: the number of the last request and the answer that it got
+--   reply:<who>   string: the number of the last request and the answer that it got. Of a worker for ten minutes; of a
+--                 client, who repeats a request for some seconds only, for one
+--   hints         channel: hints as JSON (`stores/redis/hints.py`)
 --
 -- All keys begin with the prefix and lie in the hash slot of KEYS[1].
 
@@ -15,10 +18,14 @@ session = {
   told = {}, -- tasks that ended, were paused or resumed, or got a message
 }
 
-local REPLIES_LAST = 600000
+local REPLIES_LAST = { worker = 600000, client = 60000 }
+local SPACING = 2000 -- microseconds between two hints that scripts publish
+local MOST_NAMED = 256
 local MOST_ARGUMENTS = 1000
 
 local runs, gone = {}, {}
+local micros -- the server's clock, where no other is injected
+local hinted
 
 -- A key of this store.
 function session.key(name)
@@ -51,15 +58,17 @@ function session.begin()
       end
     end
   end
-  local known = redis.call('HMGET', KEYS[1], 'now', 'cursor', 'submitted')
+  local known = redis.call('HMGET', KEYS[1], 'now', 'cursor', 'submitted', 'hinted')
   local now = tonumber(ARGV[1])
   if not now then
     local time = redis.call('TIME')
-    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    micros = time[1] * 1000000 + time[2]
+    now = math.floor(micros / 1000)
   end
   session.now = math.max(now, tonumber(known[1] or 0))
   session.cursor = tonumber(known[2] or 0)
   session.submitted = tonumber(known[3] or 0)
+  hinted = tonumber(known[4] or 0)
   return nil
 end
 
@@ -129,16 +138,32 @@ local function names(set)
   return list
 end
 
--- Keeps and returns the answer: {answer, agents with new tasks, tasks that somebody may wait for}.
+-- Publishes a hint, at the very commit; whether it did. Soon after another one, and where it would be long, the client
+-- does so, for all that comes within a few milliseconds.
+local function publish(ready, told)
+  if not micros or micros - hinted < SPACING or #ready + #told == 0 or #told > MOST_NAMED then
+    return false
+  end
+  hinted = micros
+  local hint = { from = ARGV[5], ready = ready[1] and ready, tasks = told[1] and told }
+  redis.call('PUBLISH', session.key('hints'), cjson.encode(hint))
+  return true
+end
+
+-- Keeps and returns the answer: {answer, agents with new tasks, tasks that somebody may wait for, whether a hint of
+-- these was published}.
 function session.finish(answer)
+  local ready, told = names(session.ready), names(session.told)
+  local published = publish(ready, told)
   redis.call(
-    'HSET', KEYS[1],
-    'now', session.whole(session.now), 'cursor', session.whole(session.cursor), 'submitted', session.submitted
+    'HSET', KEYS[1], 'now', session.whole(session.now), 'cursor', session.whole(session.cursor),
+    'submitted', session.submitted, 'hinted', session.whole(hinted)
   )
-  local reply = cmsgpack.pack({ answer, names(session.ready), names(session.told) })
+  local reply = cmsgpack.pack({ answer, ready, told, published })
   if ARGV[2] ~= '' then
     local key = session.key('reply:') .. ARGV[2]
-    redis.call('SET', key, string.format('%016d', ARGV[3]) .. reply, 'PX', REPLIES_LAST)
+    local last = ARGV[3] == '0' and REPLIES_LAST.client or REPLIES_LAST.worker
+    redis.call('SET', key, string.format('%016d', ARGV[3]) .. reply, 'PX', last)
   end
   return reply
 end
