@@ -228,6 +228,22 @@ async def test_a_closed_store(opened: Opener) -> None:
 # -- wake-ups ----------------------------------------------------------------------------------------------
 
 
+async def test_a_store_whose_server_is_gone_is_closed_soon(opened: Opener) -> None:
+    # Given requests that wait for a server which does not come back
+    with RedisServer() as server:
+        store = await opened(server.url())
+        await asyncio.to_thread(server.kill)
+        waiting = [asyncio.create_task(verb) for verb in (add(store, "a"), store.task("a"))]
+        await asyncio.sleep(0.1)
+        waiting += [asyncio.create_task(verb) for verb in (add(store, "b"), store.task("b"))]
+        # When the store is closed, it does not wait as long as they would, and they are told
+        begun = time.monotonic()
+        await store.close()
+        assert time.monotonic() - begun < 5  # each of them would wait for ten seconds
+        for told in await asyncio.gather(*waiting, return_exceptions=True):
+            assert isinstance(told, StoreUnavailable | StoreClosed)
+
+
 async def test_an_idle_worker_elsewhere_starts_a_new_task_within_milliseconds(opened: Opener) -> None:
     # Given a worker that listens, and a client with a store of its own
     url = shared_redis().url(namespace="idle")
