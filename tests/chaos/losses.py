@@ -178,7 +178,7 @@ class _Load:
         after: dict[str, int] = defaultdict(int)
         for hold, at in self.completed.items():
             task = tasks.get(hold.task_id)
-            if at > struck:
+            if at > struck + losses.away:  # a crash takes a moment, in which what is answered may still be lost
                 after[hold.task_id] += 1
             if task is not None and (task.state is not State.DONE or (task.attempt, task.nonce) != hold[1:]):
                 undone[hold] = at

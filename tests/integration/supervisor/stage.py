@@ -15,7 +15,7 @@ from tenuto.supervisor.entry import AgentEntry
 from tenuto.supervisor.states import AgentState
 from tenuto.supervisor.supervisor import Supervisor
 
-__all__ = ["LIMIT", "Stage", "descriptors", "stage", "until"]
+__all__ = ["LIMIT", "Stage", "children", "descriptors", "stage", "until"]
 
 LIMIT = 20.0
 """Seconds after which a test has waited long enough."""
@@ -63,10 +63,15 @@ class Stage(Supervisor):
         return self[name]
 
 
+def children() -> set[psutil.Process]:
+    """The processes below this one; other tests keep servers among them."""
+    return set(psutil.Process().children())
+
+
 @contextmanager
 def stage(*, survivors: tuple[str, ...] = (), **settings: Any) -> Iterator[Stage]:
     """A supervisor that is shut down at the end, with what it leaves behind: nothing but `survivors`."""
-    threads, open_before = set(threading.enumerate()), descriptors()
+    processes, threads, open_before = children(), set(threading.enumerate()), descriptors()
     made = Stage(**{"history_max_events": 100_000, "history_payload_bytes": 4_000, "agent_stop_timeout": 5, **settings})
     try:
         yield made
@@ -74,7 +79,7 @@ def stage(*, survivors: tuple[str, ...] = (), **settings: Any) -> Iterator[Stage
         left = made.shutdown()
     made.event_bus.close()
     assert tuple(left) == survivors
-    assert psutil.Process().children(recursive=True) == []
+    assert children() <= processes
     if not survivors:
         until(lambda: set(threading.enumerate()) <= threads, f"the end of {set(threading.enumerate()) - threads}")
         assert descriptors() - open_before == set()

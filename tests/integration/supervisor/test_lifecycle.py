@@ -17,7 +17,7 @@ from tenuto.supervisor.agents.base import BaseAgent, BaseProcessAgent
 from tenuto.supervisor.heartbeat import HeartbeatPlugin
 from tenuto.supervisor.states import AgentState
 from tests.integration.supervisor import service_agents as agents
-from tests.integration.supervisor.stage import LIMIT, stage, until
+from tests.integration.supervisor.stage import LIMIT, children, stage, until
 
 TERMINATED, FAILED = AgentState.TERMINATED, AgentState.FAILED
 
@@ -287,11 +287,12 @@ def test_what_an_agent_has_started_ends_with_it() -> None:
 
 
 def test_a_killed_fork_server_takes_its_agents_along_and_another_follows() -> None:
+    others = children()
     with stage() as world:
         world.register_agent(agents.WaitsInProcess, "a")
         world.start()
         world.running("a")
-        (server,) = psutil.Process().children()
+        (server,) = children() - others
         server.kill()
         world.over("a", FAILED)
         assert world["a"].reason == "the fork server has died"
@@ -301,6 +302,7 @@ def test_a_killed_fork_server_takes_its_agents_along_and_another_follows() -> No
 
 def test_a_frozen_fork_server_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_ANSWERS", 0.5)
+    others = children()
     with stage() as world:
         world.register_agent(agents.WaitsInProcess, "a")
         world.register_agent(agents.WaitsInProcess, "b")
@@ -308,7 +310,7 @@ def test_a_frozen_fork_server_is_replaced(monkeypatch: pytest.MonkeyPatch) -> No
         world.running("b")
         world.lifecycle_manager.stop_agent("b")
         world.running("a")
-        (server,) = psutil.Process().children()
+        (server,) = children() - others
         server.suspend()
         world.lifecycle_manager.start_agent("b")
         world.over("b", FAILED)
