@@ -144,7 +144,8 @@ class Hints:
     def _ring(self) -> None:
         if self._bell is not None and not self._rung:
             self._rung = True
-            self._bell.send(b"!")
+            with contextlib.suppress(BrokenPipeError):  # the thread has just ended
+                self._bell.send(b"!")
 
     def _call(self, hint: Hint) -> None:
         for listener in list(self._listeners.values()):
