@@ -56,6 +56,7 @@ def test_settings_of_ours() -> None:
         ("redis://host?namespace=", "namespace=''"),
         ("redis://host?namespace=a:b", "letters, digits"),
         ("redis://host?namespace={a}", "letters, digits"),
+        ("redis://host?namespace=task", "another word"),
         ("redis://host?db=-1", "db='-1'"),
         ("redis://host?wait_replicas=two", "whole number"),
         ("redis://host?wait_replicas=²", "whole number"),

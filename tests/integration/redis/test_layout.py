@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -9,15 +10,17 @@ from typing import Any
 import pytest
 import redis
 
+from tenuto.errors import InvalidInput
 from tenuto.stores.base import Store, TaskFilter, TimeToLive, WorkerInfo
 from tenuto.stores.redis import RedisStore
+from tenuto.stores.redis.address import FIRST_WORDS
 from tenuto.stores.redis.connection import Connections
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.limits import Limit
 from tenuto.tasks.outcome import Answer, Step
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
-from tenuto.tasks.task import ErrorRecord, TaskSpec, Unique
+from tenuto.tasks.task import ErrorRecord, Task, TaskSpec, Unique
 from tests.conformance.stage import START, Stage, VirtualClock, raw, spec
 from tests.servers.redis import RedisServer, installations
 
@@ -131,12 +134,35 @@ async def test_a_purge_leaves_nothing_but_what_is_no_tasks(stage: Stage, client:
     assert (await stage.sweep(TimeToLive(done=0))).purged == 3
     assert await worker.claim(5) == []
 
+    words = {key.partition(":")[0] for key in client.keys("*") if ":" in key}
+    assert words <= FIRST_WORDS, "no namespace may be one of them"
     left = {key for key in client.keys("*") if not key.startswith(("reply:", "agent:echo:"))}
     assert left <= LASTING | {"events"}
     assert client.xlen("events") == 0
     assert [key for key in client.keys("agent:*") if client.type(key) != "string"] == []
     await stage.sweep(TimeToLive(keys=-1))
     assert client.exists("keys", "keys:age") == 0
+
+
+async def test_a_heartbeat_leaves_no_answer_behind(stage: Stage, client: Any) -> None:
+    """It may be made again as often as one likes, and what it tells, whole inboxes, may be large."""
+    await stage.add(spec("a"))
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    await stage.signal(SignalKind.STEER, "a", data="x" * 10_000)
+    before = set(client.keys("reply:*"))
+    (renewal,) = await worker.renew(lease)
+    assert len(renewal.messages) == 1
+    assert set(client.keys("reply:*")) == before
+
+
+async def test_text_that_is_none_harms_nobody_else(stage: Stage) -> None:
+    await stage.add(spec("a"))
+    asked = (stage.store.journal("\ud800"), stage.store.task("a"), stage.store.tasks(TaskFilter(owner="\ud800")))
+    journal, task, page = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(journal, InvalidInput)
+    assert isinstance(page, InvalidInput)
+    assert isinstance(task, Task)
 
 
 @pytest.mark.parametrize("name", ["x:lock", "x:lock:", "x%3Alock", "x:lock::"])

@@ -28,7 +28,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from tenuto.errors import InvalidInput
 from tenuto.stores import masked
 
-__all__ = ["SCHEMES", "Address"]
+__all__ = ["FIRST_WORDS", "SCHEMES", "Address"]
 
 SCHEMES = {
     "redis": "tcp",
@@ -46,11 +46,12 @@ _FORMS = {
     "unix": "redis+unix://user:password@/path/to/socket?db=0",
 }
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_FIRST_WORDS = frozenset(
-    (
-        "agent bands blobs children closed cursors dag ended feed gate goals heard inbox journal keys lanes limit limits "
-        "owner parked ready replicas reply schedules tag task tree unique waits workers"
-    ).split()
+FIRST_WORDS = frozenset(
+    {
+        *("agent", "bands", "blobs", "children", "closed", "cursors", "dag", "ended", "feed", "gate", "goals", "heard"),
+        *("inbox", "journal", "keys", "lanes", "limit", "limits", "owner", "parked", "ready", "replicas", "reply"),
+        *("schedules", "tag", "task", "tree", "unique", "waits", "workers"),
+    }
 )
 """With these the keys of a store without a namespace begin."""
 _SOON = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
@@ -165,8 +166,8 @@ def _seconds(text: str) -> float:
 def _namespace(text: str) -> str:
     if not _NAMESPACE.fullmatch(text):
         raise ValueError("use letters, digits, '_', '.' and '-', at most 64")
-    if text in _FIRST_WORDS:
-        raise ValueError("keys of a store without a namespace begin so, use another word")
+    if text in FIRST_WORDS:
+        raise ValueError("keys of a store without a namespace begin with it: use another word")
     return f"{text}:"
 
 

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-import msgspec
 from msgspec.structs import replace
 
 from tenuto.errors import InvalidInput, StoreClosed
@@ -31,7 +30,7 @@ from tenuto.stores.base import (
     WorkerInfo,
 )
 from tenuto.stores.redis.address import Address
-from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, tree_parts
+from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, pack, tree_parts
 from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.hints import Hints
 from tenuto.stores.redis.line import Line, load_scripts
