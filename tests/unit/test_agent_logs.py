@@ -76,11 +76,11 @@ def test_a_process_of_the_agents_own_logs_everything_there() -> None:
     try:
         with AgentLog("alone") as log:
             log.take_over()
-            logging.getLogger("some.library").info("retrying in %d s", 3)
+            logging.getLogger("other.package").info("retrying in %d s", 3)
     finally:
         root.setLevel(level)
     [line] = map(json.loads, lines(log.path))
-    assert (line["event"], line["logger"], line["level"]) == ("retrying in 3 s", "some.library", "info")
+    assert (line["event"], line["logger"], line["level"]) == ("retrying in 3 s", "other.package", "info")
     assert root.handlers == handlers
 
 

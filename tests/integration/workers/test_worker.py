@@ -409,7 +409,7 @@ async def test_who_lost_the_lease_does_not_wait_for_what_is_on_its_way_to_the_st
 
     @task_agent
     async def records(ctx: Context) -> str:
-        return await ctx.step("s", lambda: "x")
+        return str(await ctx.step("s", lambda: "x"))
 
     # When the lease ends while a record is on its way
     async with working(Silent(), records, config=WorkerConfig(lease=0.6, grace=0.2, maintenance=None)) as worker:
