@@ -1,9 +1,9 @@
 """The scripts that run inside the server: one Lua file each, put together with the pieces that it needs.
 
 A script of `lua/` names its pieces in its first line (`-- needs: rows, lanes`); those of `lua/reads/` need none. A
-piece is a table of functions under the name of its file, and may use the others'. Each is a block of its own, which
-makes scripts begin sooner: a server takes longer to make a function the more local names are in sight. It keeps scripts
-under the hash of their text until it is restarted or told to forget them.
+piece is a table of functions under the name of its file, and may use the others'. The functions of a script are made
+anew whenever it runs, so a piece is begun when something of it is used, which most requests do of few pieces. A server
+keeps scripts under the hash of their text until it is restarted or told to forget them.
 """
 
 from __future__ import annotations
@@ -55,9 +55,14 @@ def script(name: str) -> Script:
     first = text.partition("\n")[0]
     if first.startswith(_NEEDS):
         pieces = [piece.strip() for piece in first.removeprefix(_NEEDS).split(",")]
-        blocks = (f"do\n{_read(f'pieces/{piece}')}end" for piece in pieces)
-        text = "\n".join([f"local {', '.join(pieces)}", *blocks, text])
+        text = "\n".join([f"local {', '.join(pieces)}", *map(_begun_when_used, pieces), text])
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _begun_when_used(piece: str) -> str:
+    """A piece in whose place a table stands that puts the piece there when something of it is used first."""
+    text = _read(f"pieces/{piece}")
+    return f"{piece} = setmetatable({{}}, {{ __index = function(_, name)\n{text}return {piece}[name]\nend }})"
 
 
 def _read(name: str) -> str:
