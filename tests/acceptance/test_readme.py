@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.servers.postgres import shared_postgres
+from tests.servers.redis import shared_redis
+
 README = Path(__file__).parents[2] / "README.md"
 LIMIT = 60
 
 
+@pytest.fixture(params=["sqlite", "redis", "postgresql"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One of the engines that the README names, chosen as it says: by `TENUTO_STORE`, and the first by nothing."""
+    name = str(request.param)
+    monkeypatch.delenv("TENUTO_STORE", raising=False)
+    if name == "redis":
+        monkeypatch.setenv("TENUTO_STORE", shared_redis().url(namespace=f"readme-{secrets.token_hex(4)}"))
+    elif name == "postgresql":
+        server = shared_postgres()
+        monkeypatch.setenv("TENUTO_STORE", server.url(server.create_database(), tcp=True))
+    return name
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, engine: str) -> Path:
     """A folder with `letters.py`, whose letter sleeps for two seconds instead of twenty."""
+    assert f"| `{engine}://" in README.read_text()
     (code,) = re.findall(r"Put this into `letters.py`:\n\n```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert '"seconds": 20' in code
     (tmp_path / "letters.py").write_text(code.replace('"seconds": 20', '"seconds": 2'))
