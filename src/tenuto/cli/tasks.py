@@ -125,7 +125,12 @@ def why(
     for sentence in told.because:
         out.print(output.plain(sentence), soft_wrap=True)
     if told.until is not None:
-        out.print(f"That can change by itself {relative(told.until, wall_clock())}, at {iso(told.until)}.")
+        now = wall_clock()
+        when = f"{relative(told.until, now)}, at {iso(told.until)}"
+        late = "That was due {}: it happens as soon as a worker, of whatever agents, looks after the store."
+        out.print(
+            late.format(when) if now - told.until >= 1_000 else f"That can change by itself {when}.", soft_wrap=True
+        )
 
 
 @app.command(

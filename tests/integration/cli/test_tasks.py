@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.integration.cli.program import Program
+from tests.integration.supervisor.stage import until
 
 
 def test_a_submitted_task_is_listed_shown_and_explained(tenuto: Program) -> None:
@@ -99,6 +100,13 @@ def test_pause_resume_and_retry(tenuto: Program) -> None:
     tenuto("task", "cancel", "one")
     tenuto("task", "retry", "one")
     assert tenuto("task", "show", "one", "--format", "json").json["run"] == 2
+
+
+def test_why_says_when_something_was_due_and_nobody_has_looked(tenuto: Program) -> None:
+    tenuto.submit("double", 1, "--id", "late", "--delay", "1s")
+    tenuto.submit("double", 1, "--id", "later", "--delay", "1h")
+    assert "That can change by itself in 59 min" in tenuto("task", "why", "later").out
+    until(lambda: "That was due " in tenuto("task", "why", "late").out)
 
 
 def test_events_are_shown_and_followed_to_the_end(tenuto: Program) -> None:
