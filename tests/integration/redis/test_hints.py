@@ -58,7 +58,7 @@ def _ready(agent: str) -> Callable[[list[Hint]], bool]:
 
 def test_another_store_hears_what_one_tells(opened: Opener) -> None:
     # Given a listener in another store of the namespace, and one in another namespace
-    url = shared_redis().url(namespace="heard")
+    url = shared_redis().url(namespace="overheard")
     ear, other = Ear(opened(url)), Ear(opened(shared_redis().url(namespace="other")))
     # When something is told
     hint = Hint(frozenset({"a"}), frozenset({"task-1"}))

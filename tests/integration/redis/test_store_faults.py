@@ -218,7 +218,7 @@ async def test_a_store_that_cannot_be_opened_writes_nothing(opened: Opener) -> N
 
 
 async def test_a_closed_store(opened: Opener) -> None:
-    store = await opened(shared_redis().url(namespace="closed"))
+    store = await opened(shared_redis().url(namespace="shut"))
     await store.close()
     await store.close()
     with pytest.raises(StoreClosed, match="is not open"):
