@@ -210,6 +210,21 @@ async def test_a_right_that_is_taken_away(opened: Opener) -> None:
         assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("version", installations())
+async def test_the_right_to_publish_may_be_taken_away(version: str, opened: Opener) -> None:
+    # Given a store whose user may not publish any more
+    with RedisServer(version) as server:
+        server.command("ACL", "SETUSER", "bob", "on", ">secret", "~*", "allchannels", "+@all")
+        store = await opened(server.url(user="bob", password="secret"))
+        server.command("ACL", "SETUSER", "bob", "resetchannels")
+        # When something is committed, then all of it is, and others find it by polling
+        for number in range(3):
+            await add(store, f"t{number}")
+        assert await states(store) == {State.READY: 3}
+        assert [event.task_id for event in (await store.events()).events] == ["t0", "t1", "t2"]
+        assert server.command("HGET", "store", "submitted") == "3"
+
+
 async def test_a_store_that_cannot_be_opened_writes_nothing(opened: Opener) -> None:
     with RedisServer(maxmemory_policy="allkeys-lru") as server:
         with pytest.raises(StoreError, match="maxmemory-policy"):

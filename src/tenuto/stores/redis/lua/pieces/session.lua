@@ -139,14 +139,18 @@ local function names(set)
 end
 
 -- Publishes a hint, at the very commit; whether it did. Soon after another one, and where it would be long, the client
--- does so, for all that comes within a few milliseconds.
+-- does so, for all that comes within a few milliseconds. The right to publish may have been taken away since the store
+-- was opened: that stops no commit half way.
 local function publish(ready, told)
   if not micros or micros - hinted < SPACING or #ready + #told == 0 or #told > MOST_NAMED then
     return false
   end
-  hinted = micros
   local hint = { from = ARGV[5], ready = ready[1] and ready, tasks = told[1] and told }
-  redis.call('PUBLISH', session.key('hints'), cjson.encode(hint))
+  local heard = redis.pcall('PUBLISH', session.key('hints'), cjson.encode(hint))
+  if type(heard) == 'table' then
+    return false
+  end
+  hinted = micros
   return true
 end
 
