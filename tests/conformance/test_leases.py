@@ -162,6 +162,16 @@ async def test_renewing_extends_the_lease(stage: Stage) -> None:
     assert [each.held for each in await worker.renew(lease)] == [False]
 
 
+@pytest.mark.parametrize("span", [0, -5])
+async def test_a_lease_may_be_over_as_soon_as_it_begins(stage: Stage, span: int) -> None:
+    await stage.add(spec())
+    worker = stage.worker()
+    lease = await worker.claim_one(span)
+    assert [renewal.held for renewal in await worker.renew(lease, span=span)] == [True]
+    await stage.sweep()
+    assert await stage.kinds() == ["created", "started", "lost"]
+
+
 async def test_recording_extends_the_lease_too(stage: Stage) -> None:
     await stage.add(spec())
     worker = stage.worker()

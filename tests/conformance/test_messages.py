@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
+from tenuto.errors import InvalidInput
 from tenuto.stores.base import MOST_MESSAGES
 from tenuto.tasks.event import EventKind
 from tenuto.tasks.outcome import Answer, Step
@@ -77,6 +79,15 @@ async def test_a_message_reads_as_it_was_stored_on_every_engine(stage: Stage) ->
     for each in ((1, 2), {1: 2}, None):
         await stage.signal(STEER, data=each)
     assert [message.data for message in await stage.store.inbox("task-1")] == [[1, 2], {"1": 2}, None]
+
+
+async def test_text_with_a_nul_is_kept_whole_or_refused(stage: Stage) -> None:
+    await stage.add(spec())
+    for fields in ({"topic": "go\0on"}, {"topic": "x", "key": "k\0l"}):
+        with contextlib.suppress(InvalidInput):
+            await stage.signal(SignalKind.EVENT, **fields)
+    assert {message.topic for message in await stage.store.inbox("task-1")} <= {"go\0on", "x"}
+    assert (await stage.signal(SignalKind.EVENT, topic="y", key="k")).delivery is Delivery.ACCEPTED
 
 
 async def test_a_message_to_a_task_that_has_ended_is_not_stored(stage: Stage) -> None:

@@ -12,6 +12,7 @@ from functools import cache
 from struct import Struct
 from typing import Any
 
+import psycopg
 from psycopg import pq
 
 __all__ = ["encoded", "types_of", "value_of"]
@@ -37,7 +38,7 @@ def types_of(sql: bytes) -> tuple[str, ...]:
 
 
 def encoded(types: Sequence[str], parameters: Sequence[Any]) -> tuple[list[bytes | None], list[int]]:
-    """Values and formats as libpq takes them."""
+    """Values and formats as libpq takes them. Raises `psycopg.DataError` for text that the server could not keep."""
     values: list[bytes | None] = []
     formats: list[int] = []
     for name, value in zip(types, parameters, strict=True):
@@ -49,7 +50,10 @@ def encoded(types: Sequence[str], parameters: Sequence[Any]) -> tuple[list[bytes
             values.append(value)
             formats.append(pq.Format.BINARY)
         else:
-            values.append((value if isinstance(value, str) else repr(value)).encode())
+            text = value if isinstance(value, str) else repr(value)
+            if "\0" in text:  # libpq would take what stands before it for the whole
+                raise psycopg.DataError("PostgreSQL keeps no text with a NUL character")
+            values.append(text.encode())
             formats.append(pq.Format.TEXT)
     return values, formats
 

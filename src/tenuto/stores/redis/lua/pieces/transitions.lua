@@ -61,7 +61,7 @@ end
 function transitions.claim(t, worker, told, nonce, lease)
   local now = session.now
   local first = not t.started_at
-  redis.call('SET', rows.lock(t), worker, 'PX', session.whole(lease))
+  redis.call('SET', rows.lock(t), worker, 'PX', session.whole(math.max(lease, 1)))
   moved(t, 'running', 'started', '{"worker":' .. told .. '}', {
     attempt = (t.attempt or 0) + 1, nonce = nonce, worker = worker, lease_expires = now + lease,
     started_at = first and now or nil, expires_at = first and t.timeout and now + t.timeout or nil,
@@ -161,7 +161,7 @@ end
 -- A running task's lease is extended.
 function transitions.hold(t, lease)
   rows.set(t, { lease_expires = session.now + lease })
-  redis.call('SET', rows.lock(t), t.worker or '', 'PX', lease)
+  redis.call('SET', rows.lock(t), t.worker or '', 'PX', session.whole(math.max(lease, 1)))
 end
 
 -- Its journal has grown by `steps`.
