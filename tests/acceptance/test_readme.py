@@ -61,6 +61,13 @@ def shell(home: Path, command: str) -> str:
     return done.stdout
 
 
+def test_the_plan_runs(home: Path) -> None:
+    (plan, command) = re.findall(r"```json\n(.*?)```\n\n```\n(.*?)```", README.read_text(), re.DOTALL)[0]
+    (home / "plan.json").write_text(plan)
+    said = shell(home, command.strip())
+    assert "2 of 2 done" in said
+
+
 def test_a_killed_letter_goes_on_and_is_not_drafted_again(home: Path) -> None:
     # Given the program, killed when it has drafted
     first = start(home)
