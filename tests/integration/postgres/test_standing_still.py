@@ -10,6 +10,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
+from tenuto.errors import StoreUnavailable
 from tenuto.stores.base import Verdict
 from tenuto.stores.postgres import PostgresStore, session, writer
 from tenuto.tasks.goal import Edge, Tree
@@ -87,3 +88,23 @@ async def test_what_takes_longer_than_one_may_stand_still_is_done_all_the_same(
     assert goal is not None
     assert len(goal.nodes) == 10_000
     assert len(await worker.claim(100)) == 100
+
+
+# -- the end -----------------------------------------------------------------------------------------------
+
+
+async def test_a_store_whose_server_is_gone_is_closed_soon(own_server: PostgresServer) -> None:
+    # Given requests that wait for a server which does not come back
+    store = PostgresStore(own_server.url(own_server.create_database()))
+    await store.open()
+    await asyncio.to_thread(own_server.kill)
+    waiting = [
+        asyncio.ensure_future(verb) for verb in (store.submit([Tree(spec("a"))]), store.task("a"), store.stats())
+    ]
+    await asyncio.sleep(0.1)
+    # When the store is closed, it does not wait as long as they would, and they are told
+    begun = time.monotonic()
+    await store.close()
+    assert time.monotonic() - begun < 10  # each of them would wait for thirty seconds
+    for told in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(told, StoreUnavailable)

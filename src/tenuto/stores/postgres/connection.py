@@ -34,12 +34,14 @@ from tenuto.errors import InvalidInput, StoreError, StoreReadOnly
 from tenuto.stores import masked
 from tenuto.stores.postgres.errors import translate
 
-__all__ = ["OLDEST", "PATIENCE", "Address", "Connection", "connect", "connect_as"]
+__all__ = ["LAST_PATIENCE", "OLDEST", "PATIENCE", "Address", "Connection", "connect", "connect_as"]
 
 OLDEST = 15
 """The oldest PostgreSQL that is supported."""
 PATIENCE = 30.0
 """Seconds to wait for an answer before the server is taken for gone."""
+LAST_PATIENCE = 1.0
+"""The same for a server that cannot be reached when the store is being closed."""
 
 _DEFAULTS: dict[str, str | int] = {
     "application_name": "tenuto",

@@ -7,6 +7,7 @@ holds whatever was answered before the request was made.
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import threading
 import time
@@ -15,7 +16,7 @@ from collections.abc import Callable
 import psycopg
 
 from tenuto.errors import StoreError, StoreUnavailable
-from tenuto.stores.postgres.connection import PATIENCE, Address, Connection, connect
+from tenuto.stores.postgres.connection import LAST_PATIENCE, PATIENCE, Address, Connection, connect
 from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.session import PostgresStatements
 from tenuto.stores.requests import Mailbox, Request, answer
@@ -41,6 +42,8 @@ class Reader:
         self._clock = clock
         self._server_time = server_time
         self._mailbox: Mailbox[Tables] = Mailbox()
+        self._give_up = math.inf
+        """when a server that cannot be reached is waited for no longer, because somebody waits for the end"""
         self._connection: Connection | None = None
         self._connect()
         self._thread = threading.Thread(target=self._run, name="tenuto-postgres-reader", daemon=True)
@@ -53,6 +56,7 @@ class Reader:
     def close(self) -> None:
         """Answers all that was asked, then ends. Blocks until then."""
         self._mailbox.close()
+        self._give_up = time.monotonic() + LAST_PATIENCE
         self._thread.join()
 
     def _run(self) -> None:
@@ -75,7 +79,7 @@ class Reader:
                     return
                 continue
             self._disconnect()
-            if time.monotonic() > deadline:
+            if time.monotonic() > min(deadline, self._give_up):
                 for request in requests:
                     request.error = broken
                 return

@@ -16,6 +16,7 @@ machine for as long, so a transaction that has taken its time is given more when
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -27,7 +28,7 @@ from tenuto.errors import StoreBusy, StoreCorrupt, StoreError, StoreReadOnly, St
 from tenuto.observability.logging import logger
 from tenuto.stores.base import Hint
 from tenuto.stores.postgres.arrivals import admit
-from tenuto.stores.postgres.connection import PATIENCE, Address, Connection, connect
+from tenuto.stores.postgres.connection import LAST_PATIENCE, PATIENCE, Address, Connection, connect
 from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
 from tenuto.stores.postgres.remembered import rows_for
@@ -57,6 +58,8 @@ class Writer:
         self._hints = hints
         self._server_time = server_time
         self._mailbox: Mailbox[Work] = Mailbox()
+        self._give_up = math.inf
+        """when a server that cannot be reached is waited for no longer, because somebody waits for the end"""
         self._connection: Connection | None = None
         self._statements: PostgresStatements
         self._rows: Rows
@@ -73,6 +76,7 @@ class Writer:
     def close(self) -> None:
         """Does all that was asked for, then ends. Blocks until then."""
         self._mailbox.close()
+        self._give_up = time.monotonic() + LAST_PATIENCE
         self._thread.join()
 
     # -- the thread
@@ -106,7 +110,7 @@ class Writer:
             begun = time.monotonic()
             error = self._transaction(requests)
             taken = 1_000 * (time.monotonic() - begun)
-            if not isinstance(error, StoreUnavailable | StoreBusy) or time.monotonic() > deadline:
+            if not isinstance(error, StoreUnavailable | StoreBusy) or time.monotonic() > min(deadline, self._give_up):
                 self._idle_timeout = IDLE_TIMEOUT
                 return error
             if taken > self._idle_timeout:
