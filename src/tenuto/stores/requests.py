@@ -13,11 +13,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+from tenuto.errors import StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable
 from tenuto.stores.base import Hint
 
-__all__ = ["Mailbox", "Request", "answer", "joined"]
+__all__ = ["Mailbox", "Request", "answer", "commit", "joined"]
 
 S = TypeVar("S")
+
+_FOR_ALL = (StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable)
 
 
 class Request(Generic[S]):
@@ -121,11 +124,27 @@ def _resolve(requests: list[Request[Any]]) -> None:
             request.future.set_result(request.answer)
 
 
+def commit(
+    requests: Sequence[Request[Any]], transaction: Callable[[Sequence[Request[Any]]], BaseException | None]
+) -> Hint | None:
+    """Has `transaction` carry out all `requests` together; where that fails, each by itself. What to hint at then.
+
+    `transaction` gives what went wrong, in which case nothing is stored. Nobody is to blame for a store that cannot be
+    used: trying one by one would only repeat that.
+    """
+    error = transaction(requests)
+    if error is not None:
+        alone = len(requests) == 1 or isinstance(error, _FOR_ALL)
+        for request in requests:
+            request.error = error if alone else transaction([request])
+    return joined([request for request in requests if request.error is None])
+
+
 def joined(requests: Sequence[Request[Any]]) -> Hint | None:
     """One hint for all that were committed together."""
     hints = [request.hint for request in requests if request.hint is not None]
     if len(hints) <= 1:
         return hints[0] if hints else None
     ready = frozenset[str]().union(*(hint.ready for hint in hints))
-    tasks = frozenset[str]().union(*(hint.tasks for hint in hints if hint.tasks is not None))
-    return Hint(ready, tasks)
+    named = [hint.tasks for hint in hints if hint.tasks is not None]
+    return Hint(ready, frozenset[str]().union(*named) if len(named) == len(hints) else None)

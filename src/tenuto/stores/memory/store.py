@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tenuto.errors import StoreClosed
 from tenuto.stores.base import Hint
+from tenuto.stores.listeners import Listeners
 from tenuto.stores.memory.tables import MemoryTables
 from tenuto.stores.rules.store import RuledStore
 from tenuto.stores.rules.work import Work
@@ -29,7 +30,7 @@ class MemoryStore(RuledStore):
         self._clock = clock
         self._tables = MemoryTables()
         self._lock = threading.Lock()
-        self._listeners: dict[object, Callable[[Hint], None]] = {}
+        self._listeners = Listeners()
         self._closed = False
 
     async def open(self) -> None:
@@ -44,8 +45,7 @@ class MemoryStore(RuledStore):
             answer = verb(work)
             hint = work.hint
         if hint is not None:
-            for listener in list(self._listeners.values()):
-                listener(hint)
+            self._listeners.call(hint)
         return answer
 
     async def _read(self, verb: Callable[[Tables], T]) -> T:
@@ -59,10 +59,4 @@ class MemoryStore(RuledStore):
         return self._tables
 
     def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
-        key = object()
-        self._listeners[key] = listener
-
-        def stop() -> None:
-            self._listeners.pop(key, None)
-
-        return stop
+        return self._listeners.add(listener)

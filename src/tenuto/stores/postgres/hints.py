@@ -27,6 +27,7 @@ from psycopg import pq, sql
 from tenuto.errors import StoreError
 from tenuto.observability.logging import logger
 from tenuto.stores.base import Hint
+from tenuto.stores.listeners import Listeners
 from tenuto.stores.postgres.connection import Address, Connection, connect
 from tenuto.stores.postgres.queries import query
 
@@ -61,7 +62,7 @@ class Hints:
         self._address = address
         self._arrived = arrived
         self._lock = threading.Lock()
-        self._listeners: dict[object, Callable[[Hint], None]] = {}
+        self._listeners = Listeners()
         self._open = False
         self._thread: threading.Thread | None = None
         self._bell: socket.socket | None = None
@@ -84,15 +85,11 @@ class Hints:
 
     def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
         """Calls `listener` for every hint from now on, from any thread; returns how to stop."""
-        key = object()
         with self._lock:
-            self._listeners[key] = listener
+            stop = self._listeners.add(listener)
             if self._open:
                 self._start()
         self._await_ears()
-
-        def stop() -> None:
-            self._listeners.pop(key, None)
 
         return stop
 
@@ -103,7 +100,7 @@ class Hints:
 
     def tell(self, hint: Hint) -> None:
         """Tells everyone here at once, and the others soon. Never waits."""
-        self._call(hint)
+        self._listeners.call(hint)
         with self._lock:
             if not self._open:
                 return
@@ -146,14 +143,6 @@ class Hints:
             self._rung = True
             with contextlib.suppress(BrokenPipeError):  # the thread has just ended
                 self._bell.send(b"!")
-
-    def _call(self, hint: Hint) -> None:
-        for listener in list(self._listeners.values()):
-            try:
-                listener(hint)
-            except Exception as error:  # noqa: BLE001  # it must not end this thread, on which everybody depends
-                thread = threading.current_thread()
-                threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
 
     # -- the thread
 
@@ -202,7 +191,7 @@ class Hints:
         self._hears.set()
         if self._missed:
             self._missed = False
-            self._call(Hint(frozenset(), None))
+            self._listeners.call(Hint(frozenset(), None))
 
     def _hears_across(self, connection: Connection) -> bool:
         """Whether a notification of another connection arrives: something stands between us and the server."""
@@ -256,7 +245,7 @@ class Hints:
             hint = _decoder.decode(payload)
         except msgspec.MsgspecError:
             return
-        self._call(hint)
+        self._listeners.call(hint)
 
 
 def payloads(hint: Hint) -> list[str]:

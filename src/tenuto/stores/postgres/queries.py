@@ -1,7 +1,6 @@
 """The SQL of this engine, by name.
 
-Queries live in the files of `sql/`: each begins with `-- name: <name>`, followed by a sentence that says what it is
-for. Files name the schema `tenuto`, which is the default; the schema of a store is put in its place. So no statement
+Files name the schema `tenuto`, which is the default; the schema of a store is put in its place. So no statement
 relies on `search_path`, which a pooler may hand from one client to another.
 """
 
@@ -9,27 +8,12 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import resources
+
+from tenuto.stores.rows.queries import queries
 
 __all__ = ["in_schema", "query"]
 
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _SCHEMA = re.compile(r"\btenuto\.(?=\w)")
-
-
-@cache
-def _queries() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for file in (resources.files("tenuto.stores.postgres") / "sql").iterdir():
-        if file.name.endswith(".sql"):
-            parts = _NAME.split(file.read_text(encoding="utf-8"))
-            found.update(zip(parts[1::2], map(_plain, parts[2::2]), strict=True))
-    return found
-
-
-def _plain(text: str) -> str:
-    lines = (line.partition("--")[0].strip() for line in text.splitlines())
-    return " ".join(line for line in lines if line).rstrip(";")
 
 
 def in_schema(text: str, schema: str) -> bytes:
@@ -40,4 +24,4 @@ def in_schema(text: str, schema: str) -> bytes:
 @cache
 def query(name: str, schema: str) -> bytes:
     """The query called `name`, for the tables of `schema`."""
-    return in_schema(_queries()[name], schema)
+    return in_schema(queries("tenuto.stores.postgres")[name], schema)

@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -27,9 +27,8 @@ from tenuto.stores.postgres.reader import Reader
 from tenuto.stores.postgres.schema import migrate
 from tenuto.stores.postgres.transact import CallersError, OwnTransaction, may_run
 from tenuto.stores.postgres.writer import Writer
-from tenuto.stores.requests import Request
 from tenuto.stores.rows import Clock, Rows
-from tenuto.stores.rows.store import RowStore, answered
+from tenuto.stores.rows.store import RowStore
 from tenuto.stores.rules.sweep import sweep
 from tenuto.stores.rules.work import Work
 from tenuto.stores.tables import Tables
@@ -59,15 +58,8 @@ class PostgresStore(RowStore):
         self._clock = Clock((lambda: 0) if self._server_time else clock)
         self._hints = Hints(self._address, self._look)
         self._identity: str | None = None
-        self._writer: Writer | None = None
-        self._reader: Reader | None = None
-        self._process = os.getpid()
-        self._opening = threading.Lock()
 
     # -- opening and closing
-
-    async def open(self) -> None:
-        await asyncio.to_thread(self._open)
 
     def _open(self) -> None:
         if self._process != os.getpid():
@@ -92,41 +84,13 @@ class PostgresStore(RowStore):
             raise
         self._reader = reader
 
-    async def close(self) -> None:
-        if self._process == os.getpid():
-            await asyncio.to_thread(self._close)
-
     def _close(self) -> None:
         with self._opening:
-            writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
-            if writer is not None:
-                writer.close()
-            if reader is not None:
-                reader.close()
+            self._end_threads()
             self._hints.close()
 
     def _closed(self) -> StoreClosed:
         return StoreClosed(f"the store {self.url} is not open: open it first, or keep it open")
-
-    async def _write(
-        self, verb: Callable[[Work], T], weight: int = 1, *, alone: bool = False, wants: Sequence[str] = ()
-    ) -> T:
-        writer = self._writer if self._process == os.getpid() else None
-        if writer is None:
-            raise self._closed()
-        request = Request(verb, weight, alone, wants)
-        if not writer.put(request):
-            raise self._closed()
-        return cast(T, await answered(request))
-
-    async def _read(self, verb: Callable[[Tables], T]) -> T:
-        reader = self._reader if self._process == os.getpid() else None
-        if reader is None:
-            raise self._closed()
-        request = Request(verb)
-        if not reader.put(request):
-            raise self._closed()
-        return cast(T, await answered(request))
 
     async def _submit_inside(self, connection: Any, trees: Sequence[Tree]) -> Submitted:
         if self._identity is None:

@@ -24,16 +24,15 @@ from collections.abc import Sequence
 
 import psycopg
 
-from tenuto.errors import StoreBusy, StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
+from tenuto.errors import StoreBusy, StoreError, StoreUnavailable
 from tenuto.observability.logging import logger
-from tenuto.stores.base import Hint
 from tenuto.stores.postgres.arrivals import admit
 from tenuto.stores.postgres.connection import LAST_PATIENCE, PATIENCE, Address, Connection, connect
 from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
 from tenuto.stores.postgres.remembered import rows_for
 from tenuto.stores.postgres.session import IDLE_TIMEOUT, LONGEST_IDLE, PostgresStatements
-from tenuto.stores.requests import Mailbox, Request, answer, joined
+from tenuto.stores.requests import Mailbox, Request, answer, commit
 from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.rows.layout import dump
 from tenuto.stores.rows.store import MOST_WEIGHT
@@ -43,8 +42,6 @@ __all__ = ["Writer"]
 
 log = logger("tenuto.store")
 
-_FOR_ALL = (StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable)
-"""Errors that no request is to blame for, and that trying one by one would only repeat."""
 _AGAIN = (0.02, 0.2)
 """Seconds between two attempts to connect."""
 
@@ -84,24 +81,11 @@ class Writer:
     def _run(self) -> None:
         while (requests := self._mailbox.take(MOST_WEIGHT)) is not None:
             if requests:
-                hint = self._commit(requests)
+                hint = commit(requests, self._patiently)
                 answer(requests)
                 if hint is not None:
                     self._hints.tell(hint)
         self._disconnect()
-
-    def _commit(self, requests: Sequence[Request[Work]]) -> Hint | None:
-        """One transaction for all; where that fails, one for each."""
-        error = self._patiently(requests)
-        if error is None:
-            return joined(requests)
-        if len(requests) == 1 or isinstance(error, _FOR_ALL):
-            for request in requests:
-                request.error = error
-            return None
-        for request in requests:
-            request.error = self._patiently([request])
-        return joined([request for request in requests if request.error is None])
 
     def _patiently(self, requests: Sequence[Request[Work]]) -> BaseException | None:
         """Tries until the store can be reached, or until it takes too long."""

@@ -25,6 +25,7 @@ import redis
 from tenuto.errors import TenutoError
 from tenuto.observability.logging import logger
 from tenuto.stores.base import Hint
+from tenuto.stores.listeners import Listeners
 from tenuto.stores.redis.connection import Connections, new_connection
 from tenuto.stores.redis.errors import passes, translate
 
@@ -66,7 +67,7 @@ class Hints:
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
         """who publishes: hints of one's own are passed over"""
         self._lock = threading.Lock()
-        self._listeners: dict[object, Callable[[Hint], None]] = {}
+        self._listeners = Listeners()
         self._closing = threading.Event()
         self._open = False
         self._ear: threading.Thread | None = None
@@ -91,15 +92,11 @@ class Hints:
 
     def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
         """Calls `listener` for every hint from now on, from any thread; returns how to stop."""
-        key = object()
         with self._lock:
-            self._listeners[key] = listener
+            stop = self._listeners.add(listener)
             if self._open:
                 self._open_ear()
         self._await_ear()
-
-        def stop() -> None:
-            self._listeners.pop(key, None)
 
         return stop
 
@@ -118,19 +115,11 @@ class Hints:
             if thread is not None and thread is not threading.current_thread():
                 thread.join(_READY)
 
-    def _call(self, hint: Hint) -> None:
-        for listener in list(self._listeners.values()):
-            try:
-                listener(hint)
-            except Exception as error:  # noqa: BLE001  # it must not end this thread, on which everybody depends
-                thread = threading.current_thread()
-                threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
-
     # -- telling
 
     def tell(self, hint: Hint, published: bool = False) -> None:
         """Tells everyone here at once, and the others soon, unless it is `published`. Never waits."""
-        self._call(hint)
+        self._listeners.call(hint)
         if published:
             return
         with self._lock:
@@ -180,7 +169,7 @@ class Hints:
             try:
                 self._subscribe(line)
                 if missed:
-                    self._call(Hint(frozenset(), None))
+                    self._listeners.call(Hint(frozenset(), None))
                 delay, missed, said = _FIRST_DELAY, False, False
                 self._hear_from(line, closing)
             except Exception as error:
@@ -227,4 +216,4 @@ class Hints:
         except msgspec.MsgspecError:
             return
         if message.sender != self.name:
-            self._call(Hint(message.ready, message.tasks))
+            self._listeners.call(Hint(message.ready, message.tasks))

@@ -29,6 +29,7 @@ from tenuto.stores.base import (
     Verdict,
     WorkerInfo,
 )
+from tenuto.stores.batches import in_parts, tasks_in
 from tenuto.stores.redis.address import Address
 from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, pack, tree_parts
 from tenuto.stores.redis.connection import Connections
@@ -166,9 +167,9 @@ class RedisStore(Maintenance, Timekeeping):
         return [answer for answer in answers if answer is not None]
 
     async def _submit(self, trees: Sequence[Tree]) -> list[Any]:
-        parts = _parts(trees)
+        parts = in_parts(trees, MOST_TASKS)
         answers = await asyncio.gather(
-            *(self._write("submit", [tree_parts(tree) for tree in part], _weight(part)) for part in parts),
+            *(self._write("submit", [tree_parts(tree) for tree in part], tasks_in(part)) for part in parts),
             return_exceptions=True,
         )
         found: list[Any] = []
@@ -275,26 +276,6 @@ class RedisStore(Maintenance, Timekeeping):
 
     def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
         return self._hints.listen(listener)
-
-
-def _weight(trees: Sequence[Tree]) -> int:
-    return sum(1 + len(tree.nodes) for tree in trees)
-
-
-def _parts(trees: Sequence[Tree]) -> list[Sequence[Tree]]:
-    """`trees` in scripts of a few milliseconds; in one where an id is used twice, which must be seen."""
-    if len({tree.root.id for tree in trees}) < len(trees):
-        return [trees]
-    parts: list[Sequence[Tree]] = []
-    begin = weight = 0
-    for index, tree in enumerate(trees):
-        weight += 1 + len(tree.nodes)
-        if weight >= MOST_TASKS:
-            parts.append(trees[begin : index + 1])
-            begin, weight = index + 1, 0
-    if begin < len(trees):
-        parts.append(trees[begin:])
-    return parts
 
 
 def _recorded(record: Record, answer: str, paused: bool, messages: bool, *why: str) -> Recorded:

@@ -7,13 +7,16 @@ are cut into transactions of a few milliseconds each.
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
-from tenuto.errors import InvalidInput
+from tenuto.errors import InvalidInput, StoreError
 from tenuto.stores.base import Delivered, Exchange, Exchanged, Renewal, Submission, Submitted, WorkerInfo
+from tenuto.stores.batches import in_parts, tasks_in
 from tenuto.stores.requests import Request
 from tenuto.stores.rows.timers import TimerRows
 from tenuto.stores.rules.record import record, renew
@@ -21,28 +24,89 @@ from tenuto.stores.rules.signals import signal as deliver
 from tenuto.stores.rules.store import RuledStore, answer
 from tenuto.stores.rules.submit import submit
 from tenuto.stores.rules.work import Work
+from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.lease import Hold
 from tenuto.tasks.outcome import Record, Recorded
 from tenuto.tasks.signal import Signal
 
-__all__ = ["MOST_WEIGHT", "RowStore", "answered"]
+__all__ = ["MOST_WEIGHT", "RowStore"]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 MOST_WEIGHT = 512
 """Rows in one transaction, about: some milliseconds of work."""
 
 
+class Server(Protocol[S]):
+    """A thread with a connection of its own, which answers requests."""
+
+    def put(self, request: Request[S]) -> bool:
+        """Adds a request; False when the thread is about to end."""
+
+    def close(self) -> None:
+        """Answers all that was asked, then ends. Blocks until then."""
+
+
 class RowStore(RuledStore):
-    """A store whose rows are kept by an SQL engine."""
+    """A store whose rows are kept by an SQL engine: one thread writes, another reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._writer: Server[Work] | None = None
+        self._reader: Server[Tables] | None = None
+        self._process = os.getpid()
+        self._opening = threading.Lock()
 
     @abstractmethod
+    def _open(self) -> None:
+        """Has `_writer` and `_reader` in this process. Idempotent."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Ends them (`_end_threads`), then whatever else there is. Idempotent."""
+
+    @abstractmethod
+    def _closed(self) -> StoreError:
+        """The error for whoever comes before or after that, or from a process that was forked off."""
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._open)
+
+    async def close(self) -> None:
+        if self._process == os.getpid():
+            await asyncio.to_thread(self._close)
+
+    def _end_threads(self) -> bool:
+        """Ends both threads; False where there were none."""
+        writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
+        for each in (writer, reader):
+            if each is not None:
+                each.close()
+        return reader is not None
+
     async def _write(
         self, verb: Callable[[Work], T], weight: int = 1, *, alone: bool = False, wants: Sequence[str] = ()
     ) -> T:
         """Runs `verb` in a transaction, and hints at what it did once that is committed. See `Request`."""
+        writer = self._writer if self._process == os.getpid() else None
+        if writer is None:
+            raise self._closed()
+        request = Request(verb, weight, alone, wants)
+        if not writer.put(request):
+            raise self._closed()
+        return cast(T, await _answered(request))
+
+    async def _read(self, verb: Callable[[Tables], T]) -> T:
+        reader = self._reader if self._process == os.getpid() else None
+        if reader is None:
+            raise self._closed()
+        request = Request(verb)
+        if not reader.put(request):
+            raise self._closed()
+        return cast(T, await _answered(request))
 
     @abstractmethod
     async def _submit_inside(self, connection: Any, trees: Sequence[Tree]) -> Submitted:
@@ -55,11 +119,11 @@ class RowStore(RuledStore):
     async def submit(self, trees: Sequence[Tree], *, connection: Any = None) -> Submitted:
         if connection is not None:
             return await self._submit_inside(connection, trees)
-        parts = _parts(trees)
+        parts = in_parts(trees, MOST_WEIGHT)
         if len(parts) == 1:
-            return await self._write(partial(self._submit, trees=trees), _weight(trees), wants=_named(trees))
+            return await self._write(partial(self._submit, trees=trees), tasks_in(trees), wants=_named(trees))
         answers = await asyncio.gather(
-            *(self._write(partial(self._submit, trees=part), _weight(part), wants=_named(part)) for part in parts),
+            *(self._write(partial(self._submit, trees=part), tasks_in(part), wants=_named(part)) for part in parts),
             return_exceptions=True,
         )
         found: list[Submission] = []
@@ -91,7 +155,7 @@ class RowStore(RuledStore):
         return await self._write(lambda work: deliver(work, signals), len(wants), wants=wants)
 
 
-async def answered(request: Request[Any]) -> Any:
+async def _answered(request: Request[Any]) -> Any:
     """The answer to a request that is on its way."""
     try:
         return await request.future
@@ -102,23 +166,3 @@ async def answered(request: Request[Any]) -> Any:
 def _named(trees: Sequence[Tree]) -> list[str]:
     """The ids that `trees` would like to have."""
     return [tree.root.id for tree in trees] + [node.id for tree in trees for node in tree.nodes]
-
-
-def _weight(trees: Sequence[Tree]) -> int:
-    return sum(1 + len(tree.nodes) for tree in trees)
-
-
-def _parts(trees: Sequence[Tree]) -> list[Sequence[Tree]]:
-    """`trees` in transactions of a few milliseconds; in one where an id is used twice, which its rules must see."""
-    if len({tree.root.id for tree in trees}) < len(trees):
-        return [trees]
-    parts: list[Sequence[Tree]] = []
-    begin = weight = 0
-    for index, tree in enumerate(trees):
-        weight += 1 + len(tree.nodes)
-        if weight >= MOST_WEIGHT:
-            parts.append(trees[begin : index + 1])
-            begin, weight = index + 1, 0
-    if begin < len(trees) or not parts:
-        parts.append(trees[begin:])
-    return parts

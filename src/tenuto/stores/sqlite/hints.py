@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from tenuto.stores.base import Hint
+from tenuto.stores.listeners import Listeners
 
 __all__ = ["Hints", "hint_folder"]
 
@@ -56,7 +57,7 @@ class Hints:
     def __init__(self, path: Path) -> None:
         self._folder = hint_folder(path)
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._listeners: dict[object, Callable[[Hint], None]] = {}
+        self._listeners = Listeners()
         self._lock = threading.Lock()
         self._ear: socket.socket | None = None
         self._hearing: threading.Thread | None = None
@@ -76,14 +77,10 @@ class Hints:
 
     def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
         """Calls `listener` for every hint from now on, from any thread; returns how to stop."""
-        key = object()
         with self._lock:
-            self._listeners[key] = listener
+            stop = self._listeners.add(listener)
             if self._ear is None:
                 self._open_ear()
-
-        def stop() -> None:
-            self._listeners.pop(key, None)
 
         return stop
 
@@ -118,21 +115,13 @@ class Hints:
                 hint = _decoder.decode(data)
             except msgspec.MsgspecError:
                 continue
-            self._call(hint)
-
-    def _call(self, hint: Hint) -> None:
-        for listener in list(self._listeners.values()):
-            try:
-                listener(hint)
-            except Exception as error:  # noqa: BLE001  # it must not end this thread, on which everybody depends
-                thread = threading.current_thread()
-                threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
+            self._listeners.call(hint)
 
     # -- telling
 
     def tell(self, hint: Hint) -> None:
         """Tells everyone here, and the others in `send`. Called by the writer alone, like all that follows."""
-        self._call(hint)
+        self._listeners.call(hint)
         if self._anyone():
             self._pending = hint if self._pending is None else self._pending | hint
 

@@ -12,13 +12,12 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from tenuto.errors import StoreClosed
 from tenuto.stores.base import Hint, Submitted
-from tenuto.stores.requests import Request
 from tenuto.stores.rows import Clock
-from tenuto.stores.rows.store import RowStore, answered
+from tenuto.stores.rows.store import RowStore
 from tenuto.stores.rules.work import Work
 from tenuto.stores.sqlite import maintenance
 from tenuto.stores.sqlite.callers import CallersError, recorded_with, submit_inside
@@ -28,7 +27,6 @@ from tenuto.stores.sqlite.hints import Hints
 from tenuto.stores.sqlite.reader import Reader
 from tenuto.stores.sqlite.schema import migrate
 from tenuto.stores.sqlite.writer import Writer
-from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis, wall_clock
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.lease import Hold
@@ -45,6 +43,8 @@ _inherited: list[object] = []
 class SqliteStore(RowStore):
     """A store in the file at `path`."""
 
+    _writer: Writer | None
+
     def __init__(
         self, path: str | Path, *, clock: Callable[[], Millis] = wall_clock, busy_timeout: float = BUSY_TIMEOUT
     ) -> None:
@@ -55,15 +55,8 @@ class SqliteStore(RowStore):
         self._clock = Clock(clock)
         self._busy_timeout = busy_timeout
         self._hints = Hints(self.path)
-        self._writer: Writer | None = None
-        self._reader: Reader | None = None
-        self._process = os.getpid()
-        self._opening = threading.Lock()
 
     # -- opening and closing
-
-    async def open(self) -> None:
-        await asyncio.to_thread(self._open)
 
     def _open(self) -> None:
         if self._process != os.getpid():
@@ -98,54 +91,22 @@ class SqliteStore(RowStore):
             raise
         self._reader = reader
 
-    async def close(self) -> None:
-        if self._process == os.getpid():
-            await asyncio.to_thread(self._close)
-
     def _close(self) -> None:
         with self._opening:
-            writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
-            if writer is not None:
-                writer.close()
-            if reader is not None:
-                reader.close()
+            if self._end_threads():
                 note_closed(self.path)
             self._hints.close()
 
-    def _check_process(self) -> None:
+    def _closed(self) -> StoreClosed:
         if self._process != os.getpid():
             check_fork(self.path)
-            raise self._closed()
-
-    def _closed(self) -> StoreClosed:
         return StoreClosed(f"the store {self.path} is not open: open it first, or keep it open")
-
-    async def _write(
-        self, verb: Callable[[Work], T], weight: int = 1, *, alone: bool = False, wants: Sequence[str] = ()
-    ) -> T:
-        self._check_process()
-        writer = self._writer
-        if writer is None:
-            raise self._closed()
-        request = Request(verb, weight, alone, wants)
-        if not writer.put(request):
-            raise self._closed()
-        return cast(T, await answered(request))
-
-    async def _read(self, verb: Callable[[Tables], T]) -> T:
-        self._check_process()
-        reader = self._reader
-        if reader is None:
-            raise self._closed()
-        request = Request(verb)
-        if not reader.put(request):
-            raise self._closed()
-        return cast(T, await answered(request))
 
     # -- writing
 
     async def _submit_inside(self, connection: Any, trees: Sequence[Tree]) -> Submitted:
-        self._check_process()
+        if self._process != os.getpid():
+            raise self._closed()
         return submit_inside(connection, self.path, self._clock, trees)
 
     async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:

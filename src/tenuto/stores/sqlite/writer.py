@@ -19,9 +19,8 @@ from typing import Any
 
 import apsw
 
-from tenuto.errors import StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable, TenutoError
-from tenuto.stores.base import Hint
-from tenuto.stores.requests import Mailbox, Request, answer, joined
+from tenuto.errors import TenutoError
+from tenuto.stores.requests import Mailbox, Request, answer, commit
 from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.rows.store import MOST_WEIGHT
 from tenuto.stores.rules.work import Work
@@ -33,8 +32,6 @@ from tenuto.stores.sqlite.statements import SqliteStatements
 
 __all__ = ["Writer"]
 
-_FOR_ALL = (StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable)
-"""Errors that no request is to blame for, and that trying one by one would only repeat."""
 _CHECKPOINT_PAGES = 4_000
 _MOST_LOG_PAGES = 16 * _CHECKPOINT_PAGES
 _POLITE = 0.1
@@ -83,7 +80,7 @@ class Writer:
             if requests is None:
                 break
             if requests:
-                hint = self._commit(requests)
+                hint = commit(requests, self._transaction)
                 answer(requests)
                 if hint is not None:
                     self._hints.tell(hint)
@@ -92,19 +89,6 @@ class Writer:
                 self._checkpoint(_CHECKPOINT_PAGES)
         self._checkpoint(1)
         self._connection.close()
-
-    def _commit(self, requests: Sequence[Request[Work]]) -> Hint | None:
-        """One transaction for all; where that fails, one for each."""
-        error = self._transaction(requests)
-        if error is None:
-            return joined(requests)
-        if len(requests) == 1 or isinstance(error, _FOR_ALL):
-            for request in requests:
-                request.error = error
-            return None
-        for request in requests:
-            request.error = self._transaction([request])
-        return joined([request for request in requests if request.error is None])
 
     def _transaction(self, requests: Sequence[Request[Work]]) -> BaseException | None:
         """Runs and commits `requests`; what went wrong, in which case nothing is stored."""
