@@ -75,8 +75,20 @@ class _Place(msgspec.Struct):
     state: StepState
 
 
+class _Happening(msgspec.Struct):
+    """What the stream tells of an event, beside its task and its cursor."""
+
+    seq: int
+    kind: EventKind
+    at: int
+    attempt: int
+    owner: str
+    data: dict[str, Any]
+
+
 _head = msgspec.json.Decoder(_Head)
 _place = msgspec.json.Decoder(_Place)
+_happening = msgspec.json.Decoder(_Happening)
 
 _TEXTS = ("agent", "owner", "title", "idempotency_key")
 _NUMBERS = ("priority", "band", "run_at", "deadline", "attempt_timeout", "timeout")
@@ -292,16 +304,16 @@ def _steps(flat: Sequence[bytes]) -> Iterator[tuple[int, Step]]:
 
 def event_of(entry: Sequence[Any]) -> Event:
     """An event, as the stream has it."""
-    cursor, flat = entry
-    given = {flat[at]: flat[at + 1] for at in range(0, len(flat), 2)}
+    cursor, (task_id, text) = entry
+    told = _happening.decode(text)
     return Event(
-        given[b"task"].decode(),
-        int(given[b"seq"]),
-        EventKind(given[b"kind"].decode()),
-        int(given[b"at"]),
-        int(given[b"attempt"]),
-        _any.decode(given[b"data"]),
-        given[b"owner"].decode(),
+        task_id.decode(),
+        told.seq,
+        told.kind,
+        told.at,
+        told.attempt,
+        told.data,
+        told.owner,
         cursor.partition(b"-")[0].decode(),
     )
 

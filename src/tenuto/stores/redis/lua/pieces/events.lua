@@ -1,6 +1,7 @@
 -- The feed: what happened, in order.
 --
---   events          stream, entries <cursor>-0: task, seq, kind, at, attempt, owner, data (JSON)
+--   events          stream, entries <cursor>-0, one field: task -> {"seq", "kind", "at", "attempt", "owner", "data"}.
+--                   One field, because the server pays for each
 --   feed:<root>     stream, entries <cursor>-0 of one tree: task. Only of trees with more than one task
 --   cursors:<id>    list: cursors of a task's older events, 64 to an entry; the latest are in the task's hash
 
@@ -14,12 +15,23 @@ function events.quote(text)
   return cjson.encode(text)
 end
 
+local quoted = {}
+
+local function quoted_owner(owner)
+  local text = quoted[owner]
+  if not text then
+    text = events.quote(owner)
+    quoted[owner] = text
+  end
+  return text
+end
+
 -- Appends an event without touching the task; its cursor.
 function events.append(id, root, seq, kind, attempt, owner, data)
   local cursor = session.next_cursor()
   redis.call(
-    'XADD', EVENTS, cursor, 'task', id, 'seq', whole(seq), 'kind', kind, 'at', whole(session.now),
-    'attempt', whole(attempt), 'owner', owner, 'data', data
+    'XADD', EVENTS, cursor, id, '{"seq":' .. whole(seq) .. ',"kind":"' .. kind .. '","at":' .. whole(session.now)
+      .. ',"attempt":' .. whole(attempt) .. ',"owner":' .. quoted_owner(owner) .. ',"data":' .. data .. '}'
   )
   if root then
     redis.call('XADD', session.key('feed:') .. root, cursor, 'task', id)

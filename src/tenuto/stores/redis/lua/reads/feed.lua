@@ -57,22 +57,23 @@ for _, kind in ipairs(where.kinds or {}) do
   kinds[kind] = true
 end
 
-local function matches(fields)
-  local e = {}
-  for at = 1, #fields, 2 do
-    e[fields[at]] = fields[at + 1]
-  end
+local owner = where.owner and cjson.encode(where.owner) .. ',"data":'
+
+local function matches(text)
   if where.task and where.root and (row_of(where.task, 'root')[1] or where.task) ~= where.root then
     return false
+  elseif not where.owner and not kinds then
+    return true
   end
-  return (not where.owner or e.owner == where.owner) and (not kinds or kinds[e.kind])
+  local kind, from = text:match('^{"seq":%d+,"kind":"(%a+)",[^,]+,[^,]+,"owner":()')
+  return (not owner or text:sub(from, from + #owner - 1) == owner) and (not kinds or kinds[kind])
 end
 
 local entries, all = next_entries()
 local last = tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0)
 local answer = { string.format('%.0f', math.max(where.after, last)), 0 }
 for at, each in ipairs(entries) do
-  if matches(each[2]) then
+  if matches(each[2][2]) then
     answer[#answer + 1] = each
   end
   if #answer - 2 == where.limit or (at == #entries and not all) then

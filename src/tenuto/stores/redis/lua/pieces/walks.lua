@@ -1,0 +1,198 @@
+-- Work on a tree that may be long: a script does so much of it, and keeps the rest for the next one.
+--
+--   walks         sorted set: roots of trees with work left, by the instant at which it began
+--   walk:<root>   list: what is left to do, in order, as JSON: `steps` says what there is
+--   doom:<root>   hash: task -> what is to be done with everything below it, as JSON, while that is left to do
+--
+-- In the hash `store`: `walks`, how many roots there are in `walks`.
+--
+-- What is left is done in order, by whoever comes: the one who caused it, and every sweep. Until then a tree
+-- is as if the end of its tasks were known to some of those whom it concerns, and to others not yet. Three rules make
+-- that as good as at once:
+--   1. What ends meanwhile comes after what is left: edges are decided in the order in which their sources ended.
+--   2. What is doomed is what it will be to all who touch it: `walks.settle` cancels or pauses it on the spot.
+--   3. Directives, and whoever would submit a tree of that name, wait until nothing is left (`walks.is_left`).
+
+walks = {}
+
+local MOST = 500 -- tasks that one script changes for long work, about: some ten milliseconds
+local MOST_AT_ONCE = 1000
+local LOOKS = 8 -- tasks that may be looked at in the time of a change
+
+local left, unfinished, dooms = MOST, {}, {}
+
+local steps = {}
+
+-- How much more this script may do.
+function walks.room()
+  return left
+end
+
+-- This script has changed so many tasks, or parts of a task's change.
+function walks.spend(changes)
+  left = left - changes
+end
+
+-- Whether work on the tree of this root is left.
+function walks.is_left(root)
+  return session.walks > 0 and redis.call('ZSCORE', session.key('walks'), root) ~= false
+end
+
+-- Roots of trees on which this script has left work.
+function walks.unfinished()
+  local roots = {}
+  for root in pairs(unfinished) do
+    roots[#roots + 1] = root
+  end
+  return roots
+end
+
+-- -- what is left
+
+local function list_of(root)
+  return session.key('walk:') .. root
+end
+
+-- What dooms the tasks below others in this tree, by these.
+local function dooms_of(root)
+  local found = dooms[root]
+  if not found then
+    found = {}
+    local flat = redis.call('HGETALL', session.key('doom:') .. root)
+    for at = 1, #flat, 2 do
+      found[flat[at]] = cjson.decode(flat[at + 1])
+    end
+    dooms[root] = found
+  end
+  return found
+end
+
+local function keep(root, items, first)
+  local texts = {}
+  for at = first, #items do
+    local item = items[at]
+    local text = cjson.encode(item)
+    texts[#texts + 1] = text
+    if item.below and (item.act == 'cancel' or item.act == 'pause') then
+      redis.call('HSET', session.key('doom:') .. root, item.below, text)
+      dooms_of(root)[item.below] = item
+    end
+  end
+  session.in_parts('RPUSH', list_of(root), texts)
+  if redis.call('ZADD', session.key('walks'), 'NX', session.whole(session.now), root) == 1 then
+    session.count_walks(1)
+  end
+  unfinished[root] = true
+end
+
+-- Does what is in `items`, which may grow, as far as this script may; the first that is left.
+local function go(items)
+  local at = 1
+  while items[at] and left > 0 do
+    local item = items[at]
+    if not steps[item.act](item, items) then
+      break
+    end
+    at = at + 1
+  end
+  return at
+end
+
+-- Does `items` for the tree of this root: now, as far as nothing is left there and this script may.
+function walks.begin(root, items)
+  local first = walks.is_left(root) and 1 or go(items)
+  if items[first] then
+    keep(root, items, first)
+  end
+end
+
+local function forget(root)
+  redis.call('DEL', list_of(root), session.key('doom:') .. root)
+  redis.call('ZREM', session.key('walks'), root)
+  session.count_walks(-1)
+  unfinished[root] = nil
+end
+
+-- Goes on with what is left of a tree.
+function walks.go_on(root)
+  local key, items = list_of(root), {}
+  for at, text in ipairs(redis.call('LRANGE', key, 0, MOST - 1)) do
+    items[at] = cjson.decode(text)
+  end
+  local known = #items
+  local at = go(items)
+  if at > known then
+    redis.call('LTRIM', key, known, -1)
+  else
+    redis.call('LTRIM', key, at - 1, -1)
+    redis.call('LSET', key, 0, cjson.encode(items[at]))
+    at = known + 1
+  end
+  if items[at] then
+    keep(root, items, at)
+  elseif redis.call('EXISTS', key) == 0 then
+    forget(root)
+  end
+end
+
+-- The root of the tree on which work was left first; nil when there is none.
+function walks.first()
+  return redis.call('ZRANGE', session.key('walks'), 0, 0)[1]
+end
+
+-- -- everything below a task
+
+local acts = {}
+
+function acts.cancel(t, item, items)
+  if not rows.is_final(t) then
+    limits.apply(t, transitions.cancel, item.why)
+    waits.expect_nothing(t)
+    if t.awaited then
+      items[#items + 1] = { act = 'follow', ended = t.id }
+    end
+  end
+end
+
+function acts.pause(t, item)
+  if not t.paused and not rows.is_final(t) then
+    limits.apply(t, transitions.pause, item.why)
+  end
+end
+
+function acts.resume(t)
+  if t.paused then
+    limits.apply(t, transitions.resume)
+  end
+end
+
+function acts.elevate(t, item)
+  if not rows.is_final(t) and (t.priority or 0) ~= item.priority then
+    limits.apply(t, transitions.elevate, item.priority)
+  end
+end
+
+local function lies_below(t, top)
+  local id = rows.parent_of(t)
+  while id do
+    if id == top then
+      return true
+    end
+    id = rows.parent_of(rows.load(id))
+  end
+  return false
+end
+
+-- Goes through the whole tree, from the place where it was left.
+local function scan(top, item, items)
+  local act, root = acts[item.act], rows.root_of(top)
+  local from = item.after or top.number
+  while left > 0 do
+    local flat = redis.call(
+      'ZRANGEBYSCORE', session.key('tree:') .. root, '(' .. session.whole(from), '+inf', 'WITHSCORES', 'LIMIT', 0, left
+    )
+    for at = 1, #flat, 2 do
+      if FINAL_LOOK then end
+    end
+  end
+end
