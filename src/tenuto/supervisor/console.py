@@ -26,7 +26,7 @@ class Console:
 
     def ps(self) -> Sequence[Mapping[str, Any]]:
         """A row for each agent."""
-        return [entry.describe() for entry in self._agents.entries]
+        return self._agents.describe_all()
 
     def status(self, name: str | None = None) -> Mapping[str, Any]:
         """One agent, or the orchestrator itself."""
@@ -35,23 +35,25 @@ class Console:
         entry = self._agents.entry(name)
         values = entry.config.values()
         return {
-            **entry.describe(),
+            **self._agents.describe(name),
             "config": {field: value if isinstance(value, _PLAIN) else repr(value) for field, value in values.items()},
             "depends_on": list(self._supervisor.dependency_graph.depends_on(name)),
         }
 
     def start(self, name: str) -> Mapping[str, Any]:
         """Starts an agent, or queues it."""
-        return self._agents.start_agent(name).describe()
+        self._agents.start_agent(name)
+        return self._agents.describe(name)
 
     def stop(self, name: str) -> Mapping[str, Any]:
         """Stops an agent and returns when it has ended."""
         self._agents.stop_agent(name)
-        return self._agents.entry(name).describe()
+        return self._agents.describe(name)
 
     def restart(self, name: str) -> Mapping[str, Any]:
         """Stops an agent, if it runs, and starts it."""
-        return self._agents.restart_agent(name).describe()
+        self._agents.restart_agent(name)
+        return self._agents.describe(name)
 
     def stats(self) -> Mapping[str, Any]:
         """Numbers."""

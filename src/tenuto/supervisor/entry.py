@@ -20,7 +20,7 @@ __all__ = ["AgentEntry", "Executor"]
 Executor: TypeAlias = Literal["process", "thread", "async"]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class AgentEntry:
     """One agent under its name. Written by the lifecycle manager alone; anybody may read it, from any thread."""
 
@@ -63,9 +63,14 @@ class AgentEntry:
     ready_at: float | None = None
     ended_at: float | None = None
     heartbeat_at: float | None = None
+    restarts_at: float | None = None
+    """when the back-off before its next start is over, while it waits for that"""
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
+
+    def __repr__(self) -> str:
+        return f"<agent {self.name!r}, {self.agent_class.__name__}, {self.state}>"
 
     @property
     def ended(self) -> bool:
@@ -116,8 +121,8 @@ class AgentEntry:
             return self._changed.wait_for(lambda: self.state in states, timeout)
 
     def describe(self) -> dict[str, Any]:
-        """Everything that a listing shows, in plain types."""
-        until = self.ended_at if self.ended else time.time()
+        """Everything that a listing shows, in plain types. What a queued agent waits for, its manager knows."""
+        until = time.time() if self.ended_at is None else self.ended_at
         return {
             "name": self.name,
             "class": self.agent_class.__name__,
@@ -134,5 +139,6 @@ class AgentEntry:
             "ready_at": self.ready_at,
             "ended_at": self.ended_at,
             "heartbeat_at": self.heartbeat_at,
-            "seconds": None if self.started_at is None or until is None else round(until - self.started_at, 3),
+            "restarts_at": self.restarts_at,
+            "seconds": None if self.started_at is None else round(until - self.started_at, 3),
         }

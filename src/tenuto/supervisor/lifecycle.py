@@ -9,7 +9,8 @@ What happens in between is in `lives`, on an event loop in a thread of its own; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tenuto.errors import Conflict, NotFound
@@ -23,6 +24,7 @@ from tenuto.supervisor.message_router import MessageRouter
 from tenuto.supervisor.processes import content_of
 from tenuto.supervisor.registration import registered
 from tenuto.supervisor.settings import OrchestratorConfig
+from tenuto.supervisor.states import AgentState
 from tenuto.supervisor.worker_pool import WorkerPoolScheduler
 
 __all__ = ["AgentLifecycleManager"]
@@ -51,6 +53,7 @@ class AgentLifecycleManager:
         self._bus = event_bus or OrchestratorEventBus()
         self._graph = dependency_graph or DependencyGraph()
         self._entries: dict[str, AgentEntry] = {}
+        self._pool = worker_pool or WorkerPoolScheduler(self._settings.max_workers)
         router = message_router or MessageRouter(self._bus)
         self._own_router = None if message_router is not None else router
         self._lives = AgentLives(
@@ -58,7 +61,7 @@ class AgentLifecycleManager:
             self._settings,
             self._bus,
             router,
-            worker_pool or WorkerPoolScheduler(self._settings.max_workers),
+            self._pool,
             self._graph,
             process_made,
         )
@@ -91,6 +94,15 @@ class AgentLifecycleManager:
         except KeyError:
             known = ", ".join(self._entries) or "none"
             raise NotFound(f"there is no agent {name!r}; registered: {known}") from None
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """What a listing shows of `name`, in plain types. Raises `NotFound`."""
+        return self._described(self.entry(name), self._pool.queued)
+
+    def describe_all(self) -> list[dict[str, Any]]:
+        """The same of every agent, in the order of registration."""
+        queued = frozenset(self._pool.queued)
+        return [self._described(entry, queued) for entry in self.entries]
 
     def register(
         self,
@@ -212,6 +224,23 @@ class AgentLifecycleManager:
             self._own_router.stop()
         self._call(self._lives.processes.close())
         return self._lives.agents_loop.close(1.0) and self._lives.loop.close(1.0)
+
+    def _described(self, entry: AgentEntry, queued: Collection[str]) -> dict[str, Any]:
+        found = entry.describe()
+        if entry.state is AgentState.QUEUED:
+            waits = self._waits_for(entry, queued)
+            found["reason"] = ", after: ".join(each for each in (waits, entry.reason) if each)
+        return found
+
+    def _waits_for(self, entry: AgentEntry, queued: Collection[str]) -> str:
+        """What keeps a queued agent from being started; empty when nothing does."""
+        restarts_at = entry.restarts_at
+        if restarts_at is not None:
+            return f"restarts in {max(restarts_at - time.time(), 0.0):,.1f} s"
+        if entry.name not in queued:
+            return ""
+        awaited = [each for each in self._graph.depends_on(entry.name) if not self._lives.is_ready(each)]
+        return f"waits for {', '.join(awaited)}" if awaited else "waits for a slot"
 
     def _needed(self, name: str) -> Sequence[str]:
         """`name` and all that it depends on, in the order of their start."""

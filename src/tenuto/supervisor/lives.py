@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -127,6 +128,7 @@ class AgentLives:
             known.pop(entry.name, None)
 
     def _submit(self, entry: AgentEntry) -> None:
+        entry.restarts_at = None
         limit = self._settings.agent_start_timeout
         loop = asyncio.get_running_loop()
         self._timers[entry.name] = loop.call_later(limit, self._waits_long, entry, limit)
@@ -203,14 +205,15 @@ class AgentLives:
         """A start is over: tell it, give the slot on, and see whether there is another."""
         entry.finish(ending.exit.code, ending.exit.signal, ending.exit.error)
         delay, reason = self._restart(entry, ending, start)
-        self._tell_end(entry, ending.state, reason, unreported=ending.unreported)
+        self._tell_end(entry, ending.state, reason, unreported=ending.unreported, restarts_in=delay)
         if ending.left_behind and start is not None:
             log.error("an agent does not stop and is left behind", agent=entry.name)
             self.left_behind[entry.name] = asyncio.get_running_loop().create_task(self._forget(entry.name, start))
         self._tasks.pop(entry.name, None)
         if delay is not None:
             entry.restarts += 1
-            entry.advance(AgentState.QUEUED, f"restarts in {delay:g} s{f': {reason}' if reason else ''}")
+            entry.restarts_at = time.time() + delay
+            entry.advance(AgentState.QUEUED, reason)
             self._timers[entry.name] = asyncio.get_running_loop().call_later(delay, self._submit, entry)
         self._pool.release(entry.name)
         if delay is None:
@@ -229,15 +232,19 @@ class AgentLives:
         self._bus.emit(_E.AGENT_ERROR, agent_name=entry.name, error_message=reason, restarts=restarts.count)
         return None, reason
 
-    def _tell_end(self, entry: AgentEntry, state: AgentState, reason: str, *, unreported: bool) -> None:
+    def _tell_end(
+        self, entry: AgentEntry, state: AgentState, reason: str, *, unreported: bool, restarts_in: float | None = None
+    ) -> None:
         told: dict[str, Any] = {"agent_name": entry.name, "generation": entry.generation}
-        exits = {"exit_code": entry.exit_code, "signal": entry.exit_signal_name}
+        exits = {"exit_code": entry.exit_code, "signal": entry.exit_signal_name, "restarts_in": restarts_in}
         told |= {name: value for name, value in exits.items() if value is not None}
         if unreported:
             self._bus.emit(_E.AGENT_ERROR, error_message=reason, **told)
         entry.advance(state, reason)
-        if state is AgentState.FAILED:
+        if state is AgentState.FAILED and restarts_in is None:
             log.error("an agent has failed", agent=entry.name, why=reason)
+        elif state is AgentState.FAILED:
+            log.warning("an agent has failed and is started again", agent=entry.name, why=reason, seconds=restarts_in)
         if self._told.get(entry.name) != entry.generation:  # else it only waited for another start, which never came
             self._told[entry.name] = entry.generation
             self._bus.emit(_E.AGENT_TERMINATED, state=state.value, reason=reason, **told)
@@ -265,7 +272,9 @@ class AgentLives:
         """A queued agent is not started."""
         self._cancel_timer(entry)
         self._pool.withdraw(entry.name)
-        entry.finish(None, None, None)
+        entry.restarts_at = None
+        if entry.ended_at is None:  # else what is known of its last start stays
+            entry.finish(None, None, None)
         self._tell_end(entry, state, reason, unreported=state is AgentState.FAILED)
         self._settled(entry)
 
@@ -340,7 +349,8 @@ class AgentLives:
             return
         entry.stop_asked = True
         if entry.state is AgentState.QUEUED:
-            self._give_up(entry, AgentState.TERMINATED, "stopped before it was started")
+            again = " again" if entry.generation else ""
+            self._give_up(entry, AgentState.TERMINATED, f"stopped before it was started{again}")
             return
         start = self._starts.get(entry.name)
         if start is not None:

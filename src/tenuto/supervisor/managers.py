@@ -115,10 +115,9 @@ class Managed:
     def report(self) -> str:
         """What has become of each agent, as text: a line for each."""
         rows = [("AGENT", "STATE", "STARTS", "SECONDS", "REASON")]
-        for entry in self.lifecycle_manager.entries:
-            row = entry.describe()
+        for row in self.lifecycle_manager.describe_all():
             seconds = "" if row["seconds"] is None else f"{row['seconds']:.1f}"
-            rows.append((entry.name, entry.state.value, str(entry.generation), seconds, entry.reason))
+            rows.append((row["name"], row["state"], str(row["generation"]), seconds, row["reason"]))
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

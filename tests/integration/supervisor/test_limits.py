@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from itertools import pairwise
@@ -272,6 +273,39 @@ def test_an_agent_that_waits_for_its_restart_holds_no_slot_and_can_be_stopped() 
         world.start()
         world.over("b", TERMINATED)
         assert world["a"].state is QUEUED
-        assert world["a"].reason.startswith("restarts in 1000 s")
+        shown = world.lifecycle_manager.describe("a")
+        assert re.match(r"restarts in [\d.,]+ s, after: execute: ValueError", shown["reason"])
+        assert shown["seconds"] < 900  # how long it ran, not how long ago that began
         world.lifecycle_manager.stop_agent("a")
         assert world.join(timeout=20)
+        assert world["a"].reason == "stopped before it was started again"
+        assert world["a"].exit_code == 1  # that of its start
+
+
+def test_a_listing_says_what_a_queued_agent_waits_for() -> None:
+    policy = RestartPolicy(mode="on-failure", backoff=0.0)
+    with stage(max_workers=1) as world:
+        world.register_agent(agents.Dies, "crashed", agents.Dies.Config(restart=policy), how="raise")
+        world.register_agent(agents.WaitsInThread, "holder")
+        world.register_agent(Short, "next")
+        world.register_agent(Short, "dependent")
+        world.add_dependency("dependent", ["next"])
+        world.start()
+        world.running("holder")
+        shown = {row["name"]: row["reason"] for row in world.lifecycle_manager.describe_all()}
+        assert shown == {
+            "crashed": "waits for a slot, after: execute: ValueError: no such table",
+            "holder": "",
+            "next": "waits for a slot",
+            "dependent": "waits for next",
+        }
+        assert "waits for a slot, after" in world.report()
+
+
+def test_a_callback_knows_whether_an_agent_that_has_ended_is_started_again() -> None:
+    policy = RestartPolicy(mode="on-failure", max_restarts=1, backoff=0.01)
+    with stage() as world:
+        world.register_agent(agents.Dies, "a", agents.Dies.Config(restart=policy), how="raise")
+        world.simple_join()
+        ends = [each.data.get("restarts_in") for each in world.records("a", "AGENT_TERMINATED")]
+        assert ends == [0.01, None]
