@@ -39,6 +39,8 @@ _STUCK = 10
 WRITES_ALL = 64
 """Every so many transactions one writes the tags and virtual times that the others have only passed on."""
 _KEPT_HEADERS = 2_048
+_KEPT_MARKS: Millis = 3_600_000
+"""How long it is known, at least, who has made which transaction."""
 _NEVER = (-(2**40), 0)
 """The state of no store."""
 
@@ -177,8 +179,19 @@ class PostgresStatements(Statements):
             state = state[0] + 1, secrets.randbits(62)
             self._queue("keep", (*state, *header, None if changes is None else changes_of(changes)))
             if state[0] % _KEPT_HEADERS == 0:
-                self._queue("forget_headers", (state[0] - 2 * _KEPT_HEADERS, state[0] - _KEPT_HEADERS))
+                self._queue("pack_headers", (state[0] - 2 * _KEPT_HEADERS, state[0] - _KEPT_HEADERS))
+                self._queue("forget_marks", (header.clock - _KEPT_MARKS,))
         return state
+
+    def was_made(self, state: tuple[int, int]) -> bool | None:
+        """Whether the transaction was committed that would have led to `state`; None where that is not known any more.
+
+        Called in a transaction that writes: whoever might still have been at it has let go of the lock.
+        """
+        mark = self.value("mark_of", state[0])
+        if mark is None and state[0] <= self.opening.version:
+            return None
+        return bool(mark == state[1])
 
     def roll_back(self) -> None:
         """Ends the transaction without its changes."""

@@ -8,7 +8,8 @@ Processes take turns by the store's lock. Where nobody else has written since th
 remembered of it is still true, and little needs to be read.
 
 A connection that breaks is made anew, and the requests are tried again, for as long as a request may wait. Where it
-broke in the middle of a commit, the mark that the transaction would have left says whether it was made.
+broke in the middle of a commit, the mark that the transaction would have left says whether it was made. Marks are kept
+for an hour; who comes later than that tells those who asked that it is not known, and tries nothing again by itself.
 
 A program that stands still with the lock loses it: the server ends its transaction. A large tree may keep a busy
 machine for as long, so a transaction that has taken its time is given more when it is tried again.
@@ -44,6 +45,14 @@ log = logger("tenuto.store")
 
 _AGAIN = (0.02, 0.2)
 """Seconds between two attempts to connect."""
+_NOT_KNOWN = (
+    "The store {} was lost for so long in the middle of a commit that it cannot be found out whether that was made. "
+    "What is asked again with the same ids is done once."
+)
+
+
+class _NotKnownError(StoreUnavailable):
+    """What was asked may have been done. Whoever asked decides whether to ask again: it must not be done twice."""
 
 
 class Writer:
@@ -94,7 +103,8 @@ class Writer:
             begun = time.monotonic()
             error = self._transaction(requests)
             taken = 1_000 * (time.monotonic() - begun)
-            if not isinstance(error, StoreUnavailable | StoreBusy) or time.monotonic() > min(deadline, self._give_up):
+            passes = isinstance(error, StoreUnavailable | StoreBusy) and not isinstance(error, _NotKnownError)
+            if not passes or time.monotonic() > min(deadline, self._give_up):
                 self._idle_timeout = IDLE_TIMEOUT
                 return error
             if taken > self._idle_timeout:
@@ -127,8 +137,12 @@ class Writer:
         except BaseException as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
             told = translate(error, self._address.url) if isinstance(error, psycopg.Error) else error
             unsettled = self._statements.committing if isinstance(told, StoreUnavailable) else None
-            if unsettled is not None and self._was_committed(unsettled):
-                return None
+            if unsettled is not None:
+                made = self._was_made(unsettled)
+                if made:
+                    return None
+                if made is None:
+                    told = _NotKnownError(_NOT_KNOWN.format(self._address.url))
             self._undo(works)
             return told
         return None
@@ -143,15 +157,18 @@ class Writer:
         self._rows.load(wanted)
         return self._rows
 
-    def _was_committed(self, state: tuple[int, int]) -> bool:
-        """Whether a commit was made whose answer was lost: decided once its transaction has let go of the lock."""
+    def _was_made(self, state: tuple[int, int]) -> bool | None:
+        """Whether a commit was made whose answer was lost: decided once its transaction has let go of the lock.
+
+        None where that cannot be found out, in time or at all.
+        """
         deadline = time.monotonic() + PATIENCE
         self._disconnect()
-        while time.monotonic() < deadline:
+        while time.monotonic() < min(deadline, self._give_up):
             try:
                 self._connect()
                 rows = self._begin(())
-                made: bool = self._statements.value("mark_of", state[0]) == state[1]
+                made = self._statements.was_made(state)
                 self._statements.write_anyway()
                 rows.write()
                 self._state = self._statements.commit(rows.header, rows.changes)
@@ -160,7 +177,7 @@ class Writer:
                 time.sleep(random.uniform(*_AGAIN))
             else:
                 return made
-        return False
+        return None
 
     def _free_lock(self) -> None:
         """Whoever fell silent in the middle of sending would keep the lock for as long as its connection stands."""

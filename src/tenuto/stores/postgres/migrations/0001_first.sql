@@ -20,6 +20,12 @@ CREATE TABLE tenuto.header (
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
 INSERT INTO tenuto.header (version, mark, number, cursor, clock) VALUES (0, 0, 0, 0, 0);
 
+CREATE TABLE tenuto.past (              -- what is kept of headers that were removed
+    first bigint PRIMARY KEY,           -- version
+    marks bigint[] NOT NULL,            -- of that version and those that follow
+    at bigint NOT NULL                  -- clock of the last one
+);
+
 CREATE TABLE tenuto.spec (
     number bigint PRIMARY KEY,
     id text COLLATE "C" NOT NULL,

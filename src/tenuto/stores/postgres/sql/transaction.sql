@@ -51,13 +51,24 @@ FROM (
 INSERT INTO tenuto.header (version, mark, number, cursor, clock, changes)
 VALUES ($1::bigint, $2::bigint, $3::bigint, $4::bigint, $5::bigint, $6::text);
 
--- name: forget_headers
--- Headers that nobody needs any more: of some versions, so that removed ones are not walked over again.
-DELETE FROM tenuto.header WHERE version >= $1::bigint AND version < $2::bigint;
+-- name: pack_headers
+-- Removes headers of some versions ($1 to $2), so that removed ones are not walked over again; their marks stay.
+WITH gone AS (
+    DELETE FROM tenuto.header WHERE version >= $1::bigint AND version < $2::bigint RETURNING version, mark, clock
+)
+INSERT INTO tenuto.past (first, marks, at)
+SELECT min(version), array_agg(mark ORDER BY version), max(clock) FROM gone HAVING count(*) > 0;
+
+-- name: forget_marks
+-- Those that were made before $1.
+DELETE FROM tenuto.past WHERE at < $1::bigint;
 
 -- name: mark_of
--- Whose transaction a version was; null where there is none.
-SELECT mark FROM tenuto.header WHERE version = $1::bigint;
+-- Whose transaction a version was; null where there is none, or where that is not known any more.
+SELECT coalesce(
+    (SELECT mark FROM tenuto.header WHERE version = $1::bigint),
+    (SELECT marks[$1::bigint - first + 1] FROM tenuto.past WHERE first <= $1::bigint ORDER BY first DESC LIMIT 1)
+);
 
 -- name: own_transaction
 -- Which transaction this is.
