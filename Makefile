@@ -55,7 +55,8 @@ constraints: ## pin the newest versions of all dependencies in constraints.txt
 	@$(PIN_VENV)/bin/pip-compile --quiet --upgrade --strip-extras --no-annotate --no-header --no-emit-options \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	  --extra redis --extra postgres --extra llm --extra server --extra dev \
-	  --output-file constraints.txt pyproject.toml
+	  --output-file $(PIN_VENV)/pins.txt pyproject.toml
+	@grep -E '^[a-z0-9._-]+==' $(PIN_VENV)/pins.txt >constraints.txt # without what has an address: this package itself
 
 clean: ## remove the environments and what tools left behind; stores (.tenuto) stay
 	@rm -rf $(VENV) $(BENCH_VENV) $(PIN_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
