@@ -28,7 +28,7 @@ from typing import Any
 
 from tenuto.errors import InvalidInput
 from tenuto.supervisor.event_policies import EventPolicy, checked_count
-from tenuto.supervisor.events import Record, category_of, event_name_of, severity_of
+from tenuto.supervisor.events import Record, category_of, event_name_of, plain_name, severity_of
 from tenuto.supervisor.payloads import Kept, kept
 
 __all__ = ["EventStore", "HistoryStats"]
@@ -178,7 +178,7 @@ class EventStore:
         happened has no records.
         """
         checked_count("limit", limit)
-        name = None if event_name is None else str(getattr(event_name, "value", event_name)).upper()
+        name = None if event_name is None else plain_name(event_name)
         wanted = _filter(category and category.lower(), severity and severity.lower())
         if limit == 0:
             return []

@@ -7,6 +7,7 @@ Events of tasks (`TASK_…`) reach callbacks on the same bus, but their history 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -14,7 +15,17 @@ import msgspec
 
 from tenuto.errors import InvalidInput
 
-__all__ = ["Category", "OrchestratorEvent", "Record", "Severity", "category_of", "event_name_of", "severity_of"]
+__all__ = [
+    "Category",
+    "OrchestratorEvent",
+    "Record",
+    "Severity",
+    "category_of",
+    "event_name_of",
+    "plain_name",
+    "severity_of",
+    "unknown_event",
+]
 
 
 class OrchestratorEvent(StrEnum):
@@ -164,14 +175,27 @@ def severity_of(event_name: str) -> str:
 def event_name_of(event: str | Enum) -> str:
     """The name of `event`: an `OrchestratorEvent`, its name in any case, or a member of the program's own `Enum`.
 
+    Such a member is called by its value where that is text, else by its name.
+
     Raises `InvalidInput` for a text that names no event: a typing error must not wait for ever for an event that never
     comes.
     """
-    if isinstance(event, Enum):
-        return str(event.value).upper()
-    name = str(event).upper()
-    if name in _CATEGORY_OF:
+    name = plain_name(event)
+    if isinstance(event, Enum) or name in _CATEGORY_OF:
         return name
-    close = difflib.get_close_matches(name, _CATEGORY_OF, 1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_CATEGORY_OF)}; your own are Enum members"
-    raise InvalidInput(f"there is no event {event!r}: {hint}")
+    raise unknown_event(event)
+
+
+def plain_name(event: str | Enum) -> str:
+    """What `event` is called, whether there is such an event or not."""
+    if isinstance(event, Enum):
+        return (event.value if isinstance(event.value, str) else event.name).upper()
+    return str(event).upper()
+
+
+def unknown_event(event: object, own: Collection[str] = ()) -> InvalidInput:
+    """What to raise for a name that no event has. own: names of the program's own events."""
+    known = dict.fromkeys((*_CATEGORY_OF, *own))
+    close = difflib.get_close_matches(str(event).upper(), known, 1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}; your own are Enum members"
+    return InvalidInput(f"there is no event {event!r}: {hint}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 import msgspec
 import pytest
@@ -22,6 +22,11 @@ class Shop(StrEnum):
     SOLD = "sold"
 
 
+class Numbered(Enum):
+    OPENED = auto()
+    CLOSED = auto()
+
+
 def test_every_kind_of_task_event_has_its_name_on_the_bus() -> None:
     assert {f"TASK_{kind.name}" for kind in EventKind} == {
         event.value for event in OrchestratorEvent if category_of(event) == "task"
@@ -32,6 +37,10 @@ def test_an_event_is_named_by_itself_by_its_text_or_by_an_enum_of_the_program() 
     assert event_name_of(OrchestratorEvent.AGENT_ERROR) == "AGENT_ERROR"
     assert event_name_of("agent_error") == "AGENT_ERROR"
     assert event_name_of(Shop.SOLD) == "SOLD"
+    assert [event_name_of(each) for each in Numbered] == ["OPENED", "CLOSED"]  # two such enums have the same values
+    store = EventStore()
+    store.append(event_name_of(Numbered.CLOSED))
+    assert len(store.query(Numbered.CLOSED)) == 1
 
 
 def test_a_typing_error_is_answered_with_the_name_that_was_meant() -> None:
@@ -87,6 +96,14 @@ def test_a_payload_that_is_too_long_is_cut_where_it_is_longest() -> None:
     assert 240 <= len(content) <= 256
     assert data["code"] == 7
     assert data["error_message"].endswith("é…")
+
+
+def test_a_traceback_is_kept_whole_or_not_at_all() -> None:
+    told = {"error_message": "m" * 150, "traceback": "t" * 100, "where": "setup"}
+    assert msgspec.json.decode(kept(told, 1_000).content) == told
+    content, cut = kept(told, 256)
+    assert cut
+    assert msgspec.json.decode(content) == {"error_message": "m" * 150, "where": "setup"}
 
 
 @given(st.dictionaries(st.text(max_size=90), st.text() | st.lists(st.integers()) | st.none()), st.integers(0, 300))
