@@ -1,7 +1,8 @@
 """The payload of an event as it is kept in the history: JSON of a limited size.
 
 The history must stay small whatever agents send, so that a long error message costs its limit and no more. Every field
-stays; the longest values give way first.
+stays, and the longest values give way first; but a `traceback` is kept whole or not at all, because its beginning says
+little and would take the room of what the error says.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 __all__ = ["Kept", "kept"]
 
 _CUT = "…"
+_WHOLE = "traceback"
 _text = reprlib.Repr()
 _text.maxstring = _text.maxother = 200
 
@@ -54,6 +56,8 @@ def kept(payload: Mapping[str, Any], limit: int) -> Kept:
         content = _json(payload)
         if content is not None and len(content) <= limit:
             return Kept(content, False)
+    if _WHOLE in payload:
+        return kept({name: value for name, value in payload.items() if name != _WHOLE}, limit)._replace(cut=True)
     return _shortened({name: _field(value, limit) for name, value in payload.items()}, limit)
 
 
