@@ -18,7 +18,7 @@ from typing import Any
 from tenuto.errors import InvalidInput
 from tenuto.supervisor.addresses import Address
 
-__all__ = ["PRESETS", "TOKEN_VARIABLE", "allowed_of", "masked", "same_token", "token_for"]
+__all__ = ["PRESETS", "TOKEN_VARIABLE", "allowed_of", "check_allowed", "masked", "same_token", "token_for"]
 
 PRESETS: Mapping[str, frozenset[str] | None] = {
     "basic": frozenset({"ps", "status"}),
@@ -46,13 +46,10 @@ def allowed_of(allowed: str | Collection[str] | None, known: Collection[str]) ->
     allowed: None, the name of a preset, or command names. Raises `InvalidInput` for a name that is not `known`, because
     a whitelist with a typing error would refuse what somebody relies on.
     """
+    check_allowed(allowed)
     if allowed is None:
         return None
     if isinstance(allowed, str):
-        if allowed not in PRESETS:
-            raise InvalidInput(
-                f"allowed_commands {allowed!r} is no preset: use {', '.join(PRESETS)}, or a set of command names"
-            )
         return PRESETS[allowed]
     names = frozenset(str(name).lower().replace("_", "-") for name in allowed)
     for name in sorted(names.difference(known)):
@@ -60,6 +57,16 @@ def allowed_of(allowed: str | Collection[str] | None, known: Collection[str]) ->
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
         raise InvalidInput(f"allowed_commands: there is no command {name!r}: {hint}")
     return names
+
+
+def check_allowed(allowed: Any) -> None:
+    """Raises `InvalidInput` for what can be no whitelist, whatever commands there are."""
+    if isinstance(allowed, str) and allowed not in PRESETS:
+        raise InvalidInput(
+            f"allowed_commands {allowed!r} is no preset: use {', '.join(PRESETS)}, or a set of command names"
+        )
+    if allowed is not None and not isinstance(allowed, Collection):
+        raise InvalidInput(f"allowed_commands must be a preset or a set of command names, not {allowed!r}")
 
 
 def token_for(address: Address, token: str | None) -> str | None:

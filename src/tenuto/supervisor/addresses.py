@@ -26,7 +26,7 @@ class Address:
     def parse(cls, text: str) -> Address:
         """Reads `ipc://PATH`, a plain path, or `tcp://HOST:PORT`. Raises `InvalidInput`."""
         if not isinstance(text, str):
-            raise InvalidInput(f"command_zmq_address must be text such as tcp://127.0.0.1:5570, not {text!r}")
+            raise InvalidInput(f"a command address is text such as tcp://127.0.0.1:5570, not {text!r}")
         scheme, separator, rest = text.partition("://")
         if not separator:
             scheme, rest = "ipc", text

@@ -13,8 +13,9 @@ Each is an attribute, works alone as well, and can be replaced: override the `cr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
+from tenuto.errors import InvalidInput
 from tenuto.supervisor.agents.base import BaseAgent
 from tenuto.supervisor.dependency_graph import DependencyGraph
 from tenuto.supervisor.entry import AgentEntry
@@ -29,6 +30,8 @@ from tenuto.supervisor.worker_pool import WorkerPoolScheduler
 from tenuto.tasks.ids import check_name
 
 __all__ = ["Managed"]
+
+M = TypeVar("M")
 
 
 class Managed:
@@ -45,12 +48,12 @@ class Managed:
         self.config = settings_of(self.Config, config, fields)
         self.name = name if name is None else check_name(name, "name")
         self.plugin = (self.Plugin() if plugin is None else plugin).of(self)
-        self.dependency_graph = self.create_dependency_graph()
-        self.event_bus = self.create_event_bus()
-        self.message_router = self.create_message_router()
-        self.worker_pool = self.create_worker_pool()
+        self.dependency_graph = _made(self.create_dependency_graph, DependencyGraph)
+        self.event_bus = _made(self.create_event_bus, OrchestratorEventBus)
+        self.message_router = _made(self.create_message_router, MessageRouter)
+        self.worker_pool = _made(self.create_worker_pool, WorkerPoolScheduler)
         self._notes = ProcessNotes()
-        self.lifecycle_manager = self.create_lifecycle_manager()
+        self.lifecycle_manager = _made(self.create_lifecycle_manager, AgentLifecycleManager)
 
     # -- the managers
 
@@ -122,3 +125,12 @@ class Managed:
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
         )
+
+
+def _made(create: Callable[[], M], kind: type[M]) -> M:
+    """What `create` makes. Raises `InvalidInput` when that is no `kind`, as where an override returns nothing."""
+    manager = create()
+    if not isinstance(manager, kind):
+        name = getattr(create, "__name__", "it")
+        raise InvalidInput(f"{name}() must return a manager of type {kind.__name__}, not {type(manager).__name__}")
+    return manager

@@ -61,7 +61,10 @@ def _checked(agent_class: type[BaseAgent], name: str, given: Any) -> Config:
     if given is None:
         config: Any = agent_class.Config()
     elif isinstance(given, Mapping):
-        config = agent_class.Config(**given)
+        try:
+            config = agent_class.Config(**given)
+        except InvalidInput as error:
+            raise InvalidInput(f"custom_config of agent {name!r}: {error}") from None
     elif isinstance(given, agent_class.Config):
         config = given
     else:

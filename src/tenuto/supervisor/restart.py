@@ -8,7 +8,7 @@ fails once a day does not use up its restarts.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from tenuto.errors import InvalidInput
@@ -18,12 +18,13 @@ __all__ = ["RestartMode", "RestartPolicy", "Restarts"]
 RestartMode: TypeAlias = Literal["never", "on-failure", "always"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class RestartPolicy:
     """When an agent is started again by itself. One that was stopped on purpose never is."""
 
     mode: RestartMode = "never"
     """`on-failure`: after it failed; `always`: also after it ended as it should"""
+    _: KW_ONLY
     max_restarts: int | None = 5
     """most restarts without a sound life between them; None: no limit"""
     backoff: float = 0.5

@@ -19,6 +19,8 @@ from typing import Any, get_args
 
 from tenuto.errors import InvalidInput
 from tenuto.observability.agent_logs import AgentLogConfig
+from tenuto.supervisor.access import check_allowed
+from tenuto.supervisor.addresses import Address
 from tenuto.supervisor.entry import Executor
 
 __all__ = ["OrchestratorConfig", "RunMode", "settings_of"]
@@ -96,6 +98,18 @@ class OrchestratorConfig:
             raise InvalidInput(f"agent_logs must be an AgentLogConfig or None, not {type(logs).__name__}")
         if isinstance(self.preload, str):
             raise InvalidInput(f"preload must be a list of module names, not the single text {self.preload!r}")
+        self._check_interface()
+
+    def _check_interface(self) -> None:
+        check_allowed(self.allowed_commands)
+        if self.command_zmq_address is not None:
+            try:
+                Address.parse(self.command_zmq_address)
+            except InvalidInput as error:
+                raise InvalidInput(f"command_zmq_address: {error}") from None
+        token: Any = self.command_token
+        if token is not None and not isinstance(token, str):
+            raise InvalidInput(f"command_token must be text, not {type(token).__name__}")
 
     def _check_number(self, name: str, least: float, most: float, *, whole: bool = False) -> None:
         value = getattr(self, name)

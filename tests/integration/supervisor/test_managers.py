@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
+from tenuto.errors import InvalidInput
 from tenuto.supervisor.agents.base import BaseThreadAgent
 from tenuto.supervisor.lifecycle import AgentLifecycleManager
 from tenuto.supervisor.message_router import MessageRouter
@@ -51,6 +54,15 @@ def test_a_manager_that_is_replaced() -> None:
     world.simple_join()
     began = [each.agent_name for each in world.records(event="AGENT_STARTED")]
     assert began == ["holder", "urgent-c", "a", "b"]
+
+
+def test_an_override_that_returns_no_manager_says_which() -> None:
+    class Forgetful(Stage):
+        def create_worker_pool(self) -> WorkerPoolScheduler:
+            return None  # type: ignore[return-value]  # the mistake
+
+    with pytest.raises(InvalidInput, match=r"create_worker_pool\(\) must return a manager of type WorkerPoolScheduler"):
+        Forgetful()
 
 
 class Full(MessageRouter):

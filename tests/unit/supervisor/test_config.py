@@ -111,6 +111,15 @@ def test_which_ends_are_followed_by_a_restart(mode: Any, wanted: tuple[bool, boo
     assert (restarts.wanted(failed=False), restarts.wanted(failed=True)) == wanted
 
 
+def test_settings_in_a_mapping_that_are_refused_name_the_agent() -> None:
+    with pytest.raises(InvalidInput, match=r"custom_config of agent 'a': .*'tresholt': did you mean threshold"):
+        register({"tresholt": 3})
+
+
+def test_a_restart_policy_is_called_by_its_mode() -> None:
+    assert RestartPolicy("always") == RestartPolicy(mode="always")
+
+
 @pytest.mark.parametrize(
     "wrong", [{"mode": "sometimes"}, {"max_restarts": -1}, {"backoff": -1}, {"window": "long"}, {"max_restarts": True}]
 )
@@ -133,10 +142,25 @@ def test_a_restart_policy_that_makes_no_sense(wrong: dict[str, Any]) -> None:
         {"executor": "cloud"},
         {"agent_logs": "here"},
         {"preload": "numpy"},
+        {"allowed_commands": 5},
+        {"command_token": 12345678901234567},
     ],
 )
 def test_every_bad_value_names_its_field(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=f"^{next(iter(wrong))} must be"):
+        OrchestratorConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"allowed_commands": "monitor"}, "allowed_commands 'monitor' is no preset: use basic, monitoring, all"),
+        ({"command_zmq_address": "tcp://x"}, "command_zmq_address: .*write tcp://HOST:PORT"),
+        ({"command_zmq_address": 5570}, "command_zmq_address: .*such as tcp://127.0.0.1:5570"),
+    ],
+)
+def test_settings_of_the_command_interface_are_checked_also_while_it_is_off(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
         OrchestratorConfig(**wrong)
 
 
