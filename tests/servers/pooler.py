@@ -34,13 +34,17 @@ class TransactionPooler:
     """Listens on a free port, in a thread of its own."""
 
     def __init__(self, server: PostgresServer) -> None:
-        self._socket = f"{server.folder}/.s.PGSQL.{server.port}"
+        self.follow(server)
         self._port = free_port()
         self._idle: dict[bytes, list[_Backend]] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="pooler", daemon=True)
         self.backends = 0
         """connections to the server that were made"""
+
+    def follow(self, server: PostgresServer) -> None:
+        """Leads to another server from now on. Clients between transactions notice nothing where the old is gone."""
+        self._socket = f"{server.folder}/.s.PGSQL.{server.port}"
 
     def url(self, database: str) -> str:
         """The URL of a database behind the pooler."""

@@ -41,6 +41,8 @@ WRITES_ALL = 64
 _KEPT_HEADERS = 2_048
 _KEPT_MARKS: Millis = 3_600_000
 """How long it is known, at least, who has made which transaction."""
+_PROMOTION = 86_400_000_000
+"""How far cursors leap when a standby is promoted; in microseconds, which is what they count: a day."""
 _NEVER = (-(2**40), 0)
 """The state of no store."""
 
@@ -93,7 +95,10 @@ class PostgresStatements(Statements):
         self.committing: tuple[int, int] | None = None
         """the state that a commit would lead to whose answer has not come"""
         self.settled = 0
-        """the transaction below which nothing can arrive any more"""
+        """the transaction below which nothing can arrive any more, on this server"""
+        self._since = 0
+        """when this server has started: behind a pooler it may become another one"""
+        self._timeline: int | None = None
         self.arrived = False
         """something has arrived, and is to be admitted"""
         self.callers = False
@@ -128,7 +133,7 @@ class PostgresStatements(Statements):
         self._queue("lock", (self._address.lock,))
         self._queue("guard_callers", (self._address.callers,), self._mind)
         self._queue("header", (*known, WRITES_ALL), self._open)
-        self._queue("arrived", (str(self.settled),), self._look)
+        self._queue("arrived", (str(self.settled), self._since), self._look)
 
     def begin_reading(self) -> None:
         """Begins a transaction that sees one state of the store: that of its first query."""
@@ -138,12 +143,15 @@ class PostgresStatements(Statements):
         self.idle_timeout = LONGEST_IDLE
         self._settle()
         self._queue("header", (*_NEVER, 1), self._open)
-        self._queue("arrived", (str(self.settled),), self._look)
+        self._queue("arrived", (str(self.settled), self._since), self._look)
 
     def _mind(self, result: Result) -> None:
         self.callers = not value_of(result)
 
     def _look(self, result: Result) -> None:
+        since = value_of(result, 0, 2)
+        if since != self._since:
+            self._since, self.settled, self._timeline = since, 0, None
         self.arrived = value_of(result, 0, 1)
         if not self.arrived:
             self.settled = value_of(result)
@@ -230,8 +238,11 @@ class PostgresStatements(Statements):
         return Header(self._opening.number, self._opening.cursor, clock)
 
     def first_cursor(self, last: int, now: Millis) -> int:
-        # Where a failover has lost the latest events, their cursors must not come again for others.
-        return max(last + 1, now * 1000)
+        # Where a failover has lost the latest events, their cursors must not come again for others, nor may what comes
+        # now be behind them, where readers would not find it: neither if the new server's clock is not as far.
+        if self._timeline is None:
+            self._timeline = int(self.value("timeline"))
+        return max(last + 1, now * 1000 + self._timeline * _PROMOTION)
 
     def raise_floor(self, header: Header) -> None:
         """Every header says what was used."""

@@ -20,9 +20,15 @@ WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock' AND objsubid 
     AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database());
 
 -- name: arrived
--- Below which transaction nothing can arrive any more, and whether something has arrived from there on.
+-- Below which transaction nothing can arrive any more, whether something has arrived from there on, and since when the
+-- server runs, in microseconds. Nothing could arrive below $1, on the server that has run since $2: another one, which
+-- a failover has put in its place, may use numbers of transactions again.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
-    EXISTS (SELECT FROM tenuto.arrival WHERE xid >= $1::text::xid8 AND trouble IS NULL);
+    EXISTS (
+        SELECT FROM tenuto.arrival
+        WHERE xid >= CASE WHEN $2::bigint = since THEN $1::text::xid8 ELSE '0'::xid8 END AND trouble IS NULL
+    ), since
+FROM (SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS since) AS server;
 
 -- name: arrivals
 -- What has arrived, in order, as JSON.

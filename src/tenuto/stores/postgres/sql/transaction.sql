@@ -70,6 +70,13 @@ SELECT coalesce(
     (SELECT marks[$1::bigint - first + 1] FROM tenuto.past WHERE first <= $1::bigint ORDER BY first DESC LIMIT 1)
 );
 
+-- name: timeline
+-- How often a standby has become the primary, and one. The first is set by that, and the second soon after, when the
+-- first may go again: so they are read in this order. Both can be read on services that have no functions for the log.
+SELECT greatest(
+    (SELECT min_recovery_end_timeline FROM pg_control_recovery()), (SELECT timeline_id FROM pg_control_checkpoint())
+);
+
 -- name: own_transaction
 -- Which transaction this is.
 SELECT pg_current_xact_id();
