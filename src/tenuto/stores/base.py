@@ -1,8 +1,9 @@
 """The store contract: where the truth lives, in prose and types.
 
-Three small contracts, kept together by one engine: `Store` (tasks), `Limits` (what tasks share), `Blobs` (large
-values). Engines: `memory` (the reference model), `sqlite`, later `redis` and `postgres`. One conformance suite and
-one stateful property test run against all of them; where an engine and `memory` differ, the engine is wrong.
+Four small contracts, kept together by one engine: `Store` (tasks), `Limits` (what tasks share), `Money` (what they may
+use, see `stores.money`), `Blobs` (large values). Engines: `memory` (the reference model), `sqlite`, `redis` and
+`postgres`. One conformance suite and one stateful property test run against all of them; where an engine and `memory`
+differ, the engine is wrong.
 
 What every engine keeps:
 
@@ -31,6 +32,9 @@ back, an instant of its rate has come, its definition changed), the next claim o
 for a task that nobody claims. A rate that is used up has its next instant in `next_due`; slots given back are hinted to
 the agents of parked tasks. A key without a definition limits nothing. Retries and waits give slots back and take them
 again at the next claim. A gate is no transition and has no event.
+
+**Money.** Calls are reserved and settled with the records they belong to (`tasks.money`). When the lease of an attempt
+ends, however it does, its calls that were not settled are `unknown` in the same transaction.
 
 **Ends.** When a task reaches a final state, in the same transaction: its slots are freed (unless its worker still has
 to let go), tasks that wait for it are woken, its out-edges are decided, and a goal whose last node ended gets its
@@ -62,6 +66,7 @@ from tenuto.stores.answers import (
     Why,
     WorkerInfo,
 )
+from tenuto.stores.money import Money
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.event import EventKind
 from tenuto.tasks.goal import Goal, Tree
@@ -87,6 +92,7 @@ __all__ = [
     "LimitUse",
     "Limits",
     "Maintained",
+    "Money",
     "Renewal",
     "Store",
     "Submission",
@@ -179,7 +185,8 @@ class Store(Limits, Blobs, Protocol):
         A step whose key is recorded already as DONE or FAILED is left as it is; STARTED may become DONE or FAILED. A
         child whose id exists is left as it is; one of a paused task is paused. Steps reset `failures`. Records of one
         task are applied in order.
-        INVALID: a child that cannot be accepted; nothing of that record is stored, and `detail` says why.
+        INVALID: a child, a reservation or a settlement that cannot be accepted. REFUSED: a reservation without room,
+        `refused` says where. Of either record nothing is stored, and its lease is not extended.
         """
 
     async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:

@@ -11,6 +11,7 @@ import msgspec
 
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.lease import Hold
+from tenuto.tasks.money import Refusal, Reserve, Settle
 from tenuto.tasks.task import ErrorRecord, TaskSpec
 from tenuto.tasks.waits import Wait
 
@@ -62,6 +63,8 @@ class Answer(StrEnum):
     """the lease is not the task's present one: lost, cancelled, or long over"""
     INVALID = "invalid"
     """no such task, or the report contradicts itself; nothing was changed"""
+    REFUSED = "refused"
+    """a record's reservation has no room in a budget or a rate; nothing was changed"""
 
 
 class StepState(StrEnum):
@@ -99,6 +102,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     events: tuple[tuple[str, msgspec.Raw], ...] = ()
     """the task's own events: (name, data). The name "progress" sets the task's progress"""
     blobs: dict[str, bytes] = {}
+    settles: tuple[Settle, ...] = ()
+    """calls that are over; they make room for `reserves`"""
+    reserves: tuple[Reserve, ...] = ()
+    """calls that are about to be sent: all of them are granted, or nothing of this record is stored"""
 
 
 class Recorded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -111,3 +118,5 @@ class Recorded(msgspec.Struct, frozen=True, omit_defaults=True):
     """there are messages in the inbox that were not consumed"""
     detail: str = ""
     """why it was INVALID"""
+    refused: Refusal | None = None
+    """why it was REFUSED"""

@@ -14,6 +14,7 @@ import msgspec
 from tenuto.errors import InvalidInput
 from tenuto.tasks.clock import LATEST, Millis
 from tenuto.tasks.ids import check_name, is_name
+from tenuto.tasks.money import Budget
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.states import ACTIVE, FINAL, State, Status, status_of
 from tenuto.tasks.values import decode, encode, writable
@@ -98,6 +99,8 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """keys of the `Limit`s it is subject to"""
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
+    budget: Budget | None = None
+    """the most that it may use, with all that is below it; without scope and period"""
 
     def check(self) -> None:
         """Raises `InvalidInput` that names the field which makes no sense. The id is checked by whoever gives it."""
@@ -118,6 +121,8 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             encode(self.metadata, f"the metadata of task {self.id!r}")
         if self.retry is not None:
             self.retry.check()
+        if self.budget is not None:
+            self.budget.check_own(self.id)
 
     def _check_labels(self) -> None:
         for field, names in (("tags", self.tags), ("limits", self.limits)):
@@ -186,6 +191,8 @@ class Task(TaskSpec, frozen=True, omit_defaults=True, kw_only=True):
     """events so far"""
     steps: int = 0
     """recorded steps"""
+    open_calls: int = 0
+    """reservations of the present attempt that were not settled, see `money`"""
 
     @property
     def status(self) -> Status:

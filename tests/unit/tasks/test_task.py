@@ -11,6 +11,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from tenuto.errors import InvalidInput
+from tenuto.tasks.money import Budget
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.signal import DIRECTIVES, SignalKind
 from tenuto.tasks.states import ACTIVE, FINAL, State, Status, status_of
@@ -114,6 +115,7 @@ CHANGES: dict[str, Any] = {
     "limits": ("db",),
     "tags": ("t",),
     "metadata": {"a": 1},
+    "budget": Budget(money=1),
 }
 FREE: dict[str, Any] = {"id": "task-2", "run_at": NOW, "deadline": NOW, "priority": 5}
 

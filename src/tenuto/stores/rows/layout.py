@@ -35,7 +35,8 @@ SEPARATOR = "\x1f"
 _FIXED = frozenset(
     {
         *("id", "agent", "owner", "payload", "title", "band", "attempt_timeout", "timeout", "retry"),
-        *("idempotency_key", "unique", "limits", "tags", "metadata", "kind", "root", "parent", "node", "created_at"),
+        *("idempotency_key", "unique", "limits", "tags", "metadata", "budget", "kind", "root", "parent", "node"),
+        "created_at",
     }
 )
 _APART = frozenset({"result"})
