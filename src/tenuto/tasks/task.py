@@ -215,14 +215,16 @@ class Task(TaskSpec, frozen=True, omit_defaults=True, kw_only=True):
             return self.lease_until
         if self.is_final:
             return None
-        clocks = [self.deadline]
-        waits_for_people = self.wait is not None and self.wait.people
-        clocks.append(None if waits_for_people else self.expires_at)
+        wait = self.wait
+        own: Millis | None = None
         if self.state is State.SCHEDULED:
-            clocks.append(self.run_at)
-        if self.state is State.WAITING and self.wait is not None:
-            clocks.append(self.wait.until)
-        return min((at for at in clocks if at is not None), default=None)
+            own = self.run_at
+        elif self.state is State.WAITING and wait is not None:
+            own = wait.until
+        expires = None if wait is not None and wait.people else self.expires_at
+        if own is None and expires is None:
+            return self.deadline  # that is so for nearly all
+        return min(at for at in (own, expires, self.deadline) if at is not None)
 
 
 def _whole(number: object) -> bool:

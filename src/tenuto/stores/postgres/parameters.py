@@ -7,9 +7,9 @@ keeps one plan for a query. Arrays travel in the binary format: they are most of
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from struct import Struct
+from struct import Struct, pack
 from typing import Any
 
 import psycopg
@@ -24,8 +24,6 @@ _FLOATS = frozenset({700, 701})
 _BOOLEAN, _BYTES = 16, 17
 
 _array = Struct(">iiIii").pack
-_integer = Struct(">iq").pack
-_double = Struct(">id").pack
 _length = Struct(">i").pack
 _NULL = _length(-1)
 
@@ -59,28 +57,34 @@ def encoded(types: Sequence[str], parameters: Sequence[Any]) -> tuple[list[bytes
 
 
 def _integers(values: Sequence[int | None]) -> bytes:
-    return _joined(_INT8, values, (_NULL if each is None else _integer(8, each) for each in values))
+    return _numbers(_INT8, "q", values)
 
 
 def _doubles(values: Sequence[float | None]) -> bytes:
-    return _joined(_FLOAT8, values, (_NULL if each is None else _double(8, each) for each in values))
+    return _numbers(_FLOAT8, "d", values)
+
+
+def _numbers(kind: int, code: str, values: Sequence[float | None]) -> bytes:
+    """One call of `pack` for all of them: a call for each costs more than the rules of a task do."""
+    known = [each for each in values if each is not None] if None in values else values
+    flat: list[float | None] = [8] * (2 * len(known))
+    flat[1::2] = known
+    data = pack(f">{f'i{code}' * len(known)}", *flat)
+    if len(known) < len(values):
+        ends = iter(range(12, len(data) + 12, 12))
+        data = b"".join(_NULL if each is None else data[(end := next(ends)) - 12 : end] for each in values)
+    return _array(1, 1, kind, len(values), 1) + data
 
 
 def _texts(values: Sequence[str | None]) -> bytes:
-    def parts() -> Iterable[bytes]:
-        for each in values:
-            if each is None:
-                yield _NULL
-            else:
-                data = each.encode()
-                yield _length(len(data))
-                yield data
-
-    return _joined(_TEXT, values, parts())
-
-
-def _joined(kind: int, values: Sequence[object], parts: Iterable[bytes]) -> bytes:
-    return _array(1, 1, kind, len(values), 1) + b"".join(parts)
+    known = [each.encode() for each in values if each is not None]
+    parts: list[bytes] = [b""] * (2 * len(known))
+    parts[::2] = map(_length, map(len, known))
+    parts[1::2] = known
+    if len(known) < len(values):
+        each_known = iter(zip(parts[::2], known, strict=True))
+        parts = [_NULL if each is None else b"".join(next(each_known)) for each in values]
+    return _array(1, 1, _TEXT, len(values), 1) + b"".join(parts)
 
 
 _ARRAYS: dict[str, Callable[[Any], bytes]] = {"bigint[]": _integers, "float[]": _doubles, "text[]": _texts}

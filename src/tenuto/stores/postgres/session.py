@@ -79,6 +79,8 @@ class _Sent(NamedTuple):
 class PostgresStatements(Statements):
     """A connection, in whatever transaction is open on it."""
 
+    most_kept_back = 64
+
     def __init__(self, connection: Connection, address: Address, *, server_time: bool) -> None:
         """`server_time`: the engine's clock is the server's, and no clock of this machine."""
         self.connection = connection
@@ -262,6 +264,8 @@ class PostgresStatements(Statements):
         if rows:
             self._wrote = True
             self._queue(name, tuple(zip(*rows, strict=True)))
+            if len(rows) >= self.most_kept_back:
+                self._pgconn.flush()  # the server begins with it now
 
     def count(self, name: str, *parameters: Any) -> int:
         self._wrote = True
@@ -277,6 +281,8 @@ class PostgresStatements(Statements):
         self._queue("insert_specs", about)
         parts = (new.number, new.lane, new.state, new.root, new.rank, new.due, new.finished, new.parked)
         self._queue("insert_tasks", (*parts, new.result, new.live))
+        if len(tasks) >= self.most_kept_back:
+            self._pgconn.flush()
 
     # -- the wire
 

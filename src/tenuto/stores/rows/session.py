@@ -47,6 +47,10 @@ class NewTask(NamedTuple):
 class Statements(Protocol):
     """Runs an engine's queries in the open transaction of a connection."""
 
+    most_kept_back: int
+    """Tasks that may have changed before they are written, though the rules go on: an engine that is another process
+    can be at work meanwhile."""
+
     @property
     def passes_on(self) -> bool:
         """Whether others learn of tags and virtual times from `Session.changes`: they need not be written yet."""

@@ -48,6 +48,7 @@ class TaskRows(LaneRows):
         self._events: list[tuple[Any, ...]] = []
         self._number = 0
         self._cursor = 0
+        self._most_kept_back = statements.most_kept_back
         self.dues = Dues()
         self.planned: list[int] = []
         """numbers of tasks that a claim is about to ask for"""
@@ -158,9 +159,11 @@ class TaskRows(LaneRows):
         self.numbers[number] = task.id
         self._changed[task.id] = row
         self._ready_changed = True
-        self.changes.tasks[number] = task.due
-        self.dues.put(number, task.due)
+        self.changes.tasks[number] = due = task.due
+        self.dues.put(number, due)
         self.head_moved(None, task, number)
+        if len(self._changed) >= self._most_kept_back:
+            self._hand_over()
 
     def update(self, task: Task, event: Event | None = None) -> None:
         row = self.rows.get(task.id) or self.row(task.id)
@@ -175,11 +178,12 @@ class TaskRows(LaneRows):
         row.task = task
         row.written = False
         self._changed[task.id] = row
-        self.changes.tasks[row.number] = task.due
-        if task.due != known.due:
-            self.dues.put(row.number, task.due)
+        self.changes.tasks[row.number] = due = task.due
+        self.dues.put(row.number, due)
         if event is not None:
             self._tell(row, event)
+        if len(self._changed) >= self._most_kept_back:
+            self._hand_over()
 
     def add_event(self, event: Event) -> None:
         row = self.rows.get(event.task_id) or self.row(event.task_id)
@@ -192,6 +196,11 @@ class TaskRows(LaneRows):
         self._cursor = last + 1 if last else self.statements.first_cursor(self.stands.cursor, self.now)
         data = dump(event.data) if event.data else None
         self._events.append((self._cursor, row.number, row.root, event.seq, event.kind, event.at, event.attempt, data))
+
+    def _hand_over(self) -> None:
+        """Writes what was changed so far."""
+        self.write_tasks()
+        self.write_events()
 
     def write_ready(self) -> None:
         """Writes tasks when that changes which ones can be claimed."""

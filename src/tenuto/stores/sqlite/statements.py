@@ -21,6 +21,8 @@ _MOST_ROWS = 256
 class SqliteStatements(Statements):
     """A connection, in whatever transaction is open on it."""
 
+    most_kept_back = 2**62
+
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
 
