@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 from tenuto.errors import Conflict, NotFound
 from tenuto.supervisor.agents.base import BaseAgent
+from tenuto.supervisor.contents import content_of
 from tenuto.supervisor.dependency_graph import DependencyGraph
 from tenuto.supervisor.entry import AgentEntry, Executor
 from tenuto.supervisor.event_bus import OrchestratorEventBus
 from tenuto.supervisor.events import OrchestratorEvent
 from tenuto.supervisor.lives import AgentLives
 from tenuto.supervisor.message_router import MessageRouter
-from tenuto.supervisor.processes import content_of
 from tenuto.supervisor.registration import registered
 from tenuto.supervisor.settings import OrchestratorConfig
 from tenuto.supervisor.states import AgentState

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tenuto.errors import InvalidInput
 from tenuto.observability.logging import logger
 from tenuto.supervisor.bootstrap import Order
 from tenuto.supervisor.channels import SocketOrchestratorEnd, framed
@@ -24,9 +23,8 @@ from tenuto.supervisor.entry import AgentEntry
 from tenuto.supervisor.fork_server import ENDED, FORK, FORKED, RECORD, REFUSED, SIGNAL, SIGNAL_GROUP, command
 from tenuto.supervisor.messages import Message
 from tenuto.supervisor.runs import Exit
-from tenuto.workers.portable import dumps
 
-__all__ = ["ForkServer", "ProcessRun", "content_of"]
+__all__ = ["ForkServer", "ProcessRun"]
 
 log = logger("tenuto.supervisor")
 
@@ -278,45 +276,6 @@ class ProcessRun:
         if self._writing and descriptor is not None and descriptor >= 0:
             asyncio.get_running_loop().remove_writer(descriptor)
         self._writing = False
-
-
-def content_of(entry: AgentEntry) -> bytes:
-    """The agent of `entry` as it travels to a process. Raises `InvalidInput` that says what in it cannot."""
-    parts = (entry.agent_class, entry.config, entry.plugin, dict(entry.arguments), entry.log)
-    try:
-        return dumps(parts)
-    except Exception as error:
-        where = _culprit(entry)
-        raise InvalidInput(
-            f"agent {entry.name!r} cannot be sent to a process: {where or entry.agent_class.__name__}: {error}; "
-            "make it in setup() instead, or run the agent in a thread"
-        ) from error
-
-
-def _culprit(entry: AgentEntry) -> str:
-    """Which attribute it is that cannot travel."""
-    owners: list[tuple[str, Mapping[str, Any]]] = [
-        ("", entry.arguments),
-        ("config.", vars(entry.config) if entry.config is not None else {}),
-        ("plugin.", dict(entry.plugin) if entry.plugin is not None else {}),
-        (f"{entry.agent_class.__name__}.", vars(entry.agent_class)),
-    ]
-    for prefix, values in owners:
-        for name, value in values.items():
-            if name.startswith("__") or not _is_bad(value):
-                continue
-            inner = getattr(value, "__dict__", {}) if not isinstance(value, type) else {}
-            deeper = next((f".{each}" for each, it in inner.items() if _is_bad(it)), "")
-            return f"{prefix}{name}{deeper} ({type(value).__name__})"
-    return ""
-
-
-def _is_bad(value: object) -> bool:
-    try:
-        dumps(value)
-    except Exception:  # noqa: BLE001 - that is the question
-        return True
-    return False
 
 
 def _folder() -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import psutil
@@ -347,6 +349,39 @@ def test_what_cannot_be_sent_to_a_process_says_which_attribute() -> None:
         with pytest.raises(InvalidInput, match=r"agent 'holder' cannot be sent to a process: config\.lock \(lock\)"):
             world.start()
         assert world["fine"].state is AgentState.REGISTERED
+
+
+def test_what_cannot_be_sent_is_found_where_it_is_used() -> None:
+    held = threading.Lock()
+
+    def helper() -> bool:
+        return held.locked()
+
+    class OfTheClass(BaseProcessAgent):
+        shared = threading.Lock()
+
+    class OfTheSettings(BaseProcessAgent):
+        class Config(BaseProcessAgent.Config):
+            lock = threading.Lock()
+
+    class OfAFunction(BaseProcessAgent):
+        def execute(self) -> None:
+            helper()
+
+    class Given(BaseProcessAgent):
+        jobs: Any
+
+    cases: Sequence[tuple[type[BaseProcessAgent], Any, str]] = (
+        (OfTheClass, {}, "OfTheClass.shared (lock)"),
+        (OfTheSettings, {}, "OfTheSettings.Config.lock (lock)"),
+        (OfAFunction, {}, "held, used by OfAFunction.execute (lock)"),
+        (Given, {"jobs": [1, {"a": threading.Lock()}]}, "jobs[1]['a'] (lock)"),
+    )
+    for kind, arguments, said in cases:
+        with stage() as world:
+            world.register_agent(kind, "a", **arguments)
+            with pytest.raises(InvalidInput, match=re.escape(f"cannot be sent to a process: {said}: ")):
+                world.start()
 
 
 def test_what_makes_no_sense_is_refused_before_anything_starts() -> None:
