@@ -46,21 +46,23 @@ def decoded(frame: bytes) -> Message:
     """The message in `frame`. Raises `ValueError` when it holds none that can be read."""
     try:
         message = _DECODER.decode(frame)
-        if message.content is None:
+        if message.kind is not MessageKind.MESSAGE:
             return message
-        return msgspec.structs.replace(message, content=cloudpickle.loads(message.content))
+        content, fields = cloudpickle.loads(message.content)
+        return msgspec.structs.replace(message, content=content, fields=fields)
     except Exception as error:
         raise ValueError(f"a message cannot be read: {error}") from error
 
 
 def _encoded(message: Message) -> bytes:
-    if message.content is None:
+    if message.kind is not MessageKind.MESSAGE:
         return framed(_ENCODER.encode(message))
+    said = (message.content, message.fields)
     try:
-        content: Any = pickle.dumps(message.content, pickle.HIGHEST_PROTOCOL)
+        content: Any = pickle.dumps(said, pickle.HIGHEST_PROTOCOL)
     except Exception:  # noqa: BLE001 - what lives in the main module goes by value
-        content = dumps(message.content)
-    return framed(_ENCODER.encode(msgspec.structs.replace(message, content=content)))
+        content = dumps(said)
+    return framed(_ENCODER.encode(msgspec.structs.replace(message, content=content, fields={})))
 
 
 class _Frames:

@@ -24,7 +24,7 @@ from typing import Any
 from tenuto.observability.logging import logger
 from tenuto.supervisor.doorbell import Doorbell
 from tenuto.supervisor.event_bus import OrchestratorEventBus
-from tenuto.supervisor.events import OrchestratorEvent
+from tenuto.supervisor.events import OrchestratorEvent, Severity
 from tenuto.supervisor.messages import Message, MessageKind, OrchestratorEnd
 
 __all__ = ["MessageRouter"]
@@ -38,6 +38,7 @@ _EVENTS: Mapping[MessageKind, OrchestratorEvent] = {
     MessageKind.ERROR: OrchestratorEvent.AGENT_ERROR,
     MessageKind.MESSAGE: OrchestratorEvent.AGENT_MESSAGE,
 }
+_SEVERITIES = tuple(Severity)
 _NONE = (None, None)
 _ENDING = 3.0
 
@@ -170,6 +171,8 @@ def _payload(message: Message) -> dict[str, Any]:
     told = {name: value for name, value in message.fields.items() if name != "severity"}
     if message.kind is MessageKind.MESSAGE:
         told["message"] = message.content
+        if message.fields.get("severity") in _SEVERITIES:
+            told["severity"] = message.fields["severity"]
     return told | {"agent_name": message.agent, "generation": message.generation}
 
 

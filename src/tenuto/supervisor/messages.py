@@ -6,7 +6,7 @@
 Every message carries the agent's name and its *generation*, the number of the start that it belongs to; what comes
 from an older start than the present one is to be dropped. `fields` is the payload of the event that a message turns
 into (`pid` of STARTED; `error_message`, `error_type`, `traceback`, `recoverable` of ERROR); `content` is what the
-program of one side sent to that of the other: any object.
+program of one side sent to that of the other: any object, as are the `fields` of MESSAGE.
 
 An agent in a process holds one end of a socket pair, an agent in a thread or on an event loop one end of a pair of
 queues; see `channels`. The orchestrator's end (`OrchestratorEnd`) never waits: `receive` hands out what has come, and

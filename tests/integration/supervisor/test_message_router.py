@@ -80,8 +80,9 @@ def test_messages_become_events_with_their_fields(wired: Wired, kind: str) -> No
     send(message(MessageKind.HEARTBEAT))
     send(message(MessageKind.ERROR, error_message="no route", agent_name="liar", severity="loud"))
     send(message(MessageKind.MESSAGE, content={"page": 3}))
+    send(message(MessageKind.MESSAGE, content="low on paper", severity="warning"))
     send(message(MessageKind.TERMINATED))
-    wired.wait(6)
+    wired.wait(7)
 
     records = wired.bus.event_store.query(agent_name="a")
     assert [each.event_name for each in records] == [
@@ -90,7 +91,9 @@ def test_messages_become_events_with_their_fields(wired: Wired, kind: str) -> No
         "AGENT_HEARTBEAT",
         "AGENT_ERROR",
         "AGENT_MESSAGE",
+        "AGENT_MESSAGE",
     ]
+    assert [each.severity for each in records[-2:]] == ["info", "warning"]
     assert {each.generation for each in records} == {1}
     assert (records[0].pid, records[3].error_message, records[3].severity) == (7, "no route", "error")
     assert records[4].message == {"page": 3}

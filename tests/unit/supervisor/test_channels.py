@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -36,6 +37,10 @@ def pair() -> Iterator[Pair]:
     made.agent.close()
 
 
+class Color(Enum):
+    RED = 1
+
+
 class Own:
     """Lives in this module, so it travels by name."""
 
@@ -45,11 +50,13 @@ class Own:
 
 def test_whole_messages_in_order_with_any_content(pair: Pair) -> None:
     for content in (None, 1, "text", b"\0\1", {"a": [1, None]}, Own(7)):
-        pair.agent.send(message(content=content, fields={"n": 1, "odd": object}))
+        pair.agent.send(message(content=content, fields={"n": 1, "color": Color.RED}))
+    pair.agent.send(message(MessageKind.HEARTBEAT, fields={"odd": object}))
     found = pair.received()
     assert [each.content for each in found[:5]] == [None, 1, "text", b"\0\1", {"a": [1, None]}]
     assert found[5].content.value == 7
-    assert found[0].fields == {"n": 1, "odd": repr(object)}
+    assert found[0].fields == {"n": 1, "color": Color.RED}  # as it was, not its value
+    assert found[6].fields == {"odd": repr(object)}
     assert pair.received() == []
 
 

@@ -149,7 +149,10 @@ class BaseAgent:
         return self.stop_event.wait(seconds)
 
     def send_message(self, content: Any, **fields: Any) -> None:
-        """Sends `content` to the orchestrator, where it becomes an event AGENT_MESSAGE; `fields` go along with it."""
+        """Sends `content` to the orchestrator, where it becomes an event AGENT_MESSAGE; `fields` go along with it.
+
+        A field `severity` says how grave the event is: `warning`, for example.
+        """
         self.tell(MessageKind.MESSAGE, content=content, **fields)
 
     def receive_message(self, timeout: float | None = None) -> Any:
@@ -170,7 +173,7 @@ class BaseAgent:
 
     # -- what its surroundings use
 
-    def tell(self, kind: MessageKind, *, content: Any = None, **fields: Any) -> None:
+    def tell(self, kind: MessageKind, /, *, content: Any = None, **fields: Any) -> None:
         """Sends a message of any kind."""
         if self._send is not None:
             self._send(Message(kind=kind, agent=self.name, generation=self.generation, fields=fields, content=content))
