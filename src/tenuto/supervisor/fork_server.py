@@ -52,8 +52,8 @@ def main(descriptor: int, preload: Sequence[str]) -> None:
     for name in preload:
         try:
             importlib.import_module(name)
-        except Exception:  # noqa: BLE001 - it only costs time: the agents that need it import it themselves
-            traceback.print_exc()
+        except Exception as error:  # noqa: BLE001 - it only costs time: the agents that need it import it themselves
+            sys.stderr.write(f"tenuto: {name} cannot be preloaded: {type(error).__name__}: {error}\n")
         if _threads() > 1:
             _begin_anew(descriptor, [each for each in preload if each != name], name)
     gc.collect()

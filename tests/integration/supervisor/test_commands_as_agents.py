@@ -46,7 +46,9 @@ def test_its_exit_code_is_that_of_the_agent() -> None:
         world.register_agent(CommandAgent, "a", {"command": "sh -c 'exit 3'"})
         world.register_agent(CommandAgent, "b", {"command": python("import os; os.kill(os.getpid(), 9)")})
         world.register_agent(CommandAgent, "c", {"command": "no-such-program --at all"})
+        world.register_agent(CommandAgent, "d", {"command": "true", "folder": "/no/such"})
         world.simple_join()
+        assert world["d"].reason == "setup: FileNotFoundError: there is no folder '/no/such' to run it in"
         assert (world["a"].state, world["a"].reason, world["a"].exit_code) == (FAILED, "exit code 3", 3)
         assert world["b"].reason == "execute: ChildProcessError: the command was killed by SIGKILL"
         assert world["c"].reason == "setup: FileNotFoundError: there is no program 'no-such-program'"
@@ -97,3 +99,8 @@ def test_a_command_that_is_none_is_refused() -> None:
         world.register_agent(CommandAgent, "a")
     with stage() as world, pytest.raises(InvalidInput, match="command must be a program and its arguments, not ''"):
         world.register_agent(CommandAgent, "a", Config(command=""))
+    with (
+        stage() as world,
+        pytest.raises(InvalidInput, match="command cannot be read: No closing quotation: \"sh -c 'x"),
+    ):
+        world.register_agent(CommandAgent, "a", Config(command="sh -c 'x"))

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from tenuto.supervisor.agents.base import BaseAgent
@@ -53,7 +54,13 @@ class CommandAgent(BaseAgent):
             """Checks the command."""
             findings = super().validate()
             command: Any = getattr(self, "command", None)
-            if command is not None and (not command or not _split(command)):
+            if command is None:
+                return findings
+            try:
+                words = _split(command)
+            except (TypeError, ValueError) as error:
+                return [*findings, critical("command", f"cannot be read: {error}: {command!r}")]
+            if not words or not words[0]:
                 findings.append(critical("command", f"must be a program and its arguments, not {command!r}"))
             return findings
 
@@ -66,6 +73,8 @@ class CommandAgent(BaseAgent):
         program = shutil.which(command[0], path=environment.get("PATH"))
         if program is None:
             raise FileNotFoundError(f"there is no program {command[0]!r}")
+        if self.config.folder is not None and not Path(self.config.folder).is_dir():
+            raise FileNotFoundError(f"there is no folder {self.config.folder!r} to run it in")
         if sys.platform == "linux":
             command = [sys.executable, "-I", "-S", "-c", _WITH_PARENT, str(os.getpid()), program, *command[1:]]
         self.process = subprocess.Popen(
