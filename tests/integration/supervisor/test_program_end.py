@@ -32,7 +32,10 @@ FRAME = """
             say(self.name, "closed")
 
     class Sleeps(Waits):
+        def setup(self):
+            pass
         def execute(self):
+            say(self.pid)  # from here on it looks at nothing
             time.sleep(1000)
 
     class Started(Waits):
