@@ -32,7 +32,7 @@ from rich.table import Table
 
 from tests.chaos.crashes import CRASHES
 from tests.chaos.losses import measure_losses
-from tests.chaos.places import PLACES, Place, ServerPlace, open_place
+from tests.chaos.places import PLACES, Place, PostgresPlace, open_place
 from tests.chaos.plan import Blow
 from tests.chaos.share import run_share
 from tests.chaos.storm import Report, Settings, run_storm
@@ -44,7 +44,7 @@ from tests.chaos.variants.base import Size, Variant
 __all__ = ["main"]
 
 _SHOWN = 25
-_FAULTS = {fault.value.replace(" ", "-"): fault for fault in ServerPlace.faults}
+_FAULTS = {fault.value.replace(" ", "-"): fault for fault in PostgresPlace.faults}
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.servers.appendonly import cut_back, sizes
+from tests.servers.failover import FailoverPostgres
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
@@ -121,6 +122,22 @@ class _Failover:
             server.close()
 
 
+class _PostgresFailover:
+    """The primary is killed, and its standby, some way off, is promoted."""
+
+    def __init__(self, *, synchronous: bool) -> None:
+        self.promised: float | None = 0.0 if synchronous else None
+        self._service = FailoverPostgres()
+        self.url = self._service.url("postgres")
+        self._service.add_standby(synchronous=synchronous, distance=_DISTANCE)
+
+    def strike(self) -> None:
+        self._service.fail_over()
+
+    def close(self) -> None:
+        self._service.close()
+
+
 def _linked(replica: RedisServer) -> bool:
     with replica.client() as client:
         return client.info("replication").get("master_link_status") == "up"
@@ -157,5 +174,7 @@ CRASHES: dict[str, Callable[[], Crash]] = {
     "redis, replica promoted": lambda: _Failover(0),
     "redis, replica promoted, wait_replicas=1": lambda: _Failover(1),
     "postgres, killed": _postgres,
+    "postgres, standby promoted": lambda: _PostgresFailover(synchronous=False),
+    "postgres, synchronous standby promoted": lambda: _PostgresFailover(synchronous=True),
 }
 """By what is set and what happens."""

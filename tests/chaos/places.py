@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.chaos.plan import Action, Blow
-from tests.servers.postgres import PostgresServer
+from tests.servers.failover import FailoverPostgres
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
 
-__all__ = ["PLACES", "FilePlace", "Place", "ServerPlace", "open_place"]
+__all__ = ["PLACES", "FilePlace", "Place", "PostgresPlace", "ServerPlace", "open_place"]
 
 _DOWN = 0.2
 """Of a server that was killed, in parts of the time that a blow lasts: who restarts one does not wait for leases."""
@@ -202,6 +202,25 @@ class ServerPlace:
         self._ways = []
 
 
+class PostgresPlace(ServerPlace):
+    """PostgreSQL, which can fail over, too: a standby comes, and soon after it the primary dies."""
+
+    faults = (*ServerPlace.faults, Blow.FAIL_OVER)
+
+    def __init__(self) -> None:
+        self._service = service = FailoverPostgres()
+        super().__init__("postgres", service, lambda name: service.url(service.create_database(name)), sql=True)
+
+    async def strike(self, action: Action, seconds: float) -> None:
+        if action.blow is not Blow.FAIL_OVER:
+            await super().strike(action, seconds)
+            return
+        self.blows += 1
+        await self._settle_server()
+        await asyncio.to_thread(self._service.add_standby, synchronous=True)
+        await asyncio.to_thread(self._service.fail_over)
+
+
 def _redis(folder: Path) -> Place:
     """Every write is on the disk before it is answered."""
     server = RedisServer(appendonly="always").start()
@@ -209,9 +228,7 @@ def _redis(folder: Path) -> Place:
 
 
 def _postgres(folder: Path) -> Place:
-    """As people run it: flushed to the disk at every commit."""
-    server = PostgresServer(fsync=True).start()
-    return ServerPlace("postgres", server, lambda name: server.url(server.create_database(name), tcp=True), sql=True)
+    return PostgresPlace()
 
 
 PLACES: dict[str, Callable[[Path], Place]] = {"sqlite": FilePlace, "redis": _redis, "postgres": _postgres}

@@ -29,6 +29,8 @@ class Blow(StrEnum):
     """a program that ignores the end of its leases claims a few tasks, and reports when it is too late"""
     KILL_SERVER = "kill the server"
     """SIGKILL of all of its processes; it starts again soon, with what is on its disk"""
+    FAIL_OVER = "failover"
+    """SIGKILL of all processes of the server; a standby takes its place, which has all that was answered"""
     FREEZE_SERVER = "freeze the server"
     """SIGSTOP: connections stay open and nobody answers; then SIGCONT"""
     PARTITION = "silent network"
