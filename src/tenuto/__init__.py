@@ -23,13 +23,20 @@ from tenuto._version import __version__
 
 if TYPE_CHECKING:
     from tenuto.agents.function import FunctionAgent, task_agent
+    from tenuto.agents.llm.agent import Agent
+    from tenuto.agents.llm.context import AgentContext
+    from tenuto.agents.llm.current import current_context, idempotency_key
+    from tenuto.agents.llm.durability import TenutoDurability
+    from tenuto.agents.llm.tools import deferred, tool
     from tenuto.client import Client, Page, TaskView
     from tenuto.errors import (
         AgentFailed,
+        AgentStuck,
         AlreadyFinished,
         Conflict,
         InvalidInput,
         JournalMismatch,
+        ModelError,
         NotFound,
         StepUnknown,
         StoreError,
@@ -88,11 +95,14 @@ if TYPE_CHECKING:
     from tenuto.workers.worker import Worker
 
 __all__ = [
+    "Agent",
+    "AgentContext",
     "AgentEntry",
     "AgentFailed",
     "AgentLifecycleManager",
     "AgentLogConfig",
     "AgentState",
+    "AgentStuck",
     "AgentWorkerConfig",
     "AlreadyFinished",
     "BaseAgent",
@@ -122,6 +132,7 @@ __all__ = [
     "LoopingThreadAgent",
     "MaintenanceWorkerConfig",
     "MessageRouter",
+    "ModelError",
     "NonRecoverableException",
     "NotFound",
     "Orchestrator",
@@ -150,6 +161,7 @@ __all__ = [
     "TaskSpec",
     "TaskTTLConfig",
     "TaskView",
+    "TenutoDurability",
     "TenutoError",
     "TooLarge",
     "Unique",
@@ -162,10 +174,14 @@ __all__ = [
     "WorkerConfig",
     "WorkerPoolScheduler",
     "__version__",
+    "current_context",
+    "deferred",
     "goal",
+    "idempotency_key",
     "open_store",
     "read_plan",
     "task_agent",
+    "tool",
 ]
 
 _HOMES = {
@@ -173,6 +189,11 @@ _HOMES = {
         "FunctionAgent",
         "task_agent",
     ),
+    "tenuto.agents.llm.agent": ("Agent",),
+    "tenuto.agents.llm.context": ("AgentContext",),
+    "tenuto.agents.llm.current": ("current_context", "idempotency_key"),
+    "tenuto.agents.llm.durability": ("TenutoDurability",),
+    "tenuto.agents.llm.tools": ("deferred", "tool"),
     "tenuto.client": (
         "Client",
         "Page",
@@ -180,10 +201,12 @@ _HOMES = {
     ),
     "tenuto.errors": (
         "AgentFailed",
+        "AgentStuck",
         "AlreadyFinished",
         "Conflict",
         "InvalidInput",
         "JournalMismatch",
+        "ModelError",
         "NotFound",
         "StepUnknown",
         "StoreError",

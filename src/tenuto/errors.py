@@ -24,6 +24,11 @@ def _restore(kind: type["TenutoError"], args: tuple[object, ...], attributes: di
 class TenutoError(Exception):
     """The base of all errors Tenuto raises on purpose: `except TenutoError` catches them and no others."""
 
+    retryable: bool = True
+    """whether a task that failed with it is worth another attempt, as far as its retry policy grants one"""
+    retry_after: float | None = None
+    """seconds before which another attempt is pointless"""
+
     def __reduce__(self) -> tuple[Any, ...]:
         # By default an exception is pickled as a call of its class with `args` alone. Where a keyword is
         # required, that call fails in the process that receives it, and breaks a pool or looks like a hang.
@@ -161,6 +166,28 @@ class TimeLimit(TenutoError, TimeoutError):
 
 class InvalidPayload(InvalidInput):
     """The payload does not fit what the agent's function takes. Trying again would not help: the task fails."""
+
+
+class ModelError(TenutoError):
+    """A model did not answer, or not usably. `status` is the HTTP status, where there was one.
+
+    Retryable are what passes by itself (a limit, an overload, a broken connection); not a wrong key, an unknown model,
+    a conversation that is too long.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retryable: bool = True, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class AgentStuck(TenutoError):
+    """An agent that works in turns cannot come to an end: it used up its turns, or its output never fits."""
+
+    retryable = False
 
 
 class TaskFailed(TenutoError):

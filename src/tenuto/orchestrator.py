@@ -94,17 +94,17 @@ class Orchestrator(Client, Supervisor):
 
     def register_runner(
         self,
-        agent: Handler | Sequence[Handler],
+        agent: Handler | Sequence[Handler] | Any,
         agent_worker_config: AgentWorkerConfig | None = None,
         maintenance_worker_config: MaintenanceWorkerConfig | None = None,
     ) -> None:
         """Gives `agent` workers of its own, from `start` on; at once when that was called already.
 
-        agent: a task agent, or several that share their workers.
+        agent: a task agent or a `pydantic_ai.Agent`, or several that share their workers.
         agent_worker_config: how many, and how they work. maintenance_worker_config: how they keep the store tidy.
         Raises `InvalidInput` for something that is no task agent, `Conflict` for a second agent of one name.
         """
-        agents = tuple(agent) if isinstance(agent, Sequence) else (agent,)
+        agents = tuple(map(_task_agent, agent if isinstance(agent, Sequence) else (agent,)))
         names = [_name_of(each) for each in agents]
         for field, value, kind in (
             ("agent_worker_config", agent_worker_config, AgentWorkerConfig),
@@ -191,6 +191,15 @@ class Orchestrator(Client, Supervisor):
         await super().__aenter__()
         await asyncio.to_thread(self.start)
         return self
+
+
+def _task_agent(agent: Any) -> Any:
+    """The task agent around an agent of Pydantic AI; everything else as it is."""
+    if not any(kind.__module__.startswith("pydantic_ai.") for kind in type(agent).__mro__):
+        return agent
+    from tenuto.agents.llm.agent import Agent  # only where it is used: it costs a second
+
+    return Agent.of(agent)
 
 
 def _name_of(agent: Handler) -> str:

@@ -18,19 +18,16 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import msgspec
 
-from tenuto.agents.specs import Duration, Instant, build_spec, retry_policy
+from tenuto.agents.base import TaskAgent, load
+from tenuto.agents.specs import Duration
 from tenuto.errors import InvalidInput, InvalidPayload, Unstorable
-from tenuto.tasks.clock import duration
-from tenuto.tasks.ids import check_name
 from tenuto.tasks.lease import Lease
-from tenuto.tasks.limits import Limit
 from tenuto.tasks.retry import RetryPolicy
-from tenuto.tasks.task import TaskSpec, Unique
 from tenuto.tasks.values import decode
 from tenuto.workers.annotations import hints_of
 from tenuto.workers.context import Context
@@ -41,7 +38,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class FunctionAgent(Generic[P, R]):
+class FunctionAgent(TaskAgent, Generic[P, R]):
     """A function under a name that tasks can be addressed to. Made by `task_agent`."""
 
     def __init__(
@@ -61,17 +58,17 @@ class FunctionAgent(Generic[P, R]):
         if not callable(fn):
             raise InvalidInput(f"a task agent is made from a function, not from {type(fn).__name__}")
         self.fn = fn
-        self.name = check_name(str(getattr(fn, "__name__", type(fn).__name__)) if name is None else name, "agent name")
-        if not isinstance(version, str):
-            raise InvalidInput(f"version of agent {self.name!r} must be text, not {type(version).__name__}")
-        self.version = version
-        self.retry = retry_policy(retry, max_retries)
-        """for tasks with no policy of their own; None: as its worker says"""
-        self._timeout = timeout
-        self._attempt_timeout = attempt_timeout
-        self.limits = _own_limit(self.name, concurrency, rate)
-        """definitions that its workers put into the store"""
-        self._limit_keys = (*limits, *(limit.key for limit in self.limits))
+        super().__init__(
+            str(getattr(fn, "__name__", type(fn).__name__)) if name is None else name,
+            version=version,
+            retry=retry,
+            max_retries=max_retries,
+            timeout=timeout,
+            attempt_timeout=attempt_timeout,
+            limits=limits,
+            concurrency=concurrency,
+            rate=rate,
+        )
         self._plan: _Plan | None = None
         _shape(self.name, fn)
         functools.update_wrapper(self, fn)
@@ -79,58 +76,6 @@ class FunctionAgent(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls the function itself; nothing is stored."""
         return self.fn(*args, **kwargs)
-
-    def __repr__(self) -> str:
-        return f"<task agent {self.name!r}>"
-
-    def create_task(
-        self,
-        owner_id: str = "",
-        payload: Any = None,
-        *,
-        id: str | None = None,
-        title: str = "",
-        priority: int = 0,
-        run_at: Instant | None = None,
-        delay: Duration | None = None,
-        deadline: Instant | None = None,
-        timeout: Duration | None = None,
-        attempt_timeout: Duration | None = None,
-        idempotency_key: str | None = None,
-        unique: str | Unique | None = None,
-        limits: Sequence[str] = (),
-        tags: Sequence[str] = (),
-        metadata: Mapping[str, Any] | None = None,
-        retry: RetryPolicy | None = None,
-        max_retries: int | None = None,
-    ) -> TaskSpec:
-        """A task for this agent, to be submitted with `enqueue_task`, added to a goal, or spawned.
-
-        Durations are seconds or a `timedelta`; instants are aware datetimes or Unix seconds. What is not given comes
-        from the agent. Raises `InvalidInput`, which names the field, and `Unstorable` for a payload with no JSON form.
-        """
-        return build_spec(
-            self.name,
-            owner_id,
-            payload,
-            id=id,
-            title=title,
-            priority=priority,
-            run_at=run_at,
-            delay=delay,
-            deadline=deadline,
-            timeout=self._timeout if timeout is None else timeout,
-            attempt_timeout=self._attempt_timeout if attempt_timeout is None else attempt_timeout,
-            idempotency_key=idempotency_key,
-            unique=unique,
-            limits=limits if isinstance(limits, str) else self._with_own(limits),
-            tags=tags,
-            metadata=metadata,
-            retry=retry_policy(retry, max_retries, self.retry),
-        )
-
-    def _with_own(self, limits: Sequence[str]) -> tuple[str, ...]:
-        return (*self._limit_keys, *(key for key in limits if key not in self._limit_keys))
 
     async def handle(self, context: Context, lease: Lease) -> Any:
         """Carries out one attempt: see `workers.handler`."""
@@ -143,7 +88,7 @@ class FunctionAgent(Generic[P, R]):
         # To other processes by name where it can be found there, else the function itself travels (cloudpickle).
         module, path = getattr(self.fn, "__module__", ""), getattr(self.fn, "__qualname__", "")
         if module != "__main__" and _find(module, path) is self:
-            return _load, (module, path)
+            return load, (module, path)
         state = {key: value for key, value in self.__dict__.items() if key not in ("_plan", "__wrapped__")}
         return _bare, (), state | {"_plan": None, "__wrapped__": self.fn}
 
@@ -236,23 +181,11 @@ def _decoder(kind: Any, name: str) -> msgspec.json.Decoder[Any]:
         raise InvalidInput(f"agent {name!r}: no payload can be read as {kind!r}: {error}") from None
 
 
-def _own_limit(name: str, concurrency: int | None, rate: int | tuple[int, Duration] | None) -> tuple[Limit, ...]:
-    if concurrency is None and rate is None:
-        return ()
-    count, period = rate if isinstance(rate, tuple) else (rate, 1)
-    return (Limit(f"agent:{name}", concurrency, count, duration(period, "rate")).check(),)
-
-
 def _find(module: str, path: str) -> Any:
     found: Any = sys.modules.get(module)
     for part in path.split("."):
         found = getattr(found, part, None)
     return found
-
-
-def _load(module: str, path: str) -> FunctionAgent[..., Any]:
-    __import__(module)
-    return _find(module, path)  # type: ignore[no-any-return]  # it was one where it was pickled
 
 
 def _bare() -> FunctionAgent[..., Any]:

@@ -27,7 +27,15 @@ from enum import StrEnum
 from msgspec import Raw
 from msgspec.structs import replace
 
-from tenuto.errors import InvalidPayload, JournalMismatch, LeaseLost, StepUnknown, TimeLimit, Unstorable
+from tenuto.errors import (
+    InvalidPayload,
+    JournalMismatch,
+    LeaseLost,
+    StepUnknown,
+    TenutoError,
+    TimeLimit,
+    Unstorable,
+)
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Ending, Outcome
 from tenuto.tasks.retry import Verdict
@@ -198,6 +206,10 @@ class Execution:
         failures = (0 if grew else lease.failures) + 1
         verdict, record = policy.verdict(error), describe(error)
         delay = policy.delay(lease.task_id, lease.attempt, failures)
+        if isinstance(error, TenutoError):
+            if not error.retryable:
+                return Outcome(lease.hold, Ending.FAILED, error=record)
+            delay = max(delay, round((error.retry_after or 0) * 1000))
         if verdict is Verdict.EXCUSED:
             return Outcome(lease.hold, Ending.RETRY, error=record, delay=delay, excused=True)
         if verdict is Verdict.FATAL or failures > policy.max_retries:

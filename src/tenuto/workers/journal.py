@@ -78,6 +78,8 @@ class Journal:
         self._patched: dict[str, bool] = {}
         self._inbox: dict[int, Message] = {message.number: message for message in lease.messages}
         self._consumed: set[int] = set()
+        self._mail = False
+        """the inbox holds messages that were not read yet"""
         self._unsettled: set[asyncio.Future[Recorded]] = set()
         if version and not lease.steps:
             self._notes.append(Step(_VERSION, NOTE, value=msgspec.Raw(encode(version, "the version"))))
@@ -105,7 +107,9 @@ class Journal:
         while path:
             outer, _, last = path[:-1].rpartition("/")
             path = f"{outer}/" if outer else ""
-            self._held.setdefault(path, {})[int(last.partition(".")[0])] = _GATHER
+            position = last.partition(".")[0]
+            if position.isdigit():
+                self._held.setdefault(path, {})[int(position)] = _GATHER
 
     # -- calls ---------------------------------------------------------------------------------------------
 
@@ -214,6 +218,7 @@ class Journal:
         notes: Mapping[str, Any] | None = None,
         consumed: tuple[int, ...] = (),
         spawned: tuple[TaskSpec, ...] = (),
+        events: tuple[tuple[str, Any], ...] = (),
         blobs: Mapping[str, bytes] | None = None,
         wait: bool = True,
     ) -> Step:
@@ -225,12 +230,12 @@ class Journal:
         steps = (step, *(Step(name, NOTE, value=msgspec.Raw(encode(it, name))) for name, it in (notes or {}).items()))
         if wait:
             try:
-                await self.commit(place.scope, steps, consumed=consumed, spawned=spawned, blobs=kept)
+                await self.commit(place.scope, steps, consumed=consumed, spawned=spawned, events=events, blobs=kept)
             except BaseException:
                 self._entries.pop(place.key, None)
                 raise
         else:
-            self._report(self._record(place.scope, steps, consumed, spawned, kept))
+            self._report(self._record(place.scope, steps, consumed, spawned, events, kept))
         # The value itself is at hand: a reader need not fetch from the store what was just sent there.
         return msgspec.structs.replace(step, value=msgspec.Raw(encoded))
 
@@ -241,12 +246,14 @@ class Journal:
         *,
         consumed: tuple[int, ...] = (),
         spawned: tuple[TaskSpec, ...] = (),
+        events: tuple[tuple[str, Any], ...] = (),
         blobs: Mapping[str, bytes] | None = None,
     ) -> None:
         """Makes entries durable, with what must commit together with them."""
         notes, failures = tuple(self._notes), tuple(scope.failures)
+        record = self._record(scope, steps, consumed, spawned, events, dict(blobs or {}))
         try:
-            answer = await self.services.recorder.put(self._record(scope, steps, consumed, spawned, dict(blobs or {})))
+            answer = await self.services.recorder.put(record)
             if answer.answer is Answer.INVALID:
                 raise InvalidInput(answer.detail or f"the store refused a step of task {self.lease.task_id!r}")
         except BaseException:
@@ -263,6 +270,7 @@ class Journal:
         steps: tuple[Step, ...],
         consumed: tuple[int, ...],
         spawned: tuple[TaskSpec, ...],
+        events: tuple[tuple[str, Any], ...],
         blobs: dict[str, bytes],
     ) -> Record:
         before = (*self._notes, *scope.failures)
@@ -271,7 +279,8 @@ class Journal:
         self._consumed.update(consumed)
         for step in (*before, *steps):
             self._entries.setdefault(step.key, step)
-        return Record(self._hold, (*before, *steps), consumed=consumed, spawned=spawned, blobs=blobs)
+        told = tuple((name, msgspec.Raw(encode(data, f"the event {name!r}"))) for name, data in events)
+        return Record(self._hold, (*before, *steps), consumed=consumed, spawned=spawned, events=told, blobs=blobs)
 
     async def outlive(self, scope: Scope) -> None:
         """The program goes on after failed steps: records them."""
@@ -317,6 +326,7 @@ class Journal:
             self.halt = self.halt or LeaseLost(f"this worker does not hold task {self.lease.task_id!r} any more")
         elif answer.paused:
             self.pause()
+        self._mail = self._mail or answer.messages
 
     def pause(self) -> None:
         """Somebody paused the task: it stops at its next verb."""
@@ -334,8 +344,17 @@ class Journal:
     async def steering(self) -> tuple[Message, ...]:
         """The steering messages that were not consumed, in order, as the store has them now."""
         store, task_id = self.services.store, self.lease.task_id
+        self._mail = False
         self.receive(tuple(await self.services.patience.ask(lambda: store.inbox(task_id), "inbox")))
-        return tuple(message for message in self._inbox.values() if message.kind is SignalKind.STEER)
+        return self._steers()
+
+    async def steering_so_far(self) -> tuple[Message, ...]:
+        """The same as far as this worker was told: the store is only asked when its last answers spoke of messages."""
+        return await self.steering() if self._mail else self._steers()
+
+    def _steers(self) -> tuple[Message, ...]:
+        found = [m for m in self._inbox.values() if m.kind is SignalKind.STEER and m.number not in self._consumed]
+        return tuple(sorted(found, key=lambda message: message.number))
 
     def now(self) -> Millis:
         """The engine's clock, as far as this worker knows it."""

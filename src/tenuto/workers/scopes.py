@@ -12,6 +12,9 @@ assigned when the step is called. As text:
     3.0/fetch#0        the first in branch 0 of the gather that was the scope's fourth call
     3.0/1.2/fetch#0    in branch 2 of a gather inside that branch
 
+The tools of an agent that works in turns run in scopes that are named, by the turn and by the call that the model asked
+for: `turn-4/call-abc/fetch#0`.
+
 A *position* counts all calls of a scope, whatever their names. With it a changed program is recognised: the journal
 says which call came at each position.
 """
@@ -32,7 +35,7 @@ __all__ = ["CURRENT", "NOTE", "Place", "Scope", "scope_of"]
 NOTE = -1
 """The position of entries that are no calls: versions, patches, time-outs."""
 
-_PATH = re.compile(r"(?:\d+\.\d+/)*")
+_PATH = re.compile(r"(?:(?:\d+\.\d+|turn-\d+|call-[^/]+)/)*")
 
 CURRENT: ContextVar[Scope | None] = ContextVar("tenuto_scope", default=None)
 """The scope that the running code belongs to; None: the function itself."""
@@ -57,7 +60,9 @@ class Scope:
         """The place of a call that begins now. `InvalidInput` when one of this name is in flight in this scope."""
         check_name(name, "step name")
         if _PATH.match(name).end():  # type: ignore[union-attr]  # it matches the empty text
-            raise InvalidInput(f"a step cannot be named {name!r}: '<number>.<number>/' marks branches of ctx.gather")
+            raise InvalidInput(
+                f"a step cannot be named {name!r}: '<number>.<number>/', 'turn-<number>/' and 'call-<id>/' mark scopes"
+            )
         if name in self.in_flight:
             raise InvalidInput(
                 f"two steps named {name!r} are in flight at once: name them differently, or run them as branches of "

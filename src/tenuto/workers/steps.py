@@ -33,7 +33,7 @@ from tenuto.workers.interruption import contained
 from tenuto.workers.journal import Journal
 from tenuto.workers.scopes import Place
 
-__all__ = ["Effect", "StepCall", "run_step", "run_transaction"]
+__all__ = ["Effect", "StepCall", "idempotency_key", "run_at", "run_step", "run_transaction"]
 
 Effect: TypeAlias = Literal["idempotent", "pure", "once"]
 
@@ -71,13 +71,18 @@ async def run_step(journal: Journal, call: StepCall) -> Any:
     call.check()
     place, recorded = journal.enter(call.name)
     try:
-        if recorded is not None and recorded.state is StepState.STARTED and call.effect == "once":
-            return await _reconciled(journal, place, call)
-        if recorded is None or recorded.state is StepState.STARTED:
-            return await _run(journal, place, call)
-        return await _replay(journal, recorded, call)
+        return await run_at(journal, place, recorded, call)
     finally:
         place.leave()
+
+
+async def run_at(journal: Journal, place: Place, recorded: Step | None, call: StepCall) -> Any:
+    """The same for a step whose place, and what was recorded there, are known."""
+    if recorded is not None and recorded.state is StepState.STARTED and call.effect == "once":
+        return await _reconciled(journal, place, call)
+    if recorded is None or recorded.state is StepState.STARTED:
+        return await _run(journal, place, call)
+    return await _replay(journal, recorded, call)
 
 
 async def _replay(journal: Journal, recorded: Step, call: StepCall) -> Any:

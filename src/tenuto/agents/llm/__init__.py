@@ -1,0 +1,32 @@
+"""LLM agents that survive: Pydantic AI runs the conversation, the task's journal remembers it.
+
+    agent.py         Agent: what people make, and any pydantic_ai.Agent
+    attempt.py       one attempt: turn by turn, from where the last one ended
+    conversation.py  the message log, turn by turn in the journal
+    durability.py    the capability through which every call of the library goes into the journal
+    model_calls.py   asking the model: announced, recorded, never paid for twice
+    tool_calls.py    running a tool, as its effect allows
+    deferred.py      calls that people or other systems answer
+    tools.py         what a tool says about itself
+    context.py       AgentContext: what a task is about
+    current.py       what the running code belongs to
+
+A *turn* is one request to the model and the tool calls that it asks for. A task's journal holds, for turn 4:
+
+    turn-4/model#0                  what was added to the messages, and the response: the checkpoint
+    turn-4/call-abc/search          the result of a tool call
+    turn-4/call-abc/fetch#0         a step inside that tool
+    call-def@issued                 a call that waits for somebody
+
+An attempt reads the log, goes back to the last request, and lets Pydantic AI go on from there: the response and the
+tools' results of that turn come from the journal, what is missing is done now.
+"""
+
+from tenuto.errors import MissingExtra
+
+try:
+    import pydantic_ai  # noqa: F401  # the room is of no use without it
+except ImportError as error:
+    raise MissingExtra(
+        "LLM agents need Pydantic AI, which is not installed: pip install 'tenuto[llm]'", extra="llm"
+    ) from error

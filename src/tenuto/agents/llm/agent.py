@@ -1,0 +1,136 @@
+"""LLM agents: what people make, and what their workers run.
+
+    agent = Agent("analyst", instructions="Be brief.", model="openai:gpt-5", tools=[search])
+    task = agent.create_task(owner_id="ann", payload=AgentContext(query="Analyze this data"))
+
+Whatever Pydantic AI can do in its own `Agent` is there for one of Tenuto's as well: `Agent.of(pydantic_agent)`, or
+simply `register_runner(pydantic_agent)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import pydantic_ai
+from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.models import Model
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.toolsets import AbstractToolset
+
+from tenuto.agents.base import TaskAgent, found_at, load
+from tenuto.agents.llm.attempt import Attempt
+from tenuto.agents.llm.context import AgentContext, beginning, read_payload
+from tenuto.agents.specs import Duration
+from tenuto.errors import InvalidInput
+from tenuto.tasks.lease import Lease
+from tenuto.tasks.retry import RetryPolicy
+from tenuto.workers.context import Context
+
+__all__ = ["MOST_TURNS", "Agent"]
+
+MOST_TURNS = 50
+"""Turns of a task, unless the agent says otherwise."""
+
+
+class Agent(TaskAgent):
+    """A task agent that works in turns: a model, its instructions and its tools, under a name."""
+
+    def __init__(
+        self,
+        name: str | None = None,
+        instructions: str | None = None,
+        model: Model | str | None = None,
+        tools: Sequence[Any] = (),
+        output_type: Any = str,
+        *,
+        max_turns: int = MOST_TURNS,
+        context_type: type[AgentContext] = AgentContext,
+        toolsets: Sequence[AbstractToolset[Any]] = (),
+        capabilities: Sequence[AbstractCapability[Any]] = (),
+        model_settings: ModelSettings | None = None,
+        deps: Callable[[Context, AgentContext], Any] | None = None,
+        version: str = "",
+        retry: RetryPolicy | None = None,
+        max_retries: int | None = None,
+        timeout: Duration | None = None,
+        attempt_timeout: Duration | None = None,
+        limits: Sequence[str] = (),
+        concurrency: int | None = None,
+        rate: int | tuple[int, Duration] | None = None,
+    ) -> None:
+        """name: what tasks are addressed to. instructions, model, tools, output_type, toolsets, capabilities,
+        model_settings: as `pydantic_ai.Agent` takes them; a model by name (`"openai:gpt-5"`) is built in the worker.
+
+        max_turns: a hard stop for each task, however often it is interrupted. context_type: what payloads are read as.
+        deps: makes what tools find in `ctx.deps` from the task's context and payload; the payload itself without it.
+        The others: see `task_agent`.
+
+        Raises `InvalidInput` that names the parameter which makes no sense.
+        """
+        super().__init__(
+            "agent" if name is None else name,
+            version=version,
+            retry=retry,
+            max_retries=max_retries,
+            timeout=timeout,
+            attempt_timeout=attempt_timeout,
+            limits=limits,
+            concurrency=concurrency,
+            rate=rate,
+        )
+        if type(max_turns) is not int or max_turns < 1:
+            raise InvalidInput(f"max_turns of agent {self.name!r} must be a whole number from 1, not {max_turns!r}")
+        self.max_turns = max_turns
+        self._context_type = context_type
+        self._deps = deps
+        self._recipe: Mapping[str, Any] | None = {
+            "model": model,
+            "name": self.name,
+            "instructions": instructions,
+            "tools": tuple(tools),
+            "output_type": output_type,
+            "toolsets": tuple(toolsets),
+            "capabilities": tuple(capabilities),
+            "model_settings": model_settings,
+        }
+        self._made: pydantic_ai.Agent[Any, Any] | None = None
+
+    @classmethod
+    def of(cls, agent: pydantic_ai.Agent[Any, Any], **options: Any) -> Self:
+        """A task agent around one of Pydantic AI's. options: as for `Agent`, but for what `agent` says itself."""
+        name = options.pop("name", None) or agent.name
+        if not name:
+            raise InvalidInput("the pydantic_ai.Agent has no name: give it one, tasks are addressed to it")
+        made = cls(name, **options)
+        made._made, made._recipe = agent, None
+        return made
+
+    @property
+    def pydantic_agent(self) -> pydantic_ai.Agent[Any, Any]:
+        """The agent that runs the conversation, made when it is first needed."""
+        if self._made is None:
+            recipe = self._recipe or {}
+            self._made = pydantic_ai.Agent(**recipe, deps_type=self._context_type, defer_model_check=True)
+        return self._made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To other processes by name where it can be found there; else what it is made of travels, and it is made anew.
+        place = found_at(self)
+        if place is not None:
+            return load, place
+        made = self._made if self._recipe is None else None
+        return _bare, (type(self),), self.__dict__ | {"_made": made}
+
+    async def handle(self, context: Context, lease: Lease) -> Any:
+        """Carries out one attempt: see `workers.handler`."""
+        where = f"task {lease.task_id!r}"
+        payload = read_payload(bytes(lease.payload), self._context_type, where)
+        deps = payload if self._deps is None else self._deps(context, payload)
+        before = beginning(payload.messages, where)
+        attempt = Attempt(context, self.max_turns)
+        return await attempt.run(self.pydantic_agent, payload.query or None, before, deps)
+
+
+def _bare(kind: type[Agent]) -> Agent:
+    return kind.__new__(kind)

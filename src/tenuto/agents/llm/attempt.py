@@ -1,0 +1,167 @@
+"""One attempt at a task of an LLM agent: turn by turn, from where the last attempt ended.
+
+The loop itself is Pydantic AI's. This drives it node by node, so that between two turns it can see to what is not the
+library's business: the limit of turns, pauses, steering, time. Every operation of the library comes back through
+`unit`, which asks the journal first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+import pydantic_ai
+from pydantic_ai.durable_exec import (
+    DurableOperationId,
+    EventStreamHandlerId,
+    ModelRequestId,
+    ToolsetCallToolId,
+    record_durable_unit,
+    replay_scope,
+)
+from pydantic_ai.exceptions import UnexpectedModelBehavior, UsageLimitExceeded, UserError
+from pydantic_ai.messages import ModelMessage
+from pydantic_ai.run import AgentRun
+from pydantic_ai.tools import RunContext
+from pydantic_ai.usage import UsageLimits
+
+from tenuto.agents.llm.context import request_parts
+from tenuto.agents.llm.conversation import Conversation, model_key
+from tenuto.agents.llm.current import ATTEMPT
+from tenuto.agents.llm.durability import TenutoDurability
+from tenuto.agents.llm.model_calls import ask_model
+from tenuto.agents.llm.tool_calls import call_tool
+from tenuto.agents.llm.tools import ToolOptions
+from tenuto.errors import AgentStuck, ModelError, TimeLimit
+from tenuto.tasks.waits import Wait
+from tenuto.workers.context import Context
+from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope
+from tenuto.workers.steps import StepCall, run_at
+
+__all__ = ["Attempt"]
+
+
+class Attempt:
+    """Runs the conversation of one task in one process."""
+
+    def __init__(self, context: Context, max_turns: int) -> None:
+        self.context = context
+        self.journal = context.journal
+        self.conversation = Conversation(self.journal)
+        self.scope = Scope(self.journal, "turn-0/")
+        """where the open turn's entries lie"""
+        self.suspensions: dict[str, Wait] = {}
+        """tool calls that wait through their context, by the call's id"""
+        self._max_turns = max_turns
+        self._counts: dict[str, int] = {}
+        self._steering: tuple[int, ...] = ()
+
+    async def run(
+        self, agent: pydantic_ai.Agent[Any, Any], prompt: str | None, before: Sequence[ModelMessage], deps: Any
+    ) -> Any:
+        """The agent's output. Raises `ModelError`, `AgentStuck`, and what a tool raises."""
+        history = await self.conversation.load()
+        fresh = not history
+        bound = TenutoDurability.from_agent(agent) is not None
+        token = ATTEMPT.set(self)
+        scope = CURRENT.set(self.scope)
+        try:
+            with replay_scope():
+                async with agent.iter(
+                    prompt if fresh else None,
+                    message_history=list(before) if fresh else history,
+                    deps=deps,
+                    usage=self.conversation.usage,
+                    usage_limits=UsageLimits(request_limit=None),
+                    capabilities=() if bound else (TenutoDurability(name=agent.name or self.context.lease.agent),),
+                ) as run:
+                    return await self._turns(run)
+        except (UnexpectedModelBehavior, UsageLimitExceeded) as error:
+            raise AgentStuck(f"agent {self.context.lease.agent!r} cannot come to an end: {error}") from error
+        except UserError as error:
+            raise ModelError(f"agent {self.context.lease.agent!r}: {error}", retryable=False) from error
+        finally:
+            CURRENT.reset(scope)
+            ATTEMPT.reset(token)
+            self.journal.forget("turn-")
+
+    async def _turns(self, run: AgentRun[Any, Any]) -> Any:
+        node: Any = run.next_node
+        until = time.monotonic() + self.context.turn_timeout
+        while not pydantic_ai.Agent.is_end_node(node):
+            if pydantic_ai.Agent.is_model_request_node(node):
+                await self._begin_turn(node)
+                until = time.monotonic() + self.context.turn_timeout
+            node = await self._within(until, run, node)
+        result = run.result
+        return None if result is None else result.output
+
+    async def _within(self, until: float, run: AgentRun[Any, Any], node: Any) -> Any:
+        limit = asyncio.timeout(max(until - time.monotonic(), 0))
+        try:
+            async with limit:
+                return await run.next(node)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimeLimit(
+                f"turn {self.conversation.turn} of agent {self.context.lease.agent!r} took longer than its time limit "
+                f"of {self.context.turn_timeout:g} s"
+            ) from None
+
+    async def _begin_turn(self, node: pydantic_ai.ModelRequestNode[Any, Any]) -> None:
+        self.journal.check()
+        conversation = self.conversation
+        conversation.turn += 1
+        self.scope = Scope(self.journal, f"turn-{conversation.turn}/")
+        self._counts.clear()
+        CURRENT.set(self.scope)
+        if conversation.replays:
+            return
+        if conversation.turn > self._max_turns:
+            raise AgentStuck(
+                f"agent {self.context.lease.agent!r} has used up its {self._max_turns} turns: "
+                "raise max_turns, or give it a smaller task"
+            )
+        messages = await self.journal.steering_so_far()
+        self._steering = tuple(message.number for message in messages)
+        node.request.parts = [*node.request.parts, *(part for each in messages for part in request_parts(each.data))]
+
+    def take_steering(self) -> tuple[int, ...]:
+        """The steering that is part of the request of this turn; once."""
+        found, self._steering = self._steering, ()
+        return found
+
+    async def unit(
+        self,
+        operation_id: DurableOperationId,
+        name: str,
+        body: Callable[[], Awaitable[object]],
+        cache_key: tuple[object, ...],
+        options: ToolOptions,
+    ) -> object:
+        """One operation of the library, as one entry of the journal."""
+        match operation_id:
+            case ModelRequestId():
+                ctx = cast(RunContext[Any], cache_key[4])
+                key = model_key(self.conversation.turn, self._count("model"))
+                return await ask_model(self, key, ctx.messages, body)
+            case ToolsetCallToolId():
+                tool, arguments, ctx = cast("tuple[str, dict[str, Any], RunContext[Any]]", cache_key[:3])
+                return await call_tool(self, tool, arguments, ctx, body, options)
+            case EventStreamHandlerId():
+                return await body()
+        short = name.partition("__")[2]
+        key = f"{self.scope.path}{short}#{self._count(short)}"
+        recorded = self.journal.note(key)
+        call = StepCall(short, body, type=Any)
+        result = await run_at(self.journal, Place(self.scope, short, key, NOTE), recorded, call)
+        record_durable_unit(executed=recorded is None)
+        return result
+
+    def _count(self, name: str) -> int:
+        count = self._counts.get(name, 0)
+        self._counts[name] = count + 1
+        return count

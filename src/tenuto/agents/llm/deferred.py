@@ -1,0 +1,154 @@
+"""Calls that people or other systems answer: the task waits in the store until they do.
+
+That a call was issued is noted before its tool runs, with its tool and arguments: an answer to a call that nobody has
+issued can be told from one that is merely fast, and a person who approves sees what would be run.
+
+    call-abc@issued    {"tool", "arguments", "kind": "answer"|"approval", "until"}
+    call-abc@answer    what was answered, by whom; recorded when the conversation goes on with it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from pydantic_ai import ToolApproved, ToolDenied
+from pydantic_ai.exceptions import ToolFailed
+from pydantic_ai.messages import ToolCallPart
+from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext
+
+from tenuto.agents.llm.tools import options_of
+from tenuto.tasks.clock import Millis
+from tenuto.tasks.outcome import Step
+from tenuto.tasks.values import encode
+from tenuto.tasks.waits import Wait, answer_topic
+from tenuto.workers.journal import Journal
+from tenuto.workers.scopes import NOTE, Place, Scope
+
+if TYPE_CHECKING:
+    from tenuto.agents.llm.attempt import Attempt
+
+__all__ = ["Issued", "announce", "answers", "call_name", "issued_key"]
+
+_PLAIN_ID = re.compile(r"[\w.:-]{1,100}")
+
+
+class Issued(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call that waits for somebody."""
+
+    tool: str
+    arguments: Any
+    kind: Literal["answer", "approval"]
+    until: Millis | None = None
+
+
+def call_name(call_id: str) -> str:
+    """A call's id, chosen by the provider, as part of a key."""
+    plain = call_id if _PLAIN_ID.fullmatch(call_id) else hashlib.blake2b(call_id.encode(), digest_size=12).hexdigest()
+    return f"call-{plain}"
+
+
+def issued_key(call_id: str) -> str:
+    """The journal's key of the note that a call was issued."""
+    return f"{call_name(call_id)}@issued"
+
+
+async def announce(
+    journal: Journal,
+    scope: Scope,
+    call_id: str,
+    name: str,
+    arguments: Any,
+    expires: float | None,
+    kind: Literal["answer", "approval"] = "answer",
+) -> Issued:
+    """Notes that a call was issued, unless that is known; what was noted first."""
+    key = issued_key(call_id)
+    noted = journal.note(key)
+    if noted is not None:
+        return msgspec.convert(await journal.value(noted), Issued)
+    until = None if expires is None else journal.now() + round(expires * 1000)
+    issued = Issued(name, arguments, kind, until)
+    step = Step(key, NOTE, value=msgspec.Raw(encode(issued, key)))
+    told = {"tool_call_id": call_id, "tool": name, "arguments": arguments, "kind": kind}
+    await journal.commit(scope, (step,), events=(("call_deferred", told),))
+    return issued
+
+
+async def answers(attempt: Attempt, ctx: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
+    """What was answered to all `requests`. Where something is missing, the task is suspended until it has come."""
+    calls: dict[str, Any] = {}
+    approvals: dict[str, Any] = {}
+    waits: list[Wait] = []
+    topics: list[str] = []
+    for part in requests.approvals:
+        found = await _found(attempt, ctx, part, "approval", waits, topics)
+        if found is not None:
+            approvals[part.tool_call_id] = _decision(found)
+    for part in requests.calls:
+        if (wait := attempt.suspensions.get(part.tool_call_id)) is not None:
+            waits.append(wait)
+            continue
+        found = await _found(attempt, ctx, part, "answer", waits, topics)
+        if found is not None:
+            calls[part.tool_call_id] = ToolFailed(found["failed"]) if "failed" in found else found["value"]
+    if waits or topics:
+        await attempt.journal.suspend(attempt.scope, _until_one(waits, topics))
+    return requests.build_results(calls=calls, approvals=approvals)
+
+
+async def _found(
+    attempt: Attempt,
+    ctx: RunContext[Any],
+    part: ToolCallPart,
+    kind: Literal["answer", "approval"],
+    waits: list[Wait],
+    topics: list[str],
+) -> dict[str, Any] | None:
+    """The recorded answer to a call; else None, after adding what to wait for."""
+    journal, call_id = attempt.journal, part.tool_call_id
+    key = f"{call_name(call_id)}@answer"
+    recorded = journal.note(key)
+    if recorded is not None:
+        return dict(await journal.value(recorded))
+    definition = None if ctx.tool_manager is None else ctx.tool_manager.get_tool_def(part.tool_name)
+    options = options_of(None if definition is None else definition.metadata, part.tool_name)
+    issued = await announce(journal, attempt.scope, call_id, part.tool_name, part.args_as_dict(), options.expires, kind)
+    place = Place(attempt.scope, "answer", key, NOTE)
+    topic = answer_topic(call_id)
+    message = journal.message(topic)
+    if message is not None:
+        answer = {"value": message.data, "at": message.at}
+        await journal.settle(place, answer, consumed=(message.number,))
+        return answer
+    if issued.until is not None and journal.now() >= issued.until:
+        late = {"failed": f"no {kind} came within {options.expires:g} s", "at": journal.now()}
+        await journal.settle(place, late)
+        return late
+    if issued.until is None:
+        topics.append(topic)
+    else:
+        waits.append(Wait((topic,), 1, issued.until, people=True))
+    return None
+
+
+def _decision(found: dict[str, Any]) -> ToolApproved | ToolDenied:
+    if "failed" in found:
+        return ToolDenied(f"The call was not approved in time: {found['failed']}.")
+    value = found["value"]
+    if isinstance(value, dict) and value.get("approved") is True:
+        return ToolApproved(override_args=value.get("arguments"))
+    note = value.get("note") if isinstance(value, dict) else None
+    return ToolDenied(f"The call was rejected: {note}" if note else "The call was rejected.")
+
+
+def _until_one(waits: list[Wait], topics: list[str]) -> Wait:
+    """Over when everything can have come: all answers that have no time limit, where nothing else is waited for;
+    otherwise as soon as one thing has, and the rest is waited for again."""
+    if not waits:
+        return Wait(tuple(topics), len(topics), None, people=True)
+    on = dict.fromkeys([*topics, *(topic for wait in waits for topic in wait.on)])
+    until = min((wait.until for wait in waits if wait.until is not None), default=None)
+    return Wait(tuple(on), 1, until, people=all(wait.people for wait in waits))

@@ -1,0 +1,105 @@
+"""The capability through which Pydantic AI's calls go into a task's journal.
+
+    agent = pydantic_ai.Agent("openai:gpt-5", name="analyst", capabilities=[TenutoDurability()])
+
+An agent that Tenuto runs gets it by itself; it only has to be given where an agent's own code calls `agent.run()`
+inside a task. Outside a task it does nothing.
+
+It is built on the surface that the library publishes for engines (`pydantic_ai.durable_exec`). Each of the library's
+operations becomes one entry of the journal; which one is decided in `attempt.Attempt.unit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Literal
+
+from pydantic_ai.durable_exec import (
+    JSON_CODEC,
+    BaseDurabilityCapability,
+    DurabilityEngineSpec,
+    DurableOperationId,
+    JournalCallableOperationBackend,
+    RoleBasedOperationConfig,
+)
+from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext
+
+from tenuto.agents.llm.current import ATTEMPT
+from tenuto.agents.llm.deferred import answers
+from tenuto.agents.llm.tools import METADATA, ToolOptions, options_of
+
+__all__ = ["TenutoDurability"]
+
+_PLAIN = ToolOptions()
+
+
+class TenutoDurability(BaseDurabilityCapability[Any]):
+    """Makes a Pydantic AI agent durable inside a task."""
+
+    engine_spec: ClassVar[DurabilityEngineSpec] = DurabilityEngineSpec(
+        engine_name="Tenuto",
+        durable_unit_noun="step",
+        durable_container_noun="task",
+        codec=JSON_CODEC,
+        wrapped_toolset_kinds=frozenset({"function", "mcp", "dynamic"}),
+        toolset_lifecycles={"function": "enter-always", "mcp": "enter-in-durable-unit", "dynamic": "enter-never"},
+        journal_discovery=True,
+        tool_config_key=METADATA,
+    )
+
+    @property
+    def in_durable_context(self) -> bool:
+        """Whether a task is running."""
+        return ATTEMPT.get() is not None
+
+    def get_durable_operation_backend(self) -> _Backend:
+        """Where the library's operations go."""
+        return _Backend(
+            agent_name=self.name,
+            default_model_id=self.default_model_id,
+            config=RoleBasedOperationConfig(
+                model=_PLAIN, event=_PLAIN, capability=_PLAIN, tool=_PLAIN, resolve_tool=_options
+            ),
+        )
+
+    def get_default_run_id(self) -> str | None:
+        """One per attempt: a task's id and the number of its attempt."""
+        attempt = ATTEMPT.get()
+        return None if attempt is None else f"{attempt.context.task_id}:{attempt.context.attempt}"
+
+    def get_default_conversation_id(self, run_id: str) -> str | None:
+        """One per task."""
+        attempt = ATTEMPT.get()
+        return None if attempt is None else attempt.context.task_id
+
+    async def handle_deferred_tool_calls(
+        self, ctx: RunContext[Any], *, requests: DeferredToolRequests
+    ) -> DeferredToolResults | None:
+        """The answers to calls that others answer; as long as one is missing, the task waits in the store."""
+        attempt = ATTEMPT.get()
+        return None if attempt is None else await answers(attempt, ctx, requests)
+
+
+class _Backend(JournalCallableOperationBackend[ToolOptions]):
+    """Carries out each operation as one entry of the running task's journal."""
+
+    async def execute(
+        self,
+        *,
+        operation_id: DurableOperationId,
+        name: str,
+        body: Callable[[], Awaitable[object]],
+        cache_key: tuple[object, ...],
+        config: ToolOptions,
+    ) -> object:
+        attempt = ATTEMPT.get()
+        if attempt is None:
+            return await body()
+        return await attempt.unit(operation_id, name, body, cache_key, config)
+
+
+def _options(_: DurableOperationId, tool: object | None, name: str) -> ToolOptions | Literal[False]:
+    metadata = getattr(getattr(tool, "tool_def", None), "metadata", None)
+    if metadata is not None and metadata.get(METADATA) is False:
+        return False
+    return options_of(metadata, name)
