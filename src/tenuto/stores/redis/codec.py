@@ -195,6 +195,8 @@ def task_of(task_id: str, flat: Sequence[bytes]) -> Task | None:
         return default if value is None else msgspec.json.decode(value, type=type)
 
     result = given.get(b"artifacts")
+    _, seq, nonce, *_ = given[b"trail"].split(b" ", 3)
+    instants = map(given.get, (b"created_at", b"started_at", b"finished_at", b"since"))
     return Task(
         id=task_id,
         agent=word(b"agent"),
@@ -226,11 +228,11 @@ def task_of(task_id: str, flat: Sequence[bytes]) -> Task | None:
         failures=number(b"failures"),
         losses=number(b"losses"),
         unmet=number(b"unmet"),
-        nonce=number(b"nonce"),
+        nonce=int(nonce),
         worker=word(b"worker"),
         lease_until=instant(b"lease_expires"),
         created_at=number(b"created_at"),
-        since=number(b"since"),
+        since=max(int(each) for each in instants if each),
         started_at=instant(b"started_at"),
         finished_at=instant(b"finished_at"),
         expires_at=instant(b"expires_at"),
@@ -239,15 +241,17 @@ def task_of(task_id: str, flat: Sequence[bytes]) -> Task | None:
         progress=part(b"progress", Progress),
         result=None if result is None else Raw(result),
         error=part(b"last_error", ErrorRecord),
-        seq=number(b"seq"),
+        seq=int(seq),
         steps=number(b"steps"),
     )
 
 
 def lease_of(parts: Sequence[Any]) -> Lease:
     """A claimed task, as `holds.lease` gives it."""
-    task_id, attempt, nonce, expires, root, agent, payload, owner, parent, node, run, epoch, *rest = parts
-    failures, losses, steps, attempt_timeout, time_left, retry, metadata, messages = rest
+    task_id, attempt, nonce, expires, root, agent, payload, owner, *more = parts
+    if not more:
+        return Lease(task_id, attempt, nonce, expires, root, agent, Raw(payload.encode()) if payload else NULL, owner)
+    parent, node, run, epoch, failures, losses, steps, attempt_timeout, time_left, retry, metadata, messages = more
     return Lease(  # by position: twice as fast as by name
         task_id,
         attempt,

@@ -30,6 +30,10 @@ local function look_at(t)
   if at.due then
     expect(tonumber(holds(session.key('due'), t.place) or 0) == at.due, 'untimed')
   end
+  if at.lease then
+    local from = tonumber(holds(session.key('leases'), t.agent) or math.huge)
+    expect(tonumber(holds(at.list, t.id) or 0) == at.lease and from <= at.lease, 'untimed')
+  end
   if at.rest then
     expect(holds(at.rest, t.place), 'kept')
   end

@@ -1,4 +1,4 @@
--- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, ends
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, ends, timers
 -- Tasks whose clocks have rung (`rules/sweep.py`): leases, delays, waits, deadlines.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {most tasks, most schedules}
@@ -32,9 +32,8 @@ local function ring(t)
 end
 
 local request = cmsgpack.unpack(ARGV[4])
-local due = redis.call('ZRANGEBYSCORE', session.key('due'), '-inf', session.now, 'LIMIT', 0, request[1])
-for _, place in ipairs(due) do
-  local t = rows.at(place) -- one that rang before may have ended it
+local due = timers.due(request[1])
+for _, t in ipairs(due) do -- one that rang before may have ended it
   local at = indexes.due(t)
   if at and at <= session.now then
     ring(t)

@@ -37,12 +37,10 @@ function admission.admit(id, flat, place, unmet)
   if unmet > 0 then
     set('unmet', unmet)
   end
-  set('number', session.next_number())
   set('created_at', now)
-  set('since', now)
-  set('seq', 1)
   local root = t.root or (t.kids and id)
-  set('cursors', events.append(id, root, 1, 'created', 0, t.owner or '', '{"state":"' .. t.status .. '"}'))
+  t.number, t.seq = session.next_number(), 1
+  t.cursors = events.append(id, root, 1, 'created', 0, t.owner or '', '{"state":"' .. t.status .. '"}')
   rows.insert(id, flat, t)
   return t
 end

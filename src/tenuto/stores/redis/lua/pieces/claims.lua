@@ -31,25 +31,25 @@ local function full_limit(keys)
   return nil
 end
 
-local function admits(place)
+local function admits(place, lane)
   if parked >= MOST_PARKED then
-    return false
+    return nil
   end
-  local t = rows.at(place)
+  local t = rows.claimed(place, lane.agent, lane.owner)
   if not t.limits then
-    return true
+    return t
   end
   local keys = limits.of(t)
   local full = full_limit(keys)
   if full then
     limits.apply(t, transitions.park, full)
     parked = parked + 1
-    return false
+    return nil
   end
   for _, key in ipairs(keys) do
     planned[key] = (planned[key] or 0) + 1
   end
-  return true
+  return t
 end
 
 local function remember(courses, band, virtual)
@@ -76,12 +76,11 @@ local function serve(course, worker, wanted, leases)
     for _, agent in ipairs(wanted.agents) do
       courses[agent] = lanes.course(agent, course.band, wanted.slots, course.began[agent])
     end
-    for _, place in ipairs(lanes.pick(courses, course.began, course.virtual, wanted.slots - #leases, admits)) do
-      local t = rows.at(place)
+    for _, t in ipairs(lanes.pick(courses, course.began, course.virtual, wanted.slots - #leases, admits)) do
       if t.limits then
         limits.take(t)
       end
-      limits.apply(t, transitions.claim, worker.name, worker.told, wanted.nonce + #leases, wanted.lease)
+      limits.apply(t, transitions.claim, worker.name, worker.data, wanted.nonce + #leases, wanted.lease)
       leases[#leases + 1] = holds.lease(t)
     end
     planned = {}
@@ -107,7 +106,7 @@ function claims.claim(name, wanted)
   rows.write()
   limits.put_back()
   local leases, courses = {}, {}
-  local worker = { name = name, told = events.quote(name) }
+  local worker = { name = name, data = '{"worker":' .. events.quote(name) .. '}' }
   while true do
     local before = parked
     rows.write()

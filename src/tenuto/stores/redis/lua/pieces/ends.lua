@@ -120,6 +120,9 @@ end
 
 -- A task has just reached a final state. `with_descendants`: it was cancelled or ran out of time.
 function ends.ended(t, with_descendants)
+  if not t.more then
+    return -- a plain task concerns nobody
+  end
   local queue = { t }
   if with_descendants then
     local why = SKIPPED .. t.id .. ' ' .. how(t)

@@ -3,7 +3,7 @@
 --   events          stream, entries <cursor>-0, one field: task -> {"seq", "kind", "at", "attempt", "owner", "data"}.
 --                   One field, because the server pays for each
 --   feed:<root>     stream, entries <cursor>-0 of one tree: task. Only of trees with more than one task
---   cursors:<id>    list: cursors of a task's older events, 64 to an entry; the latest are in the task's hash
+--   cursors:<id>    list: cursors of a task's older events, 64 to an entry; the latest are in the task's trail
 
 events = {}
 
@@ -47,10 +47,9 @@ function events.tell(t, kind, data)
   local cursors = t.cursors and t.cursors .. ',' .. cursor or cursor
   if #cursors > MOST_IN_ROW then
     redis.call('RPUSH', session.key('cursors:') .. t.id, cursors)
-    cursors = false
+    cursors = nil
   end
-  rows.put(t, 'seq', seq)
-  rows.put(t, 'cursors', cursors)
+  rows.tell(t, seq, cursors)
 end
 
 -- The cursors of a task's events, in order.

@@ -12,8 +12,11 @@ local function time_left(t)
   return at < math.huge and math.max(at - session.now, 0) or ''
 end
 
--- A claimed task; the order is that of `codec.lease`.
+-- A claimed task; the order is that of `codec.lease_of`, and a plain one has no more than the beginning.
 function holds.lease(t)
+  if not t.more then
+    return { t.id, t.attempt, t.nonce, t.lease_expires, t.id, t.agent, t.payload or '', t.owner or '' }
+  end
   return {
     t.id, t.attempt, t.nonce, t.lease_expires, rows.root_of(t), t.agent, t.payload or '', t.owner or '',
     rows.parent_of(t) or '', t.node or '', t.run or 1, t.epoch or 0, t.failures or 0, t.losses or 0, t.steps or 0,

@@ -2,13 +2,15 @@
 --
 --   tasks                 sorted set: id by number
 --   agents                set: names of agents that have tasks
---   agent:<name>:<list>   sorted set: id by number, of tasks that are blocked, ready, scheduled, active (running),
---                         waiting, done, failed, cancelled; and paused: those of `ready` that are
---   goals:<state>         the same of goals
+--   agent:<name>:<list>   sorted set: id by number, of tasks that are blocked, ready, scheduled, waiting, done, failed,
+--                         cancelled; and paused: those of `ready` that are
+--   agent:<name>:active   sorted set: id by the end of the lease, of tasks that are running
+--   leases                sorted set: agents by an instant before which none of their leases ends
+--   goals:<state>         sorted set: goals by number
 --   owner:<name>, tag:<name>      sorted sets: id by number
 --   ready:<band>:<agent>:<owner>  sorted set, a lane: place by minus priority
 --   parked:<agent>:<limit>        sorted set: place by minus priority;   gate:<limit>  set: agents of these
---   due                   sorted set: place by the next instant at which time alone changes a task
+--   due                   sorted set: place by the next instant at which time alone changes a task that is not running
 --   ended:<state>         sorted set: place of roots whose trees are at rest, by the instant of their end
 --   unique:<state>:<key>  sorted set: id by number, of tasks with that unique key
 --   children:<id>         sorted set: id by number;   tree:<root>  the same of every task below a root
@@ -17,17 +19,20 @@
 
 indexes = {}
 
-local AGENT, READY, ENDED, DUE = session.key('agent:'), session.key('ready:'), session.key('ended:'), session.key('due')
+local AGENT, READY, ENDED = session.key('agent:'), session.key('ready:'), session.key('ended:')
+local DUE, LEASES = session.key('due'), session.key('leases')
 
 local HUGE = math.huge
+local FINAL = { done = true, failed = true, cancelled = true }
 
-local known_agents = {}
+local known_agents, leased = {}, {}
+local move = session.move
 
 -- The next instant at which time alone changes a task (`Task.due`).
 function indexes.due(t)
   if t.lease_expires then
     return t.lease_expires
-  elseif rows.is_final(t) then
+  elseif FINAL[t.status] then
     return nil
   end
   local at = t.deadline or HUGE
@@ -97,7 +102,7 @@ local function stand(t, status, paused, gate)
 end
 
 local function is_busy(t)
-  return t.lease_expires ~= nil or not rows.is_final(t)
+  return t.lease_expires ~= nil or not FINAL[t.status]
 end
 
 local function rest_key(t)
@@ -110,19 +115,24 @@ end
 -- What the indexes know of a task now: to be compared by `update`.
 function indexes.noted(t)
   local busy = is_busy(t)
+  if not t.more then
+    return { status = t.status, due = indexes.due(t), busy = busy, rest = not busy and rest_key(t) or nil }
+  end
   return {
     status = t.status, paused = t.paused, gate = t.gate, priority = t.priority, due = indexes.due(t), busy = busy,
     rest = not busy and rest_key(t) or nil,
   }
 end
 
--- Where the indexes have a task: keys of its list, its lane or limit, its place among trees at rest; its next instant.
+-- Where the indexes have a task: keys of its list, its lane or limit, its place among trees at rest; its next instant or
+-- the end of its lease.
 function indexes.of(t)
   return {
     list = list_key(t, t.status),
     stand = stand(t, t.status, t.paused, t.gate),
     claimable = rows.is_claimable(t),
-    due = indexes.due(t),
+    due = t.status ~= 'running' and indexes.due(t),
+    lease = t.status == 'running' and t.lease_expires,
     rest = rest_key(t),
   }
 end
@@ -187,11 +197,22 @@ local function index_tree(t, was)
   end
 end
 
+-- The running tasks of an agent stand in the order in which their leases end.
+local function index_lease(t, at)
+  move(list_key(t, 'running'), t.id, at)
+  local agent = t.agent
+  leased[agent] = math.min(leased[agent] or at, at)
+end
+
 local function index_status(t, was)
   if was.status then
-    session.move(list_key(t, was.status), t.id, false)
+    move(list_key(t, was.status), t.id, false)
   end
-  session.move(list_key(t, t.status), t.id, t.number)
+  if t.status == 'running' then
+    index_lease(t, t.lease_expires)
+  else
+    move(list_key(t, t.status), t.id, t.number)
+  end
   if t.unique then
     local key = cjson.decode(t.unique).key
     if was.status then
@@ -203,18 +224,49 @@ end
 
 -- Moves a task from where the indexes had it to where it belongs.
 function indexes.update(t, was)
-  if was.status ~= t.status then
+  local status, before, at = t.status, was.status, indexes.due(t)
+  if before ~= status then
     index_status(t, was)
-  end
-  if was.status ~= t.status or was.paused ~= t.paused or was.gate ~= t.gate or was.priority ~= t.priority then
+    index_stand(t, was)
+  elseif was.paused ~= t.paused or was.gate ~= t.gate or was.priority ~= t.priority then
     index_stand(t, was)
   end
-  local at = indexes.due(t)
-  if was.due ~= at then
-    session.move(DUE, t.place, at)
+  local due, is_due = before ~= 'running' and was.due or nil, status ~= 'running' and at or nil
+  if due ~= is_due then
+    move(DUE, t.place, is_due)
+  end
+  if status == 'running' and before == status and was.due ~= at then
+    index_lease(t, at)
   end
   index_tree(t, was)
-  if rows.is_final(t) or was.paused ~= t.paused then
+  if FINAL[status] or was.paused ~= t.paused then
     session.told[t.id] = true
+  end
+end
+
+-- Notes from when on leases may end.
+function indexes.write()
+  for agent, at in pairs(leased) do
+    redis.call('ZADD', LEASES, 'LT', session.whole(at), agent)
+  end
+  leased = {}
+end
+
+-- The agent with the lease that ends first, and when; nothing where there is none.
+function indexes.first_lease()
+  while true do
+    local first = redis.call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')
+    local agent = first[1]
+    if not agent then
+      return nil
+    end
+    local at = redis.call('ZRANGE', AGENT .. agent .. ':active', 0, 0, 'WITHSCORES')[2]
+    if at == first[2] then
+      return agent, at + 0
+    elseif at then
+      redis.call('ZADD', LEASES, at, agent)
+    else
+      redis.call('ZREM', LEASES, agent)
+    end
   end
 end

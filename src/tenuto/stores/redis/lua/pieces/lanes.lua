@@ -254,7 +254,8 @@ local function arrange(turns, began)
   end
 end
 
--- The places of the next tasks to claim from the courses, in order, at most `want`; see `fairness.pick`. Lanes that were
+-- The next tasks to claim from the courses, in order, at most `want`; see `fairness.pick`. `admits` a place in a lane:
+-- the task, or nothing. Lanes that were
 -- not looked at come after all that are fresh: where tasks were turned away, and fewer of these are left than the claim
 -- has picks, further ones are added.
 function lanes.pick(courses, began, virtual, want, admits)
@@ -277,13 +278,13 @@ function lanes.pick(courses, began, virtual, want, admits)
       sink(turns, 1)
     else
       lane.taken = lane.taken + 1
-      local place = lane.heads[lane.taken].place
-      if admits(place) then
+      local t = admits(lane.heads[lane.taken].place, lane)
+      if t then
         local start = math.max(lane.tag, began[lane.agent])
         virtual[lane.agent] = math.max(virtual[lane.agent], start)
         lane.tag = start + 1 / lane.weight
         no_longer_fresh(lane)
-        picks[#picks + 1] = place
+        picks[#picks + 1] = t
         set_turn(turn, began)
         sink(turns, 1)
       end

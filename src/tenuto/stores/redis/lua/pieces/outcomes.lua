@@ -47,7 +47,7 @@ end
 
 -- Applies an outcome that is sound in itself, or `false` for one that is not: {id, attempt, nonce, ending, …}.
 function outcomes.commit(outcome)
-  local t = rows.load(outcome.id)
+  local t = rows.reported(outcome.id)
   if not t or not outcome.ending then
     return 'invalid'
   elseif not holds.fits(t, outcome.attempt, outcome.nonce) then

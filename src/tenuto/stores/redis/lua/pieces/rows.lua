@@ -1,6 +1,7 @@
 -- Tasks as hashes.
 --
---   task:<id>        hash: the fields of `stores/redis/codec.py`; an empty value means "none"
+--   task:<id>        hash: the fields of `stores/redis/codec.py`; an empty value means "none". One of them is the trail:
+--                    what only the engine asks for, as one text, because the server pays for each field
 --   task:<id>:lock   string: the worker, expires with the lease. For eyes only
 --
 -- Changes are kept until `rows.write`, which writes each row once, and has the indexes follow.
@@ -13,14 +14,21 @@ local FINAL = { done = true, failed = true, cancelled = true }
 local NUMBERS = {
   priority = true, band = true, run_at = true, deadline = true, attempt_timeout = true, timeout = true, run = true,
   epoch = true, attempt = true, failures = true, losses = true, unmet = true, nonce = true, lease_expires = true,
-  expires_at = true, wakes_at = true, seq = true,
-  steps = true, number = true, mail = true, mails = true, stepped = true, open = true,
+  expires_at = true, wakes_at = true, steps = true, mail = true, mails = true, stepped = true, open = true,
 }
+-- What every task may have. Of one that has more, the trail says so.
+local PLAIN = {
+  agent = true, owner = true, title = true, payload = true, idempotency_key = true, status = true, created_at = true,
+  since = true, attempt = true, worker = true, lease_expires = true, started_at = true, finished_at = true,
+  artifacts = true,
+}
+local TRAIL = { number = true, seq = true, nonce = true, cursors = true }
 
 local MOST_WRITTEN = 1000
 local NEW = {} -- what the indexes know of a new task
 
-local cache, touched, byte = {}, {}, string.byte
+local cache, touched = {}, {}
+local byte, match = string.byte, string.match
 
 local TASK = session.key('task:')
 
@@ -33,9 +41,8 @@ function rows.key(id)
   return TASK .. id
 end
 
-local function place_of(number, id)
-  local text = whole(number)
-  return ('0000000000000000'):sub(#text + 1) .. text .. ':' .. id
+local function place_of(t)
+  return ('0000000000000000'):sub(#t.counted + 1) .. t.counted .. ':' .. t.id
 end
 
 -- The key of a task's lock.
@@ -67,7 +74,21 @@ function rows.parent_of(t)
   return t.goal or t.parent
 end
 
--- One task, or false. What most tasks have is named, which makes room for it at once. `place`: where it is known.
+-- The trail: number, events so far, nonce, whether the task has more than is plain, cursors of its latest events.
+local function read_trail(t)
+  local number, seq, nonce, more, cursors = match(t.trail, '^(%d+) (%d+) (%d+) (.) (.*)$')
+  t.counted, t.number, t.seq = number, number + 0, seq + 0
+  t.nonce = nonce ~= '0' and nonce + 0 or nil
+  t.more = more == '+'
+  t.cursors = cursors ~= '' and cursors or nil
+end
+
+local function trail_of(t)
+  local nonce = t.nonce and whole(t.nonce) or '0'
+  return t.counted .. ' ' .. whole(t.seq) .. ' ' .. nonce .. (t.more and ' + ' or ' - ') .. (t.cursors or '')
+end
+
+-- One task, or false. `place`: where it is known.
 function rows.load(id, place)
   local t = cache[id]
   if t ~= nil then
@@ -79,18 +100,63 @@ function rows.load(id, place)
     cache[id] = false
     return false
   end
-  t = {
-    id = id, key = key, place = place, was = nil, written = nil, agent = nil, owner = nil, payload = nil, status = nil,
-    number = nil, created_at = nil, since = nil, seq = nil, cursors = nil, attempt = nil, nonce = nil, worker = nil,
-    lease_expires = nil, started_at = nil, finished_at = nil, artifacts = nil,
-  }
+  t = { id = id, key = key }
   for at = 1, #flat, 2 do
     local name, value = flat[at], flat[at + 1]
     if value ~= '' then
       t[name] = NUMBERS[name] and value + 0 or value
     end
   end
-  t.place = place or place_of(t.number, id)
+  read_trail(t)
+  t.place = place or place_of(t)
+  cache[id] = t
+  return t
+end
+
+-- A task for a report about it, or false: of a plain one, only what that looks at.
+function rows.reported(id)
+  local t = cache[id]
+  if t ~= nil then
+    return t
+  end
+  local key = rows.key(id)
+  local known = redis.call('HMGET', key, 'trail', 'agent', 'owner', 'status', 'attempt', 'lease_expires')
+  local trail, attempt, expires = known[1], known[5], known[6]
+  if not trail then
+    cache[id] = false
+    return false
+  elseif trail:find('+', 1, true) then
+    return rows.load(id)
+  end
+  t = {
+    id = id, key = key, trail = trail, agent = known[2], owner = known[3] or nil, status = known[4],
+    attempt = attempt and attempt + 0 or nil, lease_expires = expires and expires ~= '' and expires + 0 or nil,
+  }
+  read_trail(t)
+  t.place = place_of(t)
+  cache[id] = t
+  return t
+end
+
+-- A ready task at a place in a lane of that agent and owner, for a claim: of a plain one, only what that looks at.
+function rows.claimed(place, agent, owner)
+  local id = place:sub(18)
+  local t = cache[id]
+  if t ~= nil then
+    return t
+  end
+  local key = rows.key(id)
+  local known = redis.call('HMGET', key, 'trail', 'payload', 'attempt', 'started_at')
+  local trail, attempt, started = known[1], known[3], known[4]
+  if trail:find('+', 1, true) then
+    return rows.load(id, place)
+  end
+  t = {
+    id = id, key = key, place = place, trail = trail, agent = agent, owner = owner ~= '' and owner or nil,
+    status = 'ready', payload = known[2] or nil, attempt = attempt and attempt + 0 or nil,
+    started_at = started ~= '' and started or nil,
+  }
+  read_trail(t)
   cache[id] = t
   return t
 end
@@ -109,13 +175,13 @@ function rows.at(place)
   return rows.load(place:sub(18), place)
 end
 
--- The fields of a task that will be written, behind its key; there is room for those of most changes.
+-- The fields of a task that will be written, behind its key.
 local function begin(t)
   if not t.was then
     t.was = indexes.noted(t)
     touched[#touched + 1] = t
   end
-  local written = { t.key, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, last = 1 }
+  local written = { t.key, last = 1 }
   t.written = written
   return written
 end
@@ -130,13 +196,27 @@ function rows.put(t, name, value)
     written = begin(t)
   end
   t[name] = value or nil
+  if not PLAIN[name] then
+    if TRAIL[name] then
+      written.trail = true
+      return
+    elseif not t.more then
+      t.more, written.trail = true, true
+    end
+  end
   local last = written.last
   written[last + 1], written[last + 2] = name, type(value) == 'number' and whole(value) or value or ''
   written.last = last + 2
   if last > MOST_WRITTEN then
     redis.call('HSET', unpack(written))
-    t.written = nil
+    t.written = { t.key, last = 1, trail = written.trail }
   end
+end
+
+-- One event more: how many there are, and the cursors of the latest.
+function rows.tell(t, seq, cursors)
+  local written = t.written or begin(t)
+  t.seq, t.cursors, written.trail = seq, cursors, true
 end
 
 -- Changes fields.
@@ -147,10 +227,20 @@ function rows.set(t, values)
   end
 end
 
--- A new task, from fields and values in turns; it is written at once, its indexes with the others.
+-- A new task, from fields and values in turns and what its trail tells; it is written at once, its indexes with the
+-- others.
 function rows.insert(id, flat, t)
   t.id, t.key, t.was, t.fresh = id, rows.key(id), NEW, true
-  t.place = place_of(t.number, id)
+  t.counted = whole(t.number)
+  t.place = place_of(t)
+  local last = #flat
+  for at = 1, last, 2 do
+    if not PLAIN[flat[at]] then
+      t.more = true
+      break
+    end
+  end
+  flat[last + 1], flat[last + 2] = 'trail', trail_of(t)
   cache[id] = t
   touched[#touched + 1] = t
   redis.call('HSET', t.key, unpack(flat))
@@ -164,6 +254,10 @@ function rows.write()
     local was, written = t.was, t.written
     t.was, t.written = nil, nil
     if written then
+      local last = written.last
+      if written.trail then
+        written[last + 1], written[last + 2] = 'trail', trail_of(t)
+      end
       redis.call('HSET', unpack(written))
     end
     if t.fresh then
@@ -174,6 +268,7 @@ function rows.write()
     at = at + 1
   end
   touched = {}
+  indexes.write()
   session.write_moves()
 end
 

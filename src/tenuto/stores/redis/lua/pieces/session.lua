@@ -24,7 +24,7 @@ local MOST_NAMED = 256
 local MOST_ARGUMENTS = 1000
 
 local runs, gone = {}, {}
-local micros -- the server's clock, where no other is injected
+local micros -- of the server's clock
 local hinted
 
 -- A key of this store.
@@ -59,13 +59,10 @@ function session.begin()
     end
   end
   local known = redis.call('HMGET', KEYS[1], 'now', 'cursor', 'submitted', 'hinted')
-  local now = tonumber(ARGV[1])
-  if not now then
-    local time = redis.call('TIME')
-    micros = time[1] * 1000000 + time[2]
-    now = math.floor(micros / 1000)
-  end
-  session.now = math.max(now, tonumber(known[1] or 0))
+  local time = redis.call('TIME')
+  micros = time[1] * 1000000 + time[2]
+  session.time = math.floor(micros / 1000)
+  session.now = math.max(tonumber(ARGV[1]) or session.time, tonumber(known[1] or 0))
   session.cursor = tonumber(known[2] or 0)
   session.submitted = tonumber(known[3] or 0)
   hinted = tonumber(known[4] or 0)
@@ -142,7 +139,7 @@ end
 -- does so, for all that comes within a few milliseconds. The right to publish may have been taken away since the store
 -- was opened: that stops no commit half way.
 local function publish(ready, told)
-  if not micros or micros - hinted < SPACING or #ready + #told == 0 or #told > MOST_NAMED then
+  if ARGV[1] ~= '' or micros - hinted < SPACING or #ready + #told == 0 or #told > MOST_NAMED then
     return false
   end
   local hint = { from = ARGV[5], ready = ready[1] and ready, tasks = told[1] and told }

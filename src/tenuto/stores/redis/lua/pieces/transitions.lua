@@ -4,6 +4,9 @@ transitions = {}
 
 local MOST_LOSSES = 5
 
+-- A task is in its state since the latest of `created_at`, `started_at`, `finished_at` and, where that is none of them,
+-- `since`.
+
 -- What a task that is revived, and one that has ended, has no more.
 local FORGOTTEN = {
   'failures', 'losses', 'lease_expires', 'nonce', 'run_at', 'finished_at', 'artifacts', 'last_error', 'progress', 'reason',
@@ -17,16 +20,20 @@ local function moved(t, status, kind, data, changes)
   events.tell(t, kind, data)
 end
 
-local function ended(t, status, kind, data, changes)
+-- `held`: its worker still has to let go.
+local function ended(t, status, kind, data, held)
+  rows.put(t, 'status', status)
   rows.put(t, 'finished_at', session.now)
-  if not changes.lease_expires then
+  if not held then
     rows.put(t, 'lease_expires', false)
     session.forget(rows.lock(t))
   end
-  for _, name in ipairs(ENDED) do
-    rows.put(t, name, false)
+  if t.more then
+    for _, name in ipairs(ENDED) do
+      rows.put(t, name, false)
+    end
   end
-  moved(t, status, kind, data, changes)
+  events.tell(t, kind, data)
 end
 
 -- An error as JSON, dated. `error`: type, message, traceback.
@@ -57,30 +64,46 @@ function transitions.ripen(t)
   moved(t, 'ready', 'ready', '{"why":"due"}', {})
 end
 
--- A worker takes a ready task. `told`: its name as JSON.
-function transitions.claim(t, worker, told, nonce, lease)
-  local now = session.now
-  local first = not t.started_at
-  redis.call('SET', rows.lock(t), worker, 'PX', session.whole(math.max(lease, 1)))
-  moved(t, 'running', 'started', '{"worker":' .. told .. '}', {
-    attempt = (t.attempt or 0) + 1, nonce = nonce, worker = worker, lease_expires = now + lease,
-    started_at = first and now or nil, expires_at = first and t.timeout and now + t.timeout or nil,
-  })
+local function lock(t, lease)
+  redis.call('SET', rows.lock(t), t.worker or '', 'PXAT', session.whole(session.time + math.max(lease, 1)))
+end
+
+-- A worker takes a ready task. `data`: its name, as JSON.
+function transitions.claim(t, worker, data, nonce, lease)
+  local now, put = session.now, rows.put
+  put(t, 'status', 'running')
+  put(t, 'attempt', (t.attempt or 0) + 1)
+  put(t, 'nonce', nonce)
+  put(t, 'worker', worker)
+  put(t, 'lease_expires', now + lease)
+  if t.started_at then
+    put(t, 'since', now)
+  else
+    put(t, 'started_at', now)
+    if t.timeout then
+      put(t, 'expires_at', now + t.timeout)
+    end
+  end
+  lock(t, lease)
+  events.tell(t, 'started', data)
 end
 
 -- Running to done. `late`: numbers of steering messages that came too late.
 function transitions.finish(t, result, late)
   local data = late and late[1] and '{"not_applied":[' .. table.concat(late, ',') .. ']}'
-  ended(t, 'done', 'done', data, { artifacts = result or false, last_error = false, failures = false, reason = false })
+  rows.put(t, 'artifacts', result or false)
+  if t.more then
+    rows.set(t, { last_error = false, failures = false, reason = false })
+  end
+  ended(t, 'done', 'done', data)
 end
 
 -- To failed, for good.
 function transitions.fail(t, error, reason)
   local told = dated(t, error)
   local failures = (t.failures or 0) + (t.status == 'running' and 1 or 0)
-  ended(t, 'failed', 'failed', '{"error":' .. told .. '}', {
-    last_error = told, failures = failures, reason = reason or false,
-  })
+  rows.set(t, { last_error = told, failures = failures, reason = reason or false })
+  ended(t, 'failed', 'failed', '{"error":' .. told .. '}')
 end
 
 -- Running to scheduled: the attempt failed, and the next one may begin after `delay` milliseconds.
@@ -161,7 +184,7 @@ end
 -- A running task's lease is extended.
 function transitions.hold(t, lease)
   rows.set(t, { lease_expires = session.now + lease })
-  redis.call('SET', rows.lock(t), t.worker or '', 'PX', session.whole(math.max(lease, 1)))
+  lock(t, lease)
 end
 
 -- Its journal has grown by `steps`.
@@ -182,9 +205,8 @@ end
 
 -- Any state that is not final to cancelled, at once. A lease keeps its slots until the worker lets go.
 function transitions.cancel(t, reason)
-  ended(t, 'cancelled', 'cancelled', '{"reason":' .. events.quote(reason) .. '}', {
-    reason = reason, lease_expires = t.lease_expires,
-  })
+  rows.put(t, 'reason', reason)
+  ended(t, 'cancelled', 'cancelled', '{"reason":' .. events.quote(reason) .. '}', t.lease_expires)
 end
 
 local function seconds(span)
@@ -201,9 +223,8 @@ function transitions.expire(t)
     error = { 'TimeLimit', 'it used up its total time limit of ' .. seconds(t.timeout or 0) .. ' s' }
   end
   local told = dated(t, error)
-  ended(t, 'failed', 'failed', '{"error":' .. told .. '}', {
-    last_error = told, reason = error[2], lease_expires = t.lease_expires,
-  })
+  rows.set(t, { last_error = told, reason = error[2] })
+  ended(t, 'failed', 'failed', '{"error":' .. told .. '}', t.lease_expires)
 end
 
 -- Whether the deadline or the total time limit has passed.

@@ -12,7 +12,7 @@ end
 
 local function cursors_of(id)
   local parts, found = redis.call('LRANGE', prefix .. 'cursors:' .. id, 0, -1), {}
-  parts[#parts + 1] = row_of(id, 'cursors')[1] or ''
+  parts[#parts + 1] = (row_of(id, 'trail')[1] or ''):match('%S*$')
   for _, part in ipairs(parts) do
     for cursor in part:gmatch('%d+') do
       if tonumber(cursor) > where.after then

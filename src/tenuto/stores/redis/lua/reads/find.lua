@@ -16,7 +16,8 @@ end
 
 local function lists_of(agent, states, keys)
   for _, state in ipairs(states) do
-    keys[#keys + 1] = prefix .. 'agent:' .. agent .. (state == 'running' and ':active' or ':' .. state)
+    local list = prefix .. 'agent:' .. agent
+    keys[#keys + 1] = state == 'running' and { running = list .. ':active' } or list .. ':' .. state
   end
 end
 
@@ -75,23 +76,41 @@ local function matches(id, flat)
     and (not where.roots_only or not t.root)
 end
 
+local function number_of(id)
+  return tonumber((redis.call('HGET', key(id), 'trail') or ''):match('^%d+'))
+end
+
+-- Running tasks stand in the order of their leases, and there are no more of them than workers have slots.
+local function add_running(list, found)
+  for _, id in ipairs(redis.call('ZRANGE', list, 0, -1)) do
+    local number = number_of(id)
+    if number and (not where.before or number < where.before) then
+      found[#found + 1] = { id, number }
+    end
+  end
+end
+
 -- The newest `most` of all sources: {id, number}.
 local function newest(keys, most)
   local found = {}
   local below = where.before and '(' .. string.format('%.0f', where.before) or '+inf'
-  for _, key in ipairs(keys) do
-    local flat = redis.call('ZREVRANGEBYSCORE', key, below, '-inf', 'WITHSCORES', 'LIMIT', 0, most)
-    for at = 1, #flat, 2 do
-      found[#found + 1] = { flat[at], tonumber(flat[at + 1]) }
+  for _, source in ipairs(keys) do
+    if source.running then
+      add_running(source.running, found)
+    else
+      local flat = redis.call('ZREVRANGEBYSCORE', source, below, '-inf', 'WITHSCORES', 'LIMIT', 0, most)
+      for at = 1, #flat, 2 do
+        found[#found + 1] = { flat[at], tonumber(flat[at + 1]) }
+      end
     end
   end
   if where.root and not where.parent then -- the root stands in no list of its tree
-    local number = tonumber(redis.call('HGET', key(where.root), 'number') or '')
+    local number = number_of(where.root)
     if number and (not where.before or number < where.before) then
       found[#found + 1] = { where.root, number }
     end
   end
-  if #keys > 1 or where.root then
+  if #keys > 1 or where.root or keys[1].running then
     table.sort(found, function(one, other) return one[2] > other[2] end)
   end
   return found
