@@ -22,7 +22,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tenuto.client import Client
 from tenuto.errors import Conflict, InvalidInput, MissingExtra, StoreBusy, StoreUnavailable
@@ -39,6 +39,9 @@ from tenuto.task_commands import task_commands
 from tenuto.task_feed import TaskFeed
 from tenuto.workers.config import AgentWorkerConfig, MaintenanceWorkerConfig
 from tenuto.workers.handler import Handler
+
+if TYPE_CHECKING:
+    import pydantic_ai
 
 __all__ = ["DEFAULT_STORE", "Orchestrator", "OrchestratorConfig"]
 
@@ -94,7 +97,7 @@ class Orchestrator(Client, Supervisor):
 
     def register_runner(
         self,
-        agent: Handler | Sequence[Handler] | Any,
+        agent: Handler | pydantic_ai.Agent[Any, Any] | Sequence[Handler | pydantic_ai.Agent[Any, Any]],
         agent_worker_config: AgentWorkerConfig | None = None,
         maintenance_worker_config: MaintenanceWorkerConfig | None = None,
     ) -> None:

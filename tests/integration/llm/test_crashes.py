@@ -105,7 +105,7 @@ async def test_an_agent_goes_on_where_its_worker_was_cut_off(engine: str, answer
         async with working(store, agent, double):
             task = await ended(store, task_id)
         # Then the answer is the same, no recorded response was asked for again, and nothing was done twice
-        assert task.state is State.DONE, (after, task.errors)
+        assert task.state is State.DONE, (after, task.error)
         assert task.result is not None
         assert bytes(task.result) == stored("all done")
         asked = Counter(script.asked)

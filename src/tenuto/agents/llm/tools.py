@@ -126,6 +126,14 @@ def _check(name: str, settings: Mapping[str, Any]) -> None:
             raise InvalidInput(f"tool {name!r}: {field} must be more than 0 seconds, not {value!r}")
 
 
+@overload
+def deferred(fn: Callable[..., Any], /) -> Tool[Any]: ...
+
+
+@overload
+def deferred(*, timeout: float | None = None, **options: Any) -> Callable[[Callable[..., Any]], Tool[Any]]: ...
+
+
 def deferred(fn: Callable[..., Any] | None = None, /, *, timeout: float | None = None, **options: Any) -> Any:
     """Makes a tool whose result somebody else delivers, with `complete_deferred_tool(task_id, tool_call_id, result)`.
 
@@ -134,7 +142,11 @@ def deferred(fn: Callable[..., Any] | None = None, /, *, timeout: float | None =
     `why` shows. Others as for `tool`.
     """
     if fn is None:
-        return lambda wrapped: deferred(wrapped, timeout=timeout, **options)
+        return lambda wrapped: _deferred(wrapped, timeout, options)
+    return _deferred(fn, timeout, options)
+
+
+def _deferred(fn: Callable[..., Any], timeout: float | None, options: dict[str, Any]) -> Tool[Any]:
     return _tool(_asking(fn), {**options, "deferred": True, "expires": timeout})
 
 
