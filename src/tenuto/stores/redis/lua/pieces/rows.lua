@@ -258,7 +258,9 @@ function rows.write()
       if written.trail then
         written[last + 1], written[last + 2] = 'trail', trail_of(t)
       end
-      redis.call('HSET', unpack(written))
+      if written[2] then
+        redis.call('HSET', unpack(written))
+      end
     end
     if t.fresh then
       t.fresh = nil
