@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from tenuto.stores.absent import no_store
 from tenuto.stores.durability import Durability
 from tenuto.stores.redis.address import Address
 from tenuto.stores.redis.connection import Connections
@@ -19,7 +20,7 @@ from tenuto.stores.redis.errors import translate
 from tenuto.stores.redis.scripts import script
 from tenuto.stores.redis.server import Server, examine
 
-__all__ = ["Maintenance"]
+__all__ = ["Maintenance", "must_exist"]
 
 _AT_ONCE = 200
 """Tasks that one script looks at."""
@@ -64,6 +65,15 @@ class Maintenance:
         """Nothing: the server gives the room of what was purged to others by itself."""
 
 
+def must_exist(connections: Connections) -> None:
+    """Raises `NotFound` where there is no store: every script that writes makes its root key."""
+    (found,) = connections.ask([("EXISTS", f"{connections.address.prefix}store")])
+    if isinstance(found, redis.RedisError):
+        raise translate(found, connections.address.url) from found
+    if not found:
+        raise no_store(connections.address.url)
+
+
 def _server(address: Address) -> Server:
     with closing(Connections(address)) as connections:
         return examine(connections)
@@ -72,6 +82,7 @@ def _server(address: Address) -> Server:
 def _check(address: Address) -> list[str]:
     with closing(Connections(address)) as connections:
         examine(connections)
+        must_exist(connections)
         faults: Counter[str] = Counter()
         last: bytes | None = b"-inf"
         while last is not None:

@@ -23,6 +23,7 @@ SCRIPTS = (
     "record",
     "renew",
     "signal",
+    "walk",
     "ring",
     "fire",
     "tidy",

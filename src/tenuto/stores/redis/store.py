@@ -35,7 +35,7 @@ from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, p
 from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.hints import Hints
 from tenuto.stores.redis.line import Line, load_scripts
-from tenuto.stores.redis.maintenance import Maintenance
+from tenuto.stores.redis.maintenance import Maintenance, must_exist
 from tenuto.stores.redis.reports import outcome_parts, record_parts
 from tenuto.stores.redis.rights import check_rights, script_commands
 from tenuto.stores.redis.scripts import script
@@ -73,10 +73,10 @@ class RedisStore(Maintenance, Timekeeping):
 
     # -- opening and closing
 
-    async def open(self) -> None:
-        await asyncio.to_thread(self._open)
+    async def open(self, *, create: bool = True) -> None:
+        await asyncio.to_thread(self._open, create)
 
-    def _open(self) -> None:
+    def _open(self, create: bool) -> None:
         if self._process != os.getpid():
             raise self._closed()
         with self._opening:
@@ -86,6 +86,8 @@ class RedisStore(Maintenance, Timekeeping):
             try:
                 examine(connections)
                 check_rights(connections, script_commands())
+                if not create:
+                    must_exist(connections)
                 load_scripts(connections)
             except BaseException:
                 connections.close()
@@ -215,7 +217,8 @@ class RedisStore(Maintenance, Timekeeping):
         told = await self._write("exchange", given, weight, f"worker:{exchange.worker}", exchange.number)
         if isinstance(told, int):
             raise InvalidInput(f"worker {exchange.worker!r} sent request {exchange.number} after request {told}")
-        answers, leases, more, next_due, now = told
+        answers, leases, more, next_due, now, unfinished = told
+        await self._finish(unfinished)
         return Exchanged(
             tuple(map(Answer, answers)),
             tuple(map(lease_of, leases)),
@@ -245,19 +248,21 @@ class RedisStore(Maintenance, Timekeeping):
 
     async def signal(self, signals: Sequence[Signal]) -> Sequence[Delivered]:
         parts = [signal_parts(signal) for signal in signals]
-        sound = [each for each in parts if not isinstance(each, Delivered)]
-        told = iter(await self._in_parts("signal", sound))
+        told = iter(await self._deliver([each for each in parts if not isinstance(each, Delivered)]))
         return [
             each if isinstance(each, Delivered) else delivered(signal, next(told))
             for signal, each in zip(signals, parts, strict=True)
         ]
 
-    async def _in_parts(self, name: str, given: Sequence[Any]) -> list[Any]:
-        """The answers to `given`, in scripts of a few milliseconds, one after the other."""
+    async def _deliver(self, given: Sequence[Any]) -> list[Any]:
+        """What became of each, in scripts of a few milliseconds, one after the other. They are answered once all that
+        follows from them has been done."""
         answers: list[Any] = []
-        for first in range(0, len(given), MOST_TASKS):
-            part = given[first : first + MOST_TASKS]
-            answers += await self._write(name, part, len(part))
+        while len(answers) < len(given):
+            part = given[len(answers) : len(answers) + MOST_TASKS]
+            told, unfinished = await self._write("signal", part, len(part))
+            answers += told
+            await self._finish(unfinished)
         return answers
 
     async def put_limit(self, limit: Limit) -> None:

@@ -34,8 +34,23 @@ class Timekeeping(Reads):
     """The part of a Redis store that keeps time."""
 
     @abstractmethod
-    async def _write(self, name: str, given: Any, weight: int = 1, who: str = "", number: int = 0) -> Any:
+    async def _write(
+        self, name: str, given: Any, weight: int = 1, who: str = "", number: int = 0, *, once: bool = True
+    ) -> Any:
         """What a script that writes answers."""
+
+    async def _finish(self, roots: Sequence[str]) -> None:
+        """Does what is left to be done on the trees of these roots, in scripts of a few milliseconds."""
+        for root in roots:
+            while not await self._write("walk", root, once=False):
+                pass
+
+    async def _finish_some(self, limit: int) -> bool:
+        """Does about `limit` tasks of what others have left to be done; whether that was all."""
+        for _ in range(-(-limit // MOST_TASKS)):
+            if await self._write("walk", None, once=False):
+                return True
+        return False
 
     async def put_schedule(self, schedule: Schedule) -> Schedule:
         schedule.check()
@@ -68,9 +83,11 @@ class Timekeeping(Reads):
     async def sweep(self, limit: int, ttl: TimeToLive) -> Swept:
         limit = max(limit, 1)
         rung, schedules = 0, list[str]()
+        finished = await self._finish_some(limit)
         while True:
             most = min(limit - rung, MOST_TASKS)
-            count, schedules, now = await self._write("ring", (most, limit - rung))
+            count, schedules, now, unfinished = await self._write("ring", (most, limit - rung))
+            await self._finish(unfinished)
             rung += count
             if count < most or rung == limit:
                 break
@@ -85,7 +102,7 @@ class Timekeeping(Reads):
             changed=rung + len(schedules) + looked_at,
             fired=created,
             purged=purged,
-            more=left - forgotten <= 0,
+            more=left - forgotten <= 0 or not finished,
             next_due=None if next_due is False else next_due,
         )
 

@@ -1,8 +1,9 @@
--- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, ends, holds, outcomes, claims, timers
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, walks, ends, holds, outcomes, claims, timers
 -- Commits what a worker reports, and claims its next tasks.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {worker, outcomes, claim or nil}
--- Returns answers, leases, whether to ask again at once, when the next timer is due, and the instant.
+-- Returns answers, leases, whether to ask again at once, when the next timer is due, the instant, and roots of trees
+-- with work left.
 
 local again = session.begin()
 if again then
@@ -18,4 +19,4 @@ if request.claim then
 end
 rows.write()
 limits.write()
-return session.finish({ answers, leases, more, timers.next_due() or false, session.now })
+return session.finish({ answers, leases, more, timers.next_due() or false, session.now, walks.unfinished() })

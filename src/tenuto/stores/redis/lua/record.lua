@@ -1,4 +1,4 @@
--- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, holds, journal
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, walks, admission, holds, journal
 -- Appends to journals, with children, events and consumed messages, and extends the leases (`rules/record.py`).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {records, lease in ms}. A child that cannot be
@@ -53,6 +53,9 @@ end
 
 local function record(each, lease)
   local t = rows.load(each.id)
+  if t then
+    walks.settle(t)
+  end
   if not t or t.status ~= 'running' or not holds.fits(t, each.attempt, each.nonce) then
     return { 'stale', false, false }
   end

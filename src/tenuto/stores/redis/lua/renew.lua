@@ -1,4 +1,4 @@
--- needs: session, rows, indexes, events, lanes, limits, transitions, waits, holds
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, walks, holds
 -- Extends leases, and notes that the worker lives (`rules/record.py`).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {worker, its agents, what is known of it as JSON, holds, lease
@@ -27,6 +27,9 @@ for _, agent in ipairs(request.agents) do
 end
 for at, hold in ipairs(request.holds) do
   local t = rows.load(hold[1])
+  if t then
+    walks.settle(t)
+  end
   if not t or t.status ~= 'running' or not holds.fits(t, hold[2], hold[3]) then
     answers[at] = { false, false, {} }
   else

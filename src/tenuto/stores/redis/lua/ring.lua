@@ -1,8 +1,9 @@
--- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, ends, timers
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, walks, ends, timers
 -- Tasks whose clocks have rung (`rules/sweep.py`): leases, delays, waits, deadlines.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {most tasks, most schedules}
--- Returns how many have rung; then, unless there are more, the schedules that are due, as JSON; and the instant.
+-- Returns how many have rung; then, unless there are more, the schedules that are due, as JSON; the instant; and
+-- roots of trees with work left.
 
 local again = session.begin()
 if again then
@@ -34,6 +35,7 @@ end
 local request = cmsgpack.unpack(ARGV[4])
 local due = timers.due(request[1])
 for _, t in ipairs(due) do -- one that rang before may have ended it
+  walks.settle(t)
   local at = indexes.due(t)
   if at and at <= session.now then
     ring(t)
@@ -49,4 +51,4 @@ if #due < request[1] and most > 0 then
 end
 rows.write()
 limits.write()
-return session.finish({ #due, schedules, session.now })
+return session.finish({ #due, schedules, session.now, walks.unfinished() })

@@ -1,8 +1,9 @@
--- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, submission, ends, journal, revival
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, submission, walks, ends, journal, revival
 -- Applies directives and stores messages, in order (`rules/signals.py`).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: signals
--- Returns for each: what became of it, and what the sentence about it needs.
+-- Returns for each: what became of it, and what the sentence about it needs; then roots of trees with work left. A
+-- directive for a tree of these is not carried out, nor what comes after it.
 
 local again = session.begin()
 if again then
@@ -12,12 +13,12 @@ end
 local MOST_MESSAGES = 10000
 local deliver = {}
 
-local function unfinished(t)
-  local found = { t }
-  for _, each in ipairs(t.kids and rows.active_below(t) or {}) do
-    found[#found + 1] = each
+-- Does the same to everything unfinished below a task.
+local function all_below(t, item)
+  if t.kids then
+    item.below = t.id
+    walks.begin(rows.root_of(t), { item })
   end
-  return found
 end
 
 function deliver.cancel(t, signal)
@@ -30,11 +31,9 @@ function deliver.pause(t, signal)
   if t.paused then
     return { 'already', 'paused' }
   end
-  for _, each in ipairs(unfinished(t)) do
-    if not each.paused then
-      limits.apply(each, transitions.pause, signal.reason or 'paused on request')
-    end
-  end
+  local why = signal.reason or 'paused on request'
+  limits.apply(t, transitions.pause, why)
+  all_below(t, { act = 'pause', why = why })
   return { 'accepted' }
 end
 
@@ -42,11 +41,8 @@ function deliver.resume(t)
   if not t.paused then
     return { 'already', 'not paused' }
   end
-  for _, each in ipairs(unfinished(t)) do
-    if each.paused then
-      limits.apply(each, transitions.resume)
-    end
-  end
+  limits.apply(t, transitions.resume)
+  all_below(t, { act = 'resume' })
   return { 'accepted' }
 end
 
@@ -54,11 +50,10 @@ function deliver.elevate(t, signal)
   if not signal.priority then
     return { 'refused', 'priority' }
   end
-  for _, each in ipairs(unfinished(t)) do
-    if (each.priority or 0) ~= signal.priority then
-      limits.apply(each, transitions.elevate, signal.priority)
-    end
+  if (t.priority or 0) ~= signal.priority then
+    limits.apply(t, transitions.elevate, signal.priority)
   end
+  all_below(t, { act = 'elevate', priority = signal.priority })
   return { 'accepted' }
 end
 
@@ -109,9 +104,17 @@ local function resolve(t, signal)
   return { 'accepted' }
 end
 
-local answers = {}
+local DIRECTIVES = { cancel = true, pause = true, resume = true, elevate = true, retry = true, resolve = true }
+
+local answers, busy = {}, nil
 for at, signal in ipairs(cmsgpack.unpack(ARGV[4])) do
   local t = rows.load(signal.id)
+  if t and DIRECTIVES[signal.kind] and walks.is_left(rows.root_of(t)) then
+    busy = rows.root_of(t)
+    break
+  elseif t then
+    walks.settle(t)
+  end
   if not t then
     answers[at] = { 'unknown', 'unknown' }
   elseif signal.kind == 'retry' then
@@ -126,4 +129,6 @@ for at, signal in ipairs(cmsgpack.unpack(ARGV[4])) do
 end
 rows.write()
 limits.write()
-return session.finish(answers)
+local roots = walks.unfinished()
+roots[#roots + 1] = busy
+return session.finish({ answers, roots })

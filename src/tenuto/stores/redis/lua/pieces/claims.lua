@@ -36,7 +36,11 @@ local function admits(place, lane)
     return nil
   end
   local t = rows.claimed(place, lane.agent, lane.owner)
-  if not t.limits then
+  walks.settle(t)
+  if not rows.is_claimable(t) then
+    parked = parked + 1 -- doomed: what claims turn away in one go is bounded
+    return nil
+  elseif not t.limits then
     return t
   end
   local keys = limits.of(t)

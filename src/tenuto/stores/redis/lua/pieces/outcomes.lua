@@ -15,6 +15,9 @@ local function suspend(t, given)
     local awaited = topic:match('^task:(.*)$')
     if awaited then
       local other = rows.load(awaited)
+      if other then
+        walks.settle(other)
+      end
       come[topic] = not other or rows.is_final(other)
     end
     if not come[topic] then
@@ -50,7 +53,9 @@ function outcomes.commit(outcome)
   local t = rows.reported(outcome.id)
   if not t or not outcome.ending then
     return 'invalid'
-  elseif not holds.fits(t, outcome.attempt, outcome.nonce) then
+  end
+  walks.settle(t)
+  if not holds.fits(t, outcome.attempt, outcome.nonce) then
     return 'stale'
   elseif t.status ~= 'running' then
     if not t.lease_expires then

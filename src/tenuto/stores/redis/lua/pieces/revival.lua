@@ -38,6 +38,31 @@ local function revive(t, fresh, unmet, goal)
   return revived
 end
 
+-- The nodes of a goal by name and in order, and its edges.
+local function nodes_of(goal)
+  local nodes, order = {}, rows.children(goal)
+  for _, node in ipairs(order) do
+    nodes[node.node or node.id] = node
+  end
+  return nodes, order, cjson.decode(redis.call('GET', session.key('dag:') .. goal.id .. ':edges') or '[]')
+end
+
+-- Nodes that failed, and whose end no other node has handled.
+local function unhandled(nodes, order, edges)
+  local handled, found = {}, {}
+  for _, edge in ipairs(edges) do
+    if nodes[edge[2]].status == 'done' and edge[3] ~= 'done' then
+      handled[edge[1]] = true
+    end
+  end
+  for _, node in ipairs(order) do
+    if node.status == 'failed' and not handled[node.node] then
+      found[#found + 1] = node
+    end
+  end
+  return found
+end
+
 -- Edges by target, and nodes in an order in which each comes after those it depends on.
 local function sorted(order, edges)
   local incoming, following, open, queue = {}, {}, {}, {}
@@ -75,7 +100,7 @@ local function revivable(nodes, order, edges, only)
   if only then
     begin[only] = true
   else
-    for _, node in ipairs(ends.unhandled(nodes, order, edges, 'failed')) do
+    for _, node in ipairs(unhandled(nodes, order, edges)) do
       begin[node.node] = true
     end
   end
@@ -103,7 +128,7 @@ end
 
 -- Revives the nodes that can run again; how many.
 local function revive_nodes(goal, fresh, only)
-  local nodes, order, edges = ends.nodes_of(goal)
+  local nodes, order, edges = nodes_of(goal)
   local found, by_name = revivable(nodes, order, edges, only)
   if only and not by_name[only] then
     return 0

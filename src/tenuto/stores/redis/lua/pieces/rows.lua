@@ -274,14 +274,24 @@ function rows.write()
   session.write_moves()
 end
 
--- Tasks below one, at any depth, in the order of submission.
-function rows.below(t)
+-- The state of a task that exists.
+function rows.status(id)
+  local t = cache[id]
+  return t and t.status or redis.call('HGET', rows.key(id), 'status')
+end
+
+-- Tasks below one, at any depth, in the order of submission; nil where they are more than `most`.
+function rows.below(t, most)
   rows.write()
   local found, ahead = {}, { t }
   local at = 1
   while ahead[at] do
     if ahead[at].kids then
-      for _, id in ipairs(redis.call('ZRANGE', session.key('children:') .. ahead[at].id, 0, -1)) do
+      local children = session.key('children:') .. ahead[at].id
+      if #found + redis.call('ZCARD', children) > most then
+        return nil
+      end
+      for _, id in ipairs(redis.call('ZRANGE', children, 0, -1)) do
         local child = rows.load(id)
         found[#found + 1] = child
         ahead[#ahead + 1] = child
@@ -294,14 +304,14 @@ function rows.below(t)
 end
 
 -- Those of `below` that are not final.
-function rows.active_below(t)
-  local found = {}
-  for _, each in ipairs(rows.below(t)) do
+function rows.active_below(t, most)
+  local all, found = rows.below(t, most), {}
+  for _, each in ipairs(all or {}) do
     if not FINAL[each.status] then
       found[#found + 1] = each
     end
   end
-  return found
+  return all and found
 end
 
 -- The children of a task, in the order of submission.

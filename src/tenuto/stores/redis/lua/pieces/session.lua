@@ -1,7 +1,7 @@
 -- One request at work: the clock, the cursor of the feed, what is written at the end, and the answer.
 --
 -- KEYS[1]  <prefix>store   hash: now (ms), cursor (of the last event), submitted (tasks so far), hinted (when a script
---          last published a hint, in microseconds)
+--          last published a hint, in microseconds), walks (trees with work left: pieces/walks.lua)
 -- ARGV[1]  the instant of an injected clock in ms; empty: the server's own
 -- ARGV[2]  who asks (a worker, or one request of a client)   ARGV[3]  the number of the request, 0 where it has none
 -- ARGV[4]  what is asked, as msgpack       ARGV[5]  the name under which its client publishes hints
@@ -58,7 +58,7 @@ function session.begin()
       end
     end
   end
-  local known = redis.call('HMGET', KEYS[1], 'now', 'cursor', 'submitted', 'hinted')
+  local known = redis.call('HMGET', KEYS[1], 'now', 'cursor', 'submitted', 'hinted', 'walks')
   local time = redis.call('TIME')
   micros = time[1] * 1000000 + time[2]
   session.time = math.floor(micros / 1000)
@@ -66,6 +66,7 @@ function session.begin()
   session.cursor = tonumber(known[2] or 0)
   session.submitted = tonumber(known[3] or 0)
   hinted = tonumber(known[4] or 0)
+  session.walks = tonumber(known[5] or 0)
   return nil
 end
 
@@ -81,6 +82,11 @@ function session.next_number()
   return session.submitted
 end
 
+-- So many more trees have work left.
+function session.count_walks(more)
+  session.walks = session.walks + more
+  redis.call('HSET', KEYS[1], 'walks', session.walks)
+end
 
 -- Deletes a key when the session is written.
 function session.forget(key)

@@ -60,7 +60,11 @@ local function link(goal, nodes, edges, ids)
     redis.call('HSET', dag .. ':deps', target, cjson.encode(list))
   end
   for source, list in pairs(following) do
-    redis.call('HSET', dag .. ':next', source, cjson.encode(list))
+    for first = 1, #list, ends.IN_PART do
+      local part = math.ceil(first / ends.IN_PART)
+      local links = { unpack(list, first, math.min(first + ends.IN_PART - 1, #list)) }
+      redis.call('HSET', dag .. ':next', part == 1 and source or source .. '\n' .. part, cjson.encode(links))
+    end
   end
   if order[1] then
     redis.call('SET', dag .. ':edges', cjson.encode(order))

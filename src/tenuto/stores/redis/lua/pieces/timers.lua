@@ -52,6 +52,9 @@ end
 
 -- The earliest of all timers; nil when there is none.
 function timers.next_due()
+  if session.walks > 0 then
+    return session.now
+  end
   local _, lease = indexes.first_lease()
   local at = math.min(
     lease or math.huge,

@@ -27,9 +27,9 @@ function waits.expect(t, topics)
   rows.set(t, { expects = cjson.encode(topics) })
 end
 
--- Who waits for a topic, in the order of submission.
-function waits.expecting(topic)
-  return redis.call('ZRANGE', session.key('waits:') .. topic, 0, -1)
+-- Who waits for a topic, in the order of submission; the first of them.
+function waits.expecting(topic, most)
+  return redis.call('ZRANGE', session.key('waits:') .. topic, 0, most - 1)
 end
 
 -- A topic has come for a task, which does not wait for it any more; false when it did not.

@@ -67,6 +67,15 @@ local function dooms_of(root)
   return found
 end
 
+local function undoom(root, item)
+  local marks = dooms_of(root)
+  local mark = marks[item.below]
+  if mark and mark.act == item.act then
+    redis.call('HDEL', session.key('doom:') .. root, item.below)
+    marks[item.below] = nil
+  end
+end
+
 local function keep(root, items, first)
   local texts = {}
   for at = first, #items do
@@ -85,10 +94,11 @@ local function keep(root, items, first)
   unfinished[root] = true
 end
 
--- Does what is in `items`, which may grow, as far as this script may; the first that is left.
-local function go(items)
+-- Does what is in `items`, up to `last`, as far as this script may; the first that is left. What comes of them joins
+-- the end.
+local function go(items, last)
   local at = 1
-  while items[at] and left > 0 do
+  while items[at] and at <= last and left > 0 do
     local item = items[at]
     if not steps[item.act](item, items) then
       break
@@ -100,7 +110,7 @@ end
 
 -- Does `items` for the tree of this root: now, as far as nothing is left there and this script may.
 function walks.begin(root, items)
-  local first = walks.is_left(root) and 1 or go(items)
+  local first = walks.is_left(root) and 1 or go(items, math.huge)
   if items[first] then
     keep(root, items, first)
   end
@@ -113,14 +123,14 @@ local function forget(root)
   unfinished[root] = nil
 end
 
--- Goes on with what is left of a tree.
+-- Goes on with what is left of a tree; whether that was all.
 function walks.go_on(root)
   local key, items = list_of(root), {}
   for at, text in ipairs(redis.call('LRANGE', key, 0, MOST - 1)) do
     items[at] = cjson.decode(text)
   end
   local known = #items
-  local at = go(items)
+  local at = go(items, known < redis.call('LLEN', key) and known or math.huge)
   if at > known then
     redis.call('LTRIM', key, known, -1)
   else
@@ -132,7 +142,9 @@ function walks.go_on(root)
     keep(root, items, at)
   elseif redis.call('EXISTS', key) == 0 then
     forget(root)
+    return true
   end
+  return false
 end
 
 -- The root of the tree on which work was left first; nil when there is none.
@@ -183,16 +195,76 @@ local function lies_below(t, top)
   return false
 end
 
--- Goes through the whole tree, from the place where it was left.
+-- Goes through the whole tree, from where it was left; whether to its end.
 local function scan(top, item, items)
   local act, root = acts[item.act], rows.root_of(top)
-  local from = item.after or top.number
-  while left > 0 do
+  item.after = item.after or top.number
+  repeat
     local flat = redis.call(
-      'ZRANGEBYSCORE', session.key('tree:') .. root, '(' .. session.whole(from), '+inf', 'WITHSCORES', 'LIMIT', 0, left
+      'ZRANGEBYSCORE', session.key('tree:') .. root, '(' .. session.whole(item.after), '+inf', 'WITHSCORES',
+      'LIMIT', 0, math.max(math.ceil(left), 1)
     )
     for at = 1, #flat, 2 do
-      if FINAL_LOOK then end
+      if rows.is_final({ status = rows.status(flat[at]) }) then
+        left = left - 1 / LOOKS
+      else
+        local t = rows.load(flat[at])
+        if top.id == root or lies_below(t, top.id) then
+          act(t, item, items)
+        end
+        left = left - 1
+      end
+      item.after = tonumber(flat[at + 1])
     end
+  until left <= 0 or not flat[1]
+  return left > 0
+end
+
+-- Does to each unfinished task below another what is to be done, in the order of submission: few of them at once.
+local function all_below(item, items)
+  local top = rows.load(item.below)
+  local few = not item.after and rows.active_below(top, MOST_AT_ONCE)
+  local done = few ~= nil
+  if few then
+    for _, t in ipairs(few) do
+      acts[item.act](t, item, items)
+    end
+    left = left - #few
+  else
+    done = scan(top, item, items)
+  end
+  if done then
+    undoom(rows.root_of(top), item)
+  end
+  return done
+end
+
+for act in pairs(acts) do
+  steps[act] = all_below
+end
+
+-- What the end of a task means for others.
+function steps.follow(item, items)
+  return ends.follow(item, items)
+end
+
+-- What a task will be once nothing is left of its tree: whoever touches it sees it as that.
+function walks.settle(t)
+  if session.walks == 0 then
+    return
+  end
+  local root, items = rows.root_of(t), {}
+  local marks = dooms_of(root)
+  local parent = next(marks) and rows.parent_of(t)
+  while parent do
+    local item = marks[parent]
+    if item then
+      acts[item.act](t, item, items)
+    end
+    parent = rows.parent_of(rows.load(parent))
+  end
+  if items[1] then
+    keep(root, items, 1)
   end
 end
+
