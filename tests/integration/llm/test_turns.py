@@ -1,0 +1,246 @@
+"""Turns: what is said between them, where they stop, and what ends an agent that does not come to an end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pydantic_ai
+import pytest
+from pydantic import BaseModel
+from pydantic_ai import RunContext
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+
+from tenuto.agents.llm.agent import Agent
+from tenuto.agents.llm.context import AgentContext
+from tenuto.errors import InvalidInput
+from tenuto.orchestrator import Orchestrator
+from tenuto.stores.base import Store
+from tenuto.tasks.signal import Signal, SignalKind
+from tenuto.tasks.states import State
+from tenuto.workers.config import WorkerConfig
+from tests.integration.llm.rig import Scripted, ask, asking, call, stored
+from tests.integration.workers.rig import CONFIG, ended, submit, until, working
+
+
+def look(place: str) -> str:
+    """Looks something up."""
+    return f"{place} is open"
+
+
+async def steer(store: Store, task_id: str, *messages: object) -> None:
+    await store.signal([Signal(task_id, SignalKind.STEER, data=message) for message in messages])
+
+
+async def test_steering_comes_before_the_next_turn_in_order(store: Store) -> None:
+    # Given an agent whose tool is called while somebody steers it
+    script = Scripted([call("look", "c1", place="shop")], "done")
+
+    async def look(ctx: RunContext[AgentContext], place: str) -> str:
+        await steer(store, str(ctx.conversation_id), {"role": "user", "content": "first"}, "second")
+        return place
+
+    agent = Agent("buyer", "Buy.", script.model, [look])
+    # When it works
+    async with working(store, agent):
+        task = await ended(store, await ask(store, agent))
+    # Then the next request has both, in order
+    assert task.state is State.DONE
+    assert script.said == [["go"], ["go", "first", "second"]]
+    assert not await store.inbox(task.id)
+
+
+async def test_a_pause_holds_the_agent_between_two_turns(store: Store) -> None:
+    # Given an agent that is paused while it works on its first turn
+    script = Scripted([call("look", "c1", place="shop")], "done")
+
+    async def look(ctx: RunContext[AgentContext], place: str) -> str:
+        await store.signal([Signal(str(ctx.conversation_id), SignalKind.PAUSE, reason="wait")])
+        return place
+
+    agent = Agent("buyer", "Buy.", script.model, [look])
+    async with working(store, agent):
+        task_id = await ask(store, agent)
+        await until(store, task_id, lambda task: task.paused and task.state is State.READY)
+        # When it is steered and let go on
+        assert script.asked == [1]
+        await steer(store, task_id, "be quick")
+        await store.signal([Signal(task_id, SignalKind.RESUME)])
+        task = await ended(store, task_id)
+    # Then nothing was asked for twice
+    assert task.state is State.DONE, task.error
+    assert script.asked == [1, 2]
+    assert script.said[-1] == ["go", "be quick"]
+
+
+async def test_turns_are_limited_over_all_attempts(store: Store) -> None:
+    # Given an agent that never comes to an end, and whose worker changes
+    calls = [[call("look", f"c{number}", place=f"p{number}")] for number in range(20)]
+    script = Scripted(*calls)
+    agent = Agent("buyer", "Buy.", script.model, [look], max_turns=5)
+    # When it works
+    async with working(store, agent):
+        task = await ended(store, await ask(store, agent))
+    # Then it is stopped, at once and with a reason
+    assert task.state is State.FAILED
+    assert task.error is not None
+    assert task.error.type.endswith("AgentStuck")
+    assert "5 turns" in task.error.message
+    assert script.asked == [1, 2, 3, 4, 5]
+
+
+async def test_a_turn_has_a_time_limit_and_is_tried_again(store: Store) -> None:
+    # Given a model that does not answer the first time
+    asked = 0
+
+    async def answer(_: list[ModelMessage], __: AgentInfo) -> ModelResponse:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await asyncio.Event().wait()
+        return ModelResponse(parts=[TextPart("here")])
+
+    agent = Agent("slow", None, FunctionModel(answer), retry=None, max_retries=1)
+    config = WorkerConfig(concurrency=2, lease=30, grace=2, poll=0.05, turn_timeout=0.2)
+    # When it works
+    async with working(store, agent, config=config):
+        task = await ended(store, await ask(store, agent))
+    # Then the turn was interrupted, and asked again
+    assert task.state is State.DONE
+    assert asked == 2
+
+
+async def test_output_that_never_fits_ends_the_task(store: Store) -> None:
+    # Given an agent that must give a number, and a model that cannot
+    class Answer(BaseModel):
+        number: int
+
+    script = Scripted(*[[call("final_result", f"c{turn}", number="many")] for turn in range(20)])
+    agent = Agent("counter", None, script.model, output_type=Answer)
+    # When it works
+    async with working(store, agent):
+        task = await ended(store, await ask(store, agent))
+    # Then it is asked again a few times, and then it is over
+    assert task.state is State.FAILED
+    assert task.error is not None
+    assert task.error.type.endswith("AgentStuck")
+    assert len(script.asked) <= 5
+
+
+async def test_structured_output_is_the_result(store: Store) -> None:
+    class Answer(BaseModel):
+        number: int
+
+    script = Scripted([call("final_result", "c1", number=7)])
+    agent = Agent("counter", None, script.model, output_type=Answer)
+    async with working(store, agent):
+        task = await ended(store, await ask(store, agent))
+    assert task.result is not None
+    assert bytes(task.result) == stored({"number": 7})
+
+
+async def test_a_tool_that_is_not_there_and_arguments_that_do_not_fit_are_told_to_the_model(store: Store) -> None:
+    # Given a model that asks for what cannot be
+    script = Scripted([call("fly", "c1")], [call("look", "c2", place=["no", "text"])], "sorry")
+    agent = Agent("buyer", "Buy.", script.model, [look])
+    # When it works
+    async with working(store, agent):
+        task = await ended(store, await ask(store, agent))
+    # Then it learns of it, and the task ends well
+    assert task.state is State.DONE
+    assert script.asked == [1, 2, 3]
+
+
+async def test_an_earlier_conversation_and_fields_of_the_callers_own(store: Store) -> None:
+    # Given a payload with messages and a field that only tools know
+    seen: list[object] = []
+    script = Scripted("never said", [call("who", "c1")], "done")
+
+    def who(ctx: RunContext[AgentContext]) -> str:
+        seen.append(ctx.deps.customer)  # type: ignore[attr-defined]  # a field of the caller's own
+        return "Ann"
+
+    agent = Agent("clerk", "Serve.", script.model, [who])
+    earlier = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "how can I help?"}]
+    task = agent.create_task(payload=AgentContext(query="who am I?", messages=earlier, customer=17))  # type: ignore[call-arg]
+    # When it works
+    async with working(store, agent):
+        ended_task = await ended(store, (await submit(store, task))[0])
+    # Then the model has seen all of it, in order, and the tool its field
+    assert ended_task.state is State.DONE, ended_task.error
+    assert script.said[0] == ["hello", "who am I?"]
+    assert seen == [17]
+
+
+async def test_a_payload_that_is_none_fails_at_once(store: Store) -> None:
+    agent = Agent("buyer", None, Scripted("x").model)
+    async with working(store, agent):
+        (task_id,) = await submit(store, agent.create_task(payload=[1, 2]))
+        task = await ended(store, task_id)
+    assert task.state is State.FAILED
+    assert task.error is not None
+    assert "must be a text or an AgentContext" in task.error.message
+
+
+async def test_a_history_processor_may_rewrite_what_was_said(store: Store) -> None:
+    # Given an agent that only ever remembers the last two messages
+    from pydantic_ai.capabilities import ProcessHistory
+
+    seen: list[int] = []
+    script = Scripted(*[[call("look", f"c{turn}", place=f"p{turn}")] for turn in range(4)], "done")
+    turns = script.turns
+
+    def answer(messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
+        seen.append(len(messages))
+        parts = turns[len(seen) - 1]
+        return ModelResponse(parts=[TextPart(parts)] if isinstance(parts, str) else list(parts))
+
+    agent = Agent("short", None, FunctionModel(answer), [look], capabilities=[ProcessHistory(lambda all_: all_[-3:])])
+    # When it works
+    async with working(store, agent):
+        task = await ended(store, await ask(store, agent))
+    # Then it ends like any other
+    assert task.state is State.DONE, task.error
+    assert len(seen) == 5
+
+
+async def test_an_agent_of_pydantic_ai_is_registered_as_it_is(store: Store) -> None:
+    # Given one that knows nothing of tasks
+    script = Scripted([call("look", "c1", place="shop")], "open")
+    theirs = pydantic_ai.Agent(script.model, name="theirs", tools=[look])
+    orchestrator = Orchestrator(store=store, executor="async")
+    orchestrator.register_runner(theirs)
+    # When a task is addressed to its name
+    async with orchestrator:
+        task = Agent.of(theirs).create_task(payload="is it open?")
+        await orchestrator.enqueue_task("theirs", task)
+        result = await orchestrator.get_task_result(task.id, timeout=20)
+    # Then it answers
+    assert result == "open"
+    assert script.said[0] == ["is it open?"]
+    await store.open()
+
+
+async def test_one_without_a_name_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="has no name"):
+        Agent.of(pydantic_ai.Agent(Scripted("x").model))
+
+
+async def test_a_slow_agent_delays_no_fast_one(store: Store) -> None:
+    # Given an agent that waits for its model, in a worker with few slots
+    go_on = asyncio.Event()
+
+    async def late(_: list[ModelMessage], __: AgentInfo) -> ModelResponse:
+        await go_on.wait()
+        return ModelResponse(parts=[TextPart("late")])
+
+    slow, fast = Agent("slow", None, FunctionModel(late)), Agent("fast", None, Scripted("quick").model)
+    async with working(store, slow, fast, config=CONFIG):
+        slow_ids = await submit(store, *[asking(slow) for _ in range(CONFIG.concurrency - 1)])
+        # When others come
+        for _ in range(20):
+            task = await ended(store, await ask(store, fast))
+            assert task.state is State.DONE
+        # Then they are served meanwhile
+        go_on.set()
+        assert all([(await ended(store, task_id)).state is State.DONE for task_id in slow_ids])
