@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from functools import partial
 from typing import Any, Literal
 
-from tenuto.errors import InvalidInput
+from tenuto.errors import InvalidInput, NotFound
 from tenuto.supervisor.event_bus import OrchestratorEventBus
+from tenuto.supervisor.events import Category, Severity, meant_event, plain_name
 from tenuto.supervisor.requests import AGENT_NAMES
 from tenuto.supervisor.resources import ResourceMeter
 from tenuto.supervisor.supervised import Supervised
@@ -73,7 +75,9 @@ class Command:
         if parameter.kind is int and isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value)
         good = isinstance(value, parameter.kind) and not (parameter.kind is int and isinstance(value, bool))
-        if not good or (isinstance(value, str) and not value):
+        if isinstance(value, str) and not value:
+            raise InvalidInput(f"{self.name}: {parameter.name} is empty")
+        if not good:
             raise InvalidInput(
                 f"{self.name}: {parameter.name} must be of type {parameter.kind.__name__}, not {value!r:.60}"
             )
@@ -116,7 +120,7 @@ def agent_commands(supervised: Supervised, bus: OrchestratorEventBus) -> list[Co
         Command("stop", "Stop an agent, and wait until it has ended.", partial(did, "stop"), (_AGENT,), acts=True),
         Command("restart", "Stop an agent, and start it.", partial(did, "restart"), (_AGENT,), acts=True),
         Command("stats", "Show numbers: agents, events, CPU and memory.", partial(_stats, supervised, bus, meter)),
-        Command("history", "Show what has happened.", partial(_history, bus), _HISTORY, masks=True),
+        Command("history", "Show what has happened.", partial(_history, supervised, bus), _HISTORY, masks=True),
         Command("history-stats", "Show how many events there were.", partial(_history_stats, bus)),
         Command("dependencies", "Show which agent waits for which.", supervised.dependencies),
         Command(
@@ -166,6 +170,7 @@ def _callbacks(bus: OrchestratorEventBus) -> dict[str, int]:
 
 
 def _history(
+    supervised: Supervised,
     bus: OrchestratorEventBus,
     event: str | None = None,
     agent: str | None = None,
@@ -176,8 +181,27 @@ def _history(
 ) -> Collection[Mapping[str, Any]]:
     if limit > _MOST_RECORDS:
         raise InvalidInput(f"history: limit must be at most {_MOST_RECORDS:,}; read on with after")
+    _check_choice("category", category, Category)
+    _check_choice("severity", severity, Severity)
     found = bus.event_store.query(event, agent, category, severity, after, limit)
+    if not found:
+        _check_names(supervised, bus, event, agent)
     return [record.document() for record in found]
+
+
+def _check_names(supervised: Supervised, bus: OrchestratorEventBus, event: str | None, agent: str | None) -> None:
+    """There may be no records because there is a typing error in the question. Raises what tells so."""
+    if event is not None:
+        meant = meant_event(plain_name(event), bus.event_store.stats().by_event)
+        if meant not in (None, plain_name(event)):
+            raise InvalidInput(f"history: there is no event {event!r}: did you mean {meant}?")
+    if agent is not None and all(agent != row["name"] for row in supervised.ps()):
+        raise NotFound(f"there is no agent {agent!r}, and nothing is known of one")
+
+
+def _check_choice(name: str, value: str | None, choices: type[StrEnum]) -> None:
+    if value is not None and value.lower() not in list(choices):
+        raise InvalidInput(f"history: {name} must be {', '.join(choices)}, not {value!r:.60}")
 
 
 def _history_stats(bus: OrchestratorEventBus) -> Mapping[str, Any]:

@@ -22,9 +22,9 @@ __all__ = [
     "Severity",
     "category_of",
     "event_name_of",
+    "meant_event",
     "plain_name",
     "severity_of",
-    "unknown_event",
 ]
 
 
@@ -183,7 +183,9 @@ def event_name_of(event: str | Enum) -> str:
     name = plain_name(event)
     if isinstance(event, Enum) or name in _CATEGORY_OF:
         return name
-    raise unknown_event(event)
+    meant = meant_event(name)
+    hint = f"did you mean {meant}?" if meant else f"there are {', '.join(_CATEGORY_OF)}; your own are Enum members"
+    raise InvalidInput(f"there is no event {event!r}: {hint}")
 
 
 def plain_name(event: str | Enum) -> str:
@@ -193,9 +195,6 @@ def plain_name(event: str | Enum) -> str:
     return str(event).upper()
 
 
-def unknown_event(event: object, own: Collection[str] = ()) -> InvalidInput:
-    """What to raise for a name that no event has. own: names of the program's own events."""
-    known = dict.fromkeys((*_CATEGORY_OF, *own))
-    close = difflib.get_close_matches(str(event).upper(), known, 1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}; your own are Enum members"
-    return InvalidInput(f"there is no event {event!r}: {hint}")
+def meant_event(name: str, own: Collection[str] = ()) -> str | None:
+    """The event whose name looks most like `name`; None when none does. own: names of the program's own events."""
+    return next(iter(difflib.get_close_matches(name, (*_CATEGORY_OF, *own), 1)), None)

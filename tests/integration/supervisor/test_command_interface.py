@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import stat
 import threading
@@ -73,6 +74,18 @@ def test_history_is_asked_with_filters_and_read_on_by_position(ask: Ask, kitchen
     page = ask("history", {"after": found[0]["seq"], "limit": 1})
     assert [each["seq"] for each in page] == [found[1]["seq"]]
     assert ask("history", {"limit": 0}) == []
+    for wrong, said in (
+        ({"event": "agent_eror"}, "there is no event 'agent_eror': did you mean AGENT_ERROR?"),
+        ({"severity": "bad"}, "severity must be debug, info, warning, error, critical, not 'bad'"),
+        ({"category": "bad"}, "category must be agent, command"),
+        ({"agent": ""}, "history: agent is empty"),
+    ):
+        with pytest.raises(InvalidInput, match=re.escape(said)):
+            ask("history", wrong)
+    with pytest.raises(NotFound, match="there is no agent 'nobody'"):
+        ask("history", {"agent": "nobody"})
+    assert ask("history", {"event": "sold"}) == []  # an event of the program's own may come yet
+    assert ask("history", {"event": "agent_ready", "agent": "cook"}) == []
 
 
 @pytest.mark.parametrize(
