@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from tenuto.cli.asking import WHERE, Line, asks
 from tenuto.cli.errors import ExitCode
 from tenuto.cli.options import Format, FormatOption
-
-if TYPE_CHECKING:
-    from tenuto.supervisor.command_client import CommandClient
 
 __all__ = ["register"]
 
 _PANEL = "Agents of a running orchestrator"
-_WHERE = (
-    "Where: --socket or --address, else TENUTO_COMMAND_ADDRESS, else the one orchestrator that listens in .tenuto/run "
-    "of this folder. The token of an address that needs one comes from TENUTO_COMMAND_TOKEN."
-)
 
-SocketOption = Annotated[str | None, typer.Option("--socket", metavar="PATH", help="The orchestrator's Unix socket.")]
-AddressOption = Annotated[
-    str | None, typer.Option("--address", metavar="URL", help="Its address, such as tcp://127.0.0.1:5570.")
-]
-TimeoutOption = Annotated[
-    str, typer.Option("--timeout", metavar="TIME", help="How long its answer may take: 500ms, 5s, 1m.")
-]
 AgentArgument = Annotated[str, typer.Argument(help="The agent's name.")]
 
 
@@ -48,137 +33,74 @@ def register(app: typer.Typer) -> None:
         ("logs", logs),
         ("shutdown", shutdown),
     ):
-        app.command(name, rich_help_panel=_PANEL, epilog=_WHERE if name != "logs" else None)(command)
+        app.command(name, rich_help_panel=_PANEL, epilog=WHERE if name != "logs" else None)(command)
 
 
-def _client(socket: str | None, address: str | None, timeout: str) -> CommandClient:
-    from tenuto.cli.parsing import seconds
-    from tenuto.errors import InvalidInput
-    from tenuto.supervisor.command_client import CommandClient
-
-    if socket and address:
-        raise InvalidInput("--socket and --address exclude each other: give one of them")
-    limit = seconds(timeout, "--timeout")
-    if limit <= 0:
-        raise InvalidInput("--timeout must be longer than nothing")
-    return CommandClient(f"ipc://{socket}" if socket else address, timeout=limit, sender=f"tenuto cli {os.getpid()}")
-
-
-def _asked(command: str, args: Mapping[str, Any], socket: str | None, address: str | None, timeout: str) -> Any:
-    with _client(socket, address, timeout) as client:
-        return client.request(command, args)
-
-
-def ps(
-    format: FormatOption = Format.TABLE,
-    socket: SocketOption = None,
-    address: AddressOption = None,
-    timeout: TimeoutOption = "5s",
-) -> None:
+@asks()
+def ps(line: Line) -> None:
     """List the agents, in the order of registration."""
-    from tenuto.cli import output
     from tenuto.cli.supervision_tables import print_agents
 
-    rows = _asked("ps", {}, socket, address, timeout)
-    if format is Format.JSON:
-        output.print_json({"agents": rows})
-    else:
-        print_agents(rows)
+    line.show(line.ask("ps"), print_agents, listed_as="agents")
 
 
+@asks()
 def status(
+    line: Line,
     agent: Annotated[str | None, typer.Argument(help="An agent's name; without: the orchestrator itself.")] = None,
-    format: FormatOption = Format.TABLE,
-    socket: SocketOption = None,
-    address: AddressOption = None,
-    timeout: TimeoutOption = "5s",
 ) -> None:
     """Show the orchestrator, or one agent with its settings. Secrets are masked."""
-    from tenuto.cli import output
     from tenuto.cli.supervision_tables import print_status
 
-    found = _asked("status", {"agent": agent} if agent is not None else {}, socket, address, timeout)
-    if format is Format.JSON:
-        output.print_json(found)
-    else:
-        print_status(found)
+    line.show(line.ask("status", agent=agent), print_status)
 
 
-def start(
-    agent: AgentArgument,
-    format: FormatOption = Format.TABLE,
-    socket: SocketOption = None,
-    address: AddressOption = None,
-    timeout: TimeoutOption = "1m",
-) -> None:
+@asks(timeout="1m")
+def start(line: Line, agent: AgentArgument) -> None:
     """Start an agent that does not run, or queue it."""
-    _act("start", "started", agent, format, socket, address, timeout)
+    _act(line, "start", "started", agent)
 
 
-def stop(
-    agent: AgentArgument,
-    format: FormatOption = Format.TABLE,
-    socket: SocketOption = None,
-    address: AddressOption = None,
-    timeout: TimeoutOption = "1m",
-) -> None:
+@asks(timeout="1m")
+def stop(line: Line, agent: AgentArgument) -> None:
     """Stop an agent, and wait until it has ended. It is not restarted."""
-    _act("stop", "stopped", agent, format, socket, address, timeout)
+    _act(line, "stop", "stopped", agent)
 
 
-def restart(
-    agent: AgentArgument,
-    format: FormatOption = Format.TABLE,
-    socket: SocketOption = None,
-    address: AddressOption = None,
-    timeout: TimeoutOption = "1m",
-) -> None:
+@asks(timeout="1m")
+def restart(line: Line, agent: AgentArgument) -> None:
     """Stop an agent if it runs, and start it."""
-    _act("restart", "restarted", agent, format, socket, address, timeout)
+    _act(line, "restart", "restarted", agent)
 
 
-def _act(
-    command: str, done: str, agent: str, format: Format, socket: str | None, address: str | None, timeout: str
-) -> None:
-    from tenuto.cli import output
+def _act(line: Line, command: str, done: str, agent: str) -> None:
+    from tenuto.cli.supervision_tables import print_deed
 
-    answer = _asked(command, {"agent": agent}, socket, address, timeout)
-    if format is Format.JSON:
-        output.print_json(answer)
-        return
-    state = answer.get("state") if isinstance(answer, dict) else None
-    output.console().print(output.plain(f"{agent} {done}" + (f": {state}" if state else "")), soft_wrap=True)
+    line.show(line.ask(command, agent=agent), lambda found: print_deed(agent, done, found))
 
 
+@asks()
 def stats(
+    line: Line,
     live: Annotated[bool, typer.Option("--live", "-l", help="Go on until Ctrl-C.")] = False,
     interval: Annotated[str, typer.Option("--interval", metavar="TIME", help="Between two looks of --live.")] = "1s",
-    format: FormatOption = Format.TABLE,
-    socket: SocketOption = None,
-    address: AddressOption = None,
-    timeout: TimeoutOption = "5s",
 ) -> None:
     """Show numbers: agents by state, events, CPU and memory. --live with --format json: one document per line."""
-    from tenuto.cli import output
     from tenuto.cli.parsing import seconds
     from tenuto.cli.supervision_live import watch_stats
-    from tenuto.cli.supervision_tables import stats_lines
+    from tenuto.cli.supervision_tables import print_stats
 
     every = max(seconds(interval, "--interval"), 0.1)
-    with _client(socket, address, timeout) as client:
-        if live:
-            watch_stats(client, every, as_json=format is Format.JSON)
-            return
-        found = client.request("stats")
-    if format is Format.JSON:
-        output.print_json(found)
-    else:
-        out = output.console()
-        for line in stats_lines(found, out):
-            out.print(line, soft_wrap=True)
+    if not live:
+        line.show(line.ask("stats"), print_stats)
+        return
+    with line.client() as client:
+        watch_stats(client, every, as_json=line.as_json)
 
 
+@asks()
 def history(
+    line: Line,
     event: Annotated[
         str | None, typer.Option("--event", "-e", metavar="NAME", help="Only these, such as agent_error.")
     ] = None,
@@ -192,81 +114,50 @@ def history(
     after: Annotated[int | None, typer.Option("--after", metavar="SEQ", min=0, help="Only later ones.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, max=1_000, help="At most so many.")] = 100,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events until Ctrl-C.")] = False,
-    format: FormatOption = Format.TABLE,
-    socket: SocketOption = None,
-    address: AddressOption = None,
-    timeout: TimeoutOption = "5s",
 ) -> None:
     """Show what has happened to agents, newest last: the supervisor's own history, which ends with it.
 
     What has happened to tasks is in the store, and stays: `tenuto task events`.
     """
-    from tenuto.cli import output
+    from tenuto.cli.output import print_json
     from tenuto.cli.supervision_live import follow_history
     from tenuto.cli.supervision_tables import print_records
 
     given = {"event": event, "agent": agent, "category": category, "severity": severity, "after": after}
-    wanted = {name: value for name, value in given.items() if value is not None}
-    with _client(socket, address, timeout) as client:
-        if follow:
-            follow_history(client, wanted, limit, as_json=format is Format.JSON)
-            return
-        found = client.request("history", {**wanted, "limit": limit})
-    if format is Format.JSON:
-        output.print_json({"events": found, "after": found[-1]["seq"] if found else after})
+    wanted: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if follow:
+        with line.client() as client:
+            follow_history(client, wanted, limit, as_json=line.as_json)
+        return
+    found = line.ask("history", **wanted, limit=limit)
+    if line.as_json:
+        print_json({"events": found, "after": found[-1]["seq"] if found else after})
     else:
         print_records(found)
 
 
-def history_stats(
-    format: FormatOption = Format.TABLE,
-    socket: SocketOption = None,
-    address: AddressOption = None,
-    timeout: TimeoutOption = "5s",
-) -> None:
+@asks()
+def history_stats(line: Line) -> None:
     """Show how many events there were, what is kept of them, and how callbacks fare."""
-    from tenuto.cli import output
     from tenuto.cli.supervision_tables import print_history_stats
 
-    found = _asked("history-stats", {}, socket, address, timeout)
-    if format is Format.JSON:
-        output.print_json(found)
-    else:
-        print_history_stats(found)
+    line.show(line.ask("history-stats"), print_history_stats)
 
 
-def dependencies(
-    format: FormatOption = Format.TABLE,
-    socket: SocketOption = None,
-    address: AddressOption = None,
-    timeout: TimeoutOption = "5s",
-) -> None:
+@asks()
+def dependencies(line: Line) -> None:
     """Show which agent waits for which, in the order in which they are started."""
-    from tenuto.cli import output
     from tenuto.cli.supervision_tables import print_dependencies
 
-    found = _asked("dependencies", {}, socket, address, timeout)
-    if format is Format.JSON:
-        output.print_json(found)
-    else:
-        print_dependencies(found)
+    line.show(line.ask("dependencies"), print_dependencies)
 
 
-def commands(
-    format: FormatOption = Format.TABLE,
-    socket: SocketOption = None,
-    address: AddressOption = None,
-    timeout: TimeoutOption = "5s",
-) -> None:
+@asks()
+def commands(line: Line) -> None:
     """List the commands that the orchestrator knows, and whether it allows them."""
-    from tenuto.cli import output
     from tenuto.cli.supervision_tables import print_commands
 
-    found = _asked("commands", {}, socket, address, timeout)
-    if format is Format.JSON:
-        output.print_json({"commands": found})
-    else:
-        print_commands(found)
+    line.show(line.ask("commands"), print_commands, listed_as="commands")
 
 
 def logs(
@@ -288,21 +179,16 @@ def logs(
         show_log(agent, directory, lines, follow=follow, as_json=format is Format.JSON)
 
 
-def shutdown(
-    format: FormatOption = Format.TABLE,
-    socket: SocketOption = None,
-    address: AddressOption = None,
-    timeout: TimeoutOption = "1m",
-) -> ExitCode:
+@asks(timeout="1m")
+def shutdown(line: Line) -> ExitCode:
     """Stop all agents and end the orchestrator; returns when its address is free again."""
     from tenuto.cli import output
-    from tenuto.cli.parsing import seconds
 
-    with _client(socket, address, timeout) as client:
+    with line.client() as client:
         answer = client.request("shutdown")
-        ended = client.gone(seconds(timeout, "--timeout"))
+        ended = client.gone(line.seconds)
         where = client.address
-    if format is Format.JSON:
+    if line.as_json:
         output.print_json({**answer, "ended": ended})
     elif ended:
         output.console().print(output.plain(f"The orchestrator at {where} has ended."), soft_wrap=True)

@@ -16,10 +16,12 @@ from tenuto.tasks.clock import iso, wall_clock
 __all__ = [
     "print_agents",
     "print_commands",
+    "print_deed",
     "print_dependencies",
     "print_history_stats",
     "print_record",
     "print_records",
+    "print_stats",
     "print_status",
     "stats_lines",
 ]
@@ -44,7 +46,7 @@ _AGENTS = (
     Column("FOR", rank=2),
     Column("STARTS", rank=6, right=True),
     Column("RESTARTS", rank=5, right=True),
-    Column("REASON", rank=1, least=16),
+    Column("REASON", rank=1, least=28),
 )
 _USAGE = (
     Column("NAME"),
@@ -65,12 +67,12 @@ _COUNTS = (Column("EVENT"), Column("EMITTED", right=True), Column("KEPT APART", 
 _CALLBACKS = (
     Column("CALLBACK", least=16),
     Column("EVENT"),
-    Column("CALLED", right=True),
-    Column("FAILED", right=True),
-    Column("WAITING", right=True),
-    Column("LEFT OUT", right=True),
+    Column("CALLED", rank=3, right=True),
+    Column("FAILED", rank=1, right=True),
+    Column("WAITING", rank=4, right=True),
+    Column("LEFT OUT", rank=2, right=True),
 )
-_ORDER = (Column("AGENT"), Column("WAITS FOR"))
+_ORDER = (Column("AGENT"), Column("WAITS FOR", least=16))
 
 
 def state_of(row: Mapping[str, Any]) -> Text:
@@ -104,6 +106,18 @@ def print_agents(rows: Sequence[Mapping[str, Any]]) -> None:
         for row in rows
     ]
     print_table(console(), _AGENTS, cells, "No agents are registered.")
+
+
+def print_deed(agent: str, done: str, found: Mapping[str, Any]) -> None:
+    """What has become of an agent that was `done`: started, stopped or restarted."""
+    state, reason = found.get("state"), found.get("reason")
+    if state == "QUEUED" and reason:
+        sentence = f"{agent} is queued: {reason}"
+    elif state in ("TERMINATED", "FAILED"):
+        sentence = ": ".join(str(each) for each in (f"{agent} {done}", state, reason) if each)
+    else:
+        sentence = f"{agent} {done}"
+    console().print(plain(sentence), soft_wrap=True)
 
 
 def print_status(found: Mapping[str, Any]) -> None:
@@ -141,7 +155,16 @@ def _shown(name: str, value: Any) -> str:
 
 
 def _value(value: Any) -> str:
+    if value is None:
+        return "none"
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def print_stats(found: Mapping[str, Any]) -> None:
+    """Numbers, once."""
+    out = console()
+    for line in stats_lines(found, out):
+        out.print(line, soft_wrap=True)
 
 
 def stats_lines(found: Mapping[str, Any], out: Console) -> list[Text]:
@@ -161,7 +184,7 @@ def stats_lines(found: Mapping[str, Any], out: Console) -> list[Text]:
     third = Text(f"events       {events.get('emitted', 0):,}, {events.get('kept', 0):,} kept")
     if callbacks.get("registered"):
         third.append(
-            f"; {callbacks['registered']:,} callbacks: {callbacks['called']:,} calls, {callbacks['failed']:,} failed, "
+            f"; handed to callbacks: {callbacks['called']:,}, {callbacks['failed']:,} failed, "
             f"{callbacks['waiting']:,} waiting, {callbacks['left_out']:,} left out"
         )
     cells = [
@@ -193,11 +216,12 @@ def print_records(records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_record(record: Mapping[str, Any]) -> None:
-    """One event as one line."""
+    """One event as one line, without a traceback: `--format json` and the agent's log have it."""
     line = Text(f"{record['seq']:>6}  ").append(f"{iso(int(record['timestamp'] * 1000)):<24}  ", "bright_black")
     line.append(f"{record['event_name']:<20}", _SEVERITIES.get(record["severity"], ""))
     line.append(f"  {plain(record.get('agent_name') or '')}")
-    data = {name: value for name, value in record["data"].items() if value not in (None, "", [], {})}
+    told = record["data"]
+    data = {name: value for name, value in told.items() if value not in (None, "", [], {}) and name != "traceback"}
     if data:
         line.append("  " + plain(" ".join(f"{name}={_value(value)}" for name, value in data.items())), "bright_black")
     console().print(line, soft_wrap=True)

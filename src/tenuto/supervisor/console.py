@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tenuto.errors import Conflict
 from tenuto.supervisor.states import AgentState
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Console:
 
     def stop(self, name: str) -> Mapping[str, Any]:
         """Stops an agent and returns when it has ended."""
-        self._agents.stop_agent(name)
+        if not self._agents.stop_agent(name):
+            raise Conflict(f"agent {name!r} does not stop and is left behind")
         return self._agents.describe(name)
 
     def restart(self, name: str) -> Mapping[str, Any]:

@@ -96,6 +96,9 @@ def test_history_is_filtered_read_on_and_followed(tenuto: Program, kitchen: Kitc
     assert [each["data"]["error_message"] for each in page["events"]] == ["burnt 1"]
     assert page["after"] == 2
     assert "No events." in tenuto("history", "--severity", "critical").out
+    assert "did you mean AGENT_ERROR" in tenuto("history", "--event", "agent_eror", code=2).err
+    assert "severity must be debug" in tenuto("history", "--severity", "grave", code=2).err
+    assert "no agent 'nobody'" in tenuto("history", "--agent", "nobody", code=3).err
 
     follower = tenuto.start("history", "--follow", "-n", "1", "--agent", "cook", "--format", "json")
     assert json.loads(read_line(follower))["data"]["error_message"] == "burnt 2"
@@ -177,6 +180,7 @@ def test_an_orchestrator_is_found_in_the_folder_it_was_started_in(
     assert (tenuto.home / ".tenuto/run").stat().st_mode & 0o777 == 0o700
     assert tenuto("ps").out
     assert tenuto("ps", "--socket", ".tenuto/run/orchestrator.sock").out
+    assert tenuto("ps", "--socket", "orchestrator").out  # by its name
 
 
 def test_logs_are_listed_shown_and_followed(tenuto: Program) -> None:

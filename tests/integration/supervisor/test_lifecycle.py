@@ -338,6 +338,16 @@ def test_closures_and_classes_of_functions_travel_to_processes() -> None:
         assert [each.message for each in world.records("Ada", "AGENT_MESSAGE")] == ["hello, Ada"]
 
 
+def test_a_module_that_cannot_be_preloaded_is_told_and_costs_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
+    with stage(preload=["no_such_module"]) as world:
+        world.register_agent(agents.SaidInProcess, "a")
+        world.simple_join()
+        assert world["a"].state is TERMINATED
+    assert capfd.readouterr().err == (
+        "tenuto: no_such_module cannot be preloaded: ModuleNotFoundError: No module named 'no_such_module'\n"
+    )
+
+
 def test_what_cannot_be_sent_to_a_process_says_which_attribute() -> None:
     class Holder(BaseProcessAgent):
         class Config(BaseProcessAgent.Config):

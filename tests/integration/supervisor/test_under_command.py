@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ import psutil
 from tenuto.supervisor.agents.base import BaseProcessAgent
 from tenuto.supervisor.command_client import CommandClient
 from tenuto.supervisor.restart import RestartPolicy
+from tests.integration.cli.program import Program
 from tests.integration.supervisor import service_agents as agents
 from tests.integration.supervisor.stage import LIMIT, stage, until
 
@@ -115,3 +118,38 @@ def test_while_agents_are_killed_ps_answers_and_every_death_is_told_once(tmp_pat
         for entry in mortals:
             told = [each.generation for each in world.records(entry.name, "AGENT_TERMINATED")]
             assert told == list(range(1, entry.generation + 1))
+
+
+def test_a_shell_is_told_what_has_become_of_an_agent(tmp_path: Path) -> None:
+    tenuto = Program(tmp_path)
+    release = threading.Event()
+    settings = agents.Stuck.Config(stop_timeout=0.1)
+    with stage(max_workers=2, enable_command_interface=True, run_mode="DAEMON", survivors=("stuck",)) as world:
+        # Given two agents that hold all slots, one of which cannot be stopped, and one that waits
+        world.register_agent(agents.WaitsInThread, "holder")
+        world.register_agent(agents.Stuck, "stuck", settings, release=release)
+        world.register_agent(agents.WaitsInThread, "next")
+        world.start()
+        world.running("holder")
+        world.running("stuck")
+        # Then each command says how it is
+        assert re.fullmatch(r"next +QUEUED +thread +waits for a slot", tenuto("ps").out.splitlines()[3])
+        assert tenuto("restart", "next").out == "next is queued: waits for a slot\n"
+        assert tenuto("stop", "next").out == "next stopped: TERMINATED: stopped before it was started\n"
+        assert tenuto("stop", "holder").out == "holder stopped: TERMINATED\n"
+        assert tenuto("start", "next").out == "next started\n"
+        assert "'stuck' does not stop and is left behind" in tenuto("stop", "stuck", code=2).err
+    release.set()
+
+
+def test_an_error_is_one_line_of_the_history_and_its_traceback_is_there_for_programs(tmp_path: Path) -> None:
+    tenuto = Program(tmp_path)
+    with stage(enable_command_interface=True, run_mode="DAEMON") as world:
+        world.register_agent(agents.FailsInSetup, "db")
+        world.start()
+        world.over("db")
+        (shown,) = tenuto("history", "--event", "agent_error").out.splitlines()
+        assert "error_message=ConnectionError: no route to host" in shown
+        assert "traceback" not in shown
+        (record,) = tenuto("history", "--event", "agent_error", "--format", "json").json["events"]
+        assert "Traceback" in record["data"]["traceback"]
