@@ -127,7 +127,8 @@ class Timekeeping(Reads):
         purged, more = 0, True
         given = {state.value: at for state, at in before.items()}
         while more and purged < limit:
-            count, more = await self._write("purge", {"before": given, "trees": limit - purged, "tasks": MOST_TASKS})
+            count, more, unfinished = await self._write("purge", {"before": given, "trees": limit - purged})
+            await self._finish(unfinished)
             purged += count
         return purged
 

@@ -1,4 +1,4 @@
--- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, walks, ends
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, walks, ends, purging
 -- Goes on with work on a tree that is left over (pieces/walks.lua).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: the root of the tree, or nil: the one that waits longest
@@ -11,6 +11,7 @@ end
 local named = cmsgpack.unpack(ARGV[4])
 local root = named or walks.first()
 local done = not (root and walks.is_left(root)) or walks.go_on(root)
+purging.forget_agents()
 rows.write()
 limits.write()
 return session.finish(done and (named ~= nil or session.walks == 0))

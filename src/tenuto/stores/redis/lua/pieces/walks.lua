@@ -15,7 +15,7 @@
 
 walks = {}
 
-local MOST = 500 -- tasks that one script changes for long work, about: some ten milliseconds
+local MOST = 250 -- tasks that one script changes for long work, about: some ten milliseconds
 local MOST_AT_ONCE = 1000
 local LOOKS = 8 -- tasks that may be looked at in the time of a change
 
@@ -241,6 +241,11 @@ end
 
 for act in pairs(acts) do
   steps[act] = all_below
+end
+
+-- Removes what is left of a tree.
+function steps.purge(item)
+  return purging.go_on(item)
 end
 
 -- What the end of a task means for others.
