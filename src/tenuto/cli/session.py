@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
-
-from tenuto.errors import NotFound
 
 if TYPE_CHECKING:
     from tenuto.client import Client
@@ -29,15 +26,11 @@ def store_url(context: typer.Context, store: str | None) -> str:
     return chosen
 
 
-def chosen_store(context: typer.Context, store: str | None, *, create: bool = False) -> Store:
-    """The store to use, not open. Raises `NotFound` where there is none, unless `create`."""
+def chosen_store(context: typer.Context, store: str | None) -> Store:
+    """The store to use, not open."""
     from tenuto.stores import open_store
 
-    opened = open_store(store_url(context, store))
-    path: Path | None = getattr(opened, "path", None)
-    if path is not None and not create and not path.exists():
-        raise NotFound(f"there is no store at {path}: submit or run something first, or name another with --store")
-    return opened
+    return open_store(store_url(context, store))
 
 
 def with_client(
@@ -48,8 +41,9 @@ def with_client(
     async def session() -> T:
         from tenuto.client import Client
 
-        opened = chosen_store(context, store, create=create)
+        opened = chosen_store(context, store)
         try:
+            await opened.open(create=create)
             async with Client(opened) as client:
                 return await work(client)
         finally:

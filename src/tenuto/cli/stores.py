@@ -57,26 +57,35 @@ def check(context: typer.Context, format: FormatOption = Format.TABLE, store: St
 
 @app.command(epilog="Examples:\n\n  tenuto store migrate")
 def migrate(context: typer.Context, format: FormatOption = Format.TABLE, store: StoreOption = None) -> None:
-    """Bring the store's schema up to date. Every other command does the same when it opens the store."""
+    """Bring the store's schema up to date, or make it where there is none. Whatever opens a store does the first."""
     from tenuto.cli import output
     from tenuto.cli.session import run_interruptibly
-    from tenuto.errors import InvalidInput
+    from tenuto.errors import NotFound
 
     kept = _maintained(context, store)
 
-    async def schemas() -> tuple[int, int]:
-        before = await kept.info()
-        if "schema" not in before:
-            raise InvalidInput(f"{kept.url} has no schema that could be brought up to date")
+    async def schema() -> int | None:
+        try:
+            found: int | None = (await kept.info()).get("schema")
+        except NotFound:
+            return 0
+        return found
+
+    async def schemas() -> tuple[int | None, int | None]:
+        before = await schema()
+        if before is None:
+            return None, None
         try:
             await kept.open()
         finally:
             await kept.close()
-        return before["schema"], (await kept.info())["schema"]
+        return before, await schema()
 
     before, after = run_interruptibly(schemas())
     if format is Format.JSON:
         output.print_json({"store": kept.url, "before": before, "after": after})
+    elif after is None:
+        output.console().print("There is nothing to migrate: what this server keeps has no schema.")
     elif before != after:
         output.console().print(f"Schema {before} is now {after}.")
     else:
@@ -135,7 +144,7 @@ def grant(
 
 
 def _maintained(context: typer.Context, store: str | None) -> Maintained:
-    """The store, not open. Raises `NotFound`, and `InvalidInput` for an engine that keeps nothing."""
+    """The store, not open. Raises `InvalidInput` for an engine that keeps nothing."""
     from tenuto.cli.session import chosen_store
     from tenuto.errors import InvalidInput
     from tenuto.stores.base import Maintained

@@ -143,8 +143,12 @@ class Store(Limits, Blobs, Protocol):
     url: str
     """how it was opened, without secrets"""
 
-    async def open(self) -> None:
-        """Connects and brings the schema up to date. Idempotent. Raises a `StoreError` that says what to do."""
+    async def open(self, *, create: bool = True) -> None:
+        """Connects and brings the schema up to date. Idempotent.
+
+        `create`: makes a store where there is none; else that is `NotFound`, and nothing is changed. Raises a
+        `StoreError` that says what to do.
+        """
 
     async def close(self) -> None:
         """Ends what was begun, then disconnects. Idempotent."""

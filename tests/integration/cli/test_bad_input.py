@@ -112,7 +112,7 @@ def refused(tenuto: Program, arguments: list[str], code: int, said: str) -> None
     ],
 )
 def test_reading_where_there_is_no_store_makes_none(tenuto: Program, command: str) -> None:
-    refused(tenuto, command.split(), 3, "there is no store at")
+    refused(tenuto, command.split(), 3, "there is no Tenuto store at")
 
 
 def test_a_payload_of_fifty_megabytes_is_refused(tenuto: Program) -> None:

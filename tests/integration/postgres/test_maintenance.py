@@ -65,7 +65,7 @@ async def test_there_is_nothing_to_check_where_there_is_no_store(server: Postgre
     store = PostgresStore(server.url(database))
     assert (await store.info())["schema"] == 0
     for what in (store.check, store.compact):
-        with pytest.raises(NotFound, match="there is no store"):
+        with pytest.raises(NotFound, match="there is no Tenuto store"):
             await what()
 
 
@@ -130,7 +130,7 @@ def test_from_a_shell(tenuto: Program, own_server: PostgresServer) -> None:
         admin.execute("CREATE ROLE hand LOGIN PASSWORD 'hidden'")
     owner = own_server.url()
     hand = own_server.url(tcp=True, user="hand", password="hidden")
-    assert tenuto("store", "check", "--store", owner, code=3).err.startswith("tenuto: there is no store")
+    assert tenuto("store", "check", "--store", owner, code=3).err.startswith("tenuto: there is no Tenuto store")
     assert tenuto("store", "migrate", "--store", owner).out.startswith("Schema 0 is now")
     assert tenuto("store", "migrate", "--store", owner).out.startswith("The schema is up to date")
     assert "tenuto store grant" in tenuto("task", "list", "--store", hand, code=6).err

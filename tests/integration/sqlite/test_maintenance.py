@@ -26,7 +26,7 @@ async def test_info_says_what_there_is(store: SqliteStore, path: Path, tree: Cal
 
 def test_there_is_nothing_to_say_about_a_store_that_is_not_there(path: Path) -> None:
     for what in (maintenance.info, maintenance.check):
-        with pytest.raises(NotFound, match="there is no store"):
+        with pytest.raises(NotFound, match="there is no Tenuto store"):
             what(path)
     assert not path.exists()
 

@@ -133,7 +133,7 @@ def opened_after_fork(path: Path) -> str:
     if child == 0:
         said = "it worked"
         try:
-            SqliteStore(path)._open()
+            SqliteStore(path)._open(create=True)
         except StoreClosed as error:
             said = str(error)
         finally:

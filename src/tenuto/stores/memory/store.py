@@ -33,7 +33,7 @@ class MemoryStore(RuledStore):
         self._listeners = Listeners()
         self._closed = False
 
-    async def open(self) -> None:
+    async def open(self, *, create: bool = True) -> None:
         self._closed = False
 
     async def close(self) -> None:

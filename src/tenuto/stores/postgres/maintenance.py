@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenuto.errors import NotFound, StoreError
+from tenuto.errors import StoreError
+from tenuto.stores.absent import no_store
 from tenuto.stores.postgres.connection import Address, Connection, connect
 from tenuto.stores.postgres.durability import durability
 from tenuto.stores.postgres.errors import translated
@@ -111,7 +112,7 @@ def _patient(address: Address) -> Iterator[Connection]:
 def _check_existence(connection: Connection, address: Address) -> None:
     present = version(connection, address)
     if not present:
-        raise NotFound(f"there is no store {address.url} yet: run 'tenuto store migrate', or submit something")
+        raise no_store(address.url)
     if present != latest():
         raise StoreError(
             f"The store {address.url} has schema {present}, and this Tenuto looks after {latest()}: run 'tenuto store "

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from tenuto.errors import StoreClosed, StoreError
+from tenuto.stores.absent import no_store
 from tenuto.stores.base import Delivered, Hint, Submission, Submitted, Swept, TimeToLive
 from tenuto.stores.postgres import maintenance
 from tenuto.stores.postgres.arrivals import deliver_beside_callers, rehearse, submit_beside_callers
@@ -24,7 +25,7 @@ from tenuto.stores.postgres.connection import Address, connect
 from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
 from tenuto.stores.postgres.reader import Reader
-from tenuto.stores.postgres.schema import migrate
+from tenuto.stores.postgres.schema import migrate, version
 from tenuto.stores.postgres.transact import CallersError, OwnTransaction, may_run
 from tenuto.stores.postgres.writer import Writer
 from tenuto.stores.rows import Clock, Rows
@@ -61,7 +62,7 @@ class PostgresStore(RowStore):
 
     # -- opening and closing
 
-    def _open(self) -> None:
+    def _open(self, create: bool) -> None:
         if self._process != os.getpid():
             _inherited.extend([self._hints, self._opening, self._writer, self._reader])
             self._hints = Hints(self._address, self._look)
@@ -70,11 +71,13 @@ class PostgresStore(RowStore):
             self._process = os.getpid()
         with self._opening:
             if self._writer is None:
-                self._connect()
+                self._connect(create)
                 self._hints.open()
 
-    def _connect(self) -> None:
+    def _connect(self, create: bool) -> None:
         with connect(self._address) as connection:
+            if not create and not version(connection, self._address):
+                raise no_store(self.url)
             migrate(connection, self._address)
         reader = Reader(self._address, self._clock, self._admit, server_time=self._server_time)
         try:

@@ -61,8 +61,9 @@ class RowStore(RuledStore):
         self._opening = threading.Lock()
 
     @abstractmethod
-    def _open(self) -> None:
-        """Has `_writer` and `_reader` in this process. Idempotent."""
+    def _open(self, create: bool) -> None:
+        """Has `_writer` and `_reader` in this process. Idempotent. Raises `NotFound` for a store that is to be made
+        and may not be (`create`)."""
 
     @abstractmethod
     def _close(self) -> None:
@@ -72,8 +73,8 @@ class RowStore(RuledStore):
     def _closed(self) -> StoreError:
         """The error for whoever comes before or after that, or from a process that was forked off."""
 
-    async def open(self) -> None:
-        await asyncio.to_thread(self._open)
+    async def open(self, *, create: bool = True) -> None:
+        await asyncio.to_thread(self._open, create)
 
     async def close(self) -> None:
         if self._process == os.getpid():

@@ -15,6 +15,7 @@ import os
 import random
 import stat
 import time
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -22,7 +23,7 @@ import apsw
 from tenuto.errors import StoreBusy, StoreCorrupt, StoreGone, StoreReadOnly, StoreUnavailable
 from tenuto.stores.sqlite.errors import damaged, translate, translated
 
-__all__ = ["APPLICATION_ID", "BUSY_TIMEOUT", "Identity", "begin", "connect", "prepare_file", "roll_back"]
+__all__ = ["APPLICATION_ID", "BUSY_TIMEOUT", "Identity", "begin", "connect", "is_there", "prepare_file", "roll_back"]
 
 APPLICATION_ID = 0x54454E55
 """`TENU`: bytes 68 to 71 of the file."""
@@ -41,6 +42,22 @@ _MOST_SHORT = 250
 
 _SET_UP = 5.0
 """Seconds for which opening goes on while others do the same."""
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a store at `path`, or something that cannot become one and is told so when it is opened.
+
+    Changes nothing. Raises `StoreCorrupt` for what belongs to another program, or is damaged.
+    """
+    _check_log(path)
+    if not path.is_file():
+        return path.exists()
+    if not path.stat().st_size:
+        return False
+    with translated(path), closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        connection.set_busy_timeout(5_000)
+        _check_owner(connection, path)
+        return bool(connection.pragma("application_id") == APPLICATION_ID)
 
 
 def prepare_file(path: Path) -> None:

@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tenuto.errors import NotFound
-from tenuto.stores.sqlite.connection import begin, connect, roll_back
+from tenuto.stores.absent import no_store
+from tenuto.stores.sqlite.connection import begin, connect, is_there, roll_back
 from tenuto.stores.sqlite.errors import translated
 from tenuto.stores.sqlite.queries import query
 from tenuto.stores.sqlite.schema import LATEST, version
@@ -30,8 +30,8 @@ _CHECKS = {
 
 
 def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise NotFound(f"there is no store {path}")
+    if not is_there(path):
+        raise no_store(path)
     return path
 
 

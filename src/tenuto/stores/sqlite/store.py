@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tenuto.errors import StoreClosed
+from tenuto.stores.absent import no_store
 from tenuto.stores.base import Hint, Submitted
 from tenuto.stores.rows import Clock
 from tenuto.stores.rows.store import RowStore
 from tenuto.stores.rules.work import Work
 from tenuto.stores.sqlite import maintenance
 from tenuto.stores.sqlite.callers import CallersError, recorded_with, submit_inside
-from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, connect, prepare_file
+from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, connect, is_there, prepare_file
 from tenuto.stores.sqlite.forks import check_fork, note_closed, note_opened
 from tenuto.stores.sqlite.hints import Hints
 from tenuto.stores.sqlite.reader import Reader
@@ -58,7 +59,7 @@ class SqliteStore(RowStore):
 
     # -- opening and closing
 
-    def _open(self) -> None:
+    def _open(self, create: bool) -> None:
         if self._process != os.getpid():
             check_fork(self.path)
             _inherited.extend([self._hints, self._opening])
@@ -70,13 +71,15 @@ class SqliteStore(RowStore):
                 return
             note_opened(self.path)
             try:
-                self._connect()
+                self._connect(create)
             except BaseException:
                 note_closed(self.path)
                 raise
             self._hints.open()
 
-    def _connect(self) -> None:
+    def _connect(self, create: bool) -> None:
+        if not create and not is_there(self.path):
+            raise no_store(self.path)
         prepare_file(self.path)
         connection = connect(self.path)
         try:
