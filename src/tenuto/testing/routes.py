@@ -1,0 +1,165 @@
+"""What an endpoint answers at which path: models, their list, the count of tokens, and its own affairs."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from tenuto.errors import InvalidInput
+from tenuto.testing.answer import answer_to, estimate
+from tenuto.testing.anthropic_messages import ANTHROPIC_MESSAGES
+from tenuto.testing.calls import Call, CallLog
+from tenuto.testing.conversation import Request
+from tenuto.testing.delivery import deliver, refuse, send_json
+from tenuto.testing.http_server import HttpRequest, Response
+from tenuto.testing.openai_chat import OPENAI_CHAT
+from tenuto.testing.script import Answers, Reply, Script, ScriptError, read_script
+from tenuto.testing.wire import Refused, WireFormat
+
+__all__ = ["Routes"]
+
+_MODELS = {
+    "/chat/completions": OPENAI_CHAT,
+    "/messages": ANTHROPIC_MESSAGES,
+}
+"""The paths of models, after the `/v1` that some base URLs have and others have not."""
+
+_COUNTS = {
+    "/messages/count_tokens": ANTHROPIC_MESSAGES,
+}
+
+
+class Routes:
+    """Answers the requests of one endpoint, in its thread."""
+
+    def __init__(self, script: Script, models: Sequence[str] = ()) -> None:
+        """`models`: the only ones that are known; with none, every name is. Raises `InvalidInput` for no script."""
+        self.log = CallLog()
+        self.closing = False
+        self._answers = Answers(script)
+        self._models = tuple(models)
+        self._released: dict[str, asyncio.Event] = {}
+        self._nonce = secrets.token_hex(3)
+
+    def replace(self, script: Script) -> None:
+        """From now on another script answers; attempts are counted anew. Raises `InvalidInput` for no script."""
+        self._answers = Answers(script)
+
+    def release(self, name: str) -> None:
+        """Lets all replies go that are held under `name`, now and later."""
+        self._held(name).set()
+
+    async def answer(self, request: HttpRequest, response: Response) -> None:
+        """Answers one request."""
+        parts = urlsplit(request.path)
+        path = parts.path.removeprefix("/v1")
+        if request.method == "POST" and path in _MODELS:
+            await self._model(_MODELS[path], request, response)
+        elif request.method == "POST" and path in _COUNTS:
+            await self._count(_COUNTS[path], request, response)
+        elif request.method == "GET" and path == "/models":
+            await send_json(response, 200, self._listed())
+        elif parts.path.startswith("/_"):
+            await self._own(request, parts.path, parse_qs(parts.query), response)
+        else:
+            said = f"{request.method} {parts.path} is not served here"
+            await send_json(response, 404, {"error": {"message": said, "type": "not_found_error"}})
+
+    async def _model(self, wire: WireFormat, http: HttpRequest, response: Response) -> None:
+        call = self.log.add(http.path, http.headers)
+        try:
+            await self._asked(wire, http, response, call)
+        except asyncio.CancelledError:
+            call.outcome = "closed" if self.closing else "gone"
+            raise
+        finally:
+            self.log.changed()
+
+    async def _asked(self, wire: WireFormat, http: HttpRequest, response: Response, call: Call) -> None:
+        try:
+            request = self._understood(wire, http)
+            call.describe(request)
+            request, reply = self._answers.reply_to(request)
+        except Refused as refused:
+            return await refuse(response, call, wire, refused)
+        except ScriptError as error:
+            return await refuse(response, call, wire, Refused(str(error), code="tenuto_script"))
+        call.describe(request)
+        self.log.changed()
+        answer = answer_to(request, reply, f"{self._nonce}{call.number:06}")
+        await self._wait(reply)
+        return await deliver(response, call, wire, reply, answer)
+
+    def _understood(self, wire: WireFormat, http: HttpRequest) -> Request:
+        try:
+            body: Any = msgspec.json.decode(http.body)
+        except msgspec.DecodeError:
+            body = None
+        if not isinstance(body, dict):
+            raise Refused("We could not parse the JSON body of your request.")
+        request = wire.read(body)
+        if self._models and request.model not in self._models:
+            raise Refused(_unknown(wire, request.model), status=404)
+        return request
+
+    async def _wait(self, reply: Reply) -> None:
+        if reply.silent:
+            await asyncio.Event().wait()
+        if reply.hold:
+            await self._held(reply.hold).wait()
+        if reply.delay:
+            await asyncio.sleep(reply.delay)
+
+    def _held(self, name: str) -> asyncio.Event:
+        return self._released.setdefault(name, asyncio.Event())
+
+    async def _count(self, wire: WireFormat, http: HttpRequest, response: Response) -> None:
+        body: dict[str, Any] = {"max_tokens": 1, **msgspec.json.decode(http.body, type=dict[str, Any])}
+        try:
+            request = wire.read(body)
+        except Refused as refused:
+            return await send_json(response, refused.status, wire.error(refused))
+        return await send_json(response, 200, {"input_tokens": estimate(request)})
+
+    def _listed(self) -> dict[str, Any]:
+        """The list of models, in a form that suits both providers."""
+        names = self._models or ("scripted",)
+        models = [
+            {
+                "id": name,
+                "object": "model",
+                "type": "model",
+                "created": 1_750_000_000,
+                "created_at": "2025-06-15T00:00:00Z",
+                "owned_by": "tenuto",
+                "display_name": name,
+            }
+            for name in names
+        ]
+        return {"object": "list", "data": models, "has_more": False, "first_id": names[0], "last_id": names[-1]}
+
+    async def _own(self, http: HttpRequest, path: str, query: dict[str, list[str]], response: Response) -> None:
+        if (http.method, path) == ("GET", "/_calls"):
+            return await send_json(response, 200, self.log.all())
+        if (http.method, path) == ("POST", "/_release"):
+            self.release(query.get("name", [""])[0])
+            return await send_json(response, 200, {})
+        if (http.method, path) == ("POST", "/_script"):
+            try:
+                self.replace(read_script(http.body))
+            except InvalidInput as error:
+                return await send_json(response, 400, {"error": {"message": str(error)}})
+            return await send_json(response, 200, {})
+        said = "served here: GET /_calls, POST /_script, POST /_release?name=NAME"
+        return await send_json(response, 404, {"error": {"message": said}})
+
+
+def _unknown(wire: WireFormat, model: str) -> str:
+    if wire is ANTHROPIC_MESSAGES:
+        return f"model: {model}"
+    return f"The model `{model}` does not exist or you do not have access to it."
