@@ -26,7 +26,7 @@ local HUGE = math.huge
 local FINAL = { done = true, failed = true, cancelled = true }
 
 local known_agents, leased = {}, {}
-local move = session.move
+local move, whole = session.move, session.whole
 
 -- The next instant at which time alone changes a task (`Task.due`).
 function indexes.due(t)
@@ -85,7 +85,7 @@ local function lane_key(t)
   end
   local key = keys[owner]
   if not key then
-    key = READY .. session.whole(band) .. ':' .. rows.escape(agent) .. ':' .. owner
+    key = READY .. whole(band) .. ':' .. rows.escape(agent) .. ':' .. owner
     keys[owner] = key
   end
   return key
@@ -139,32 +139,33 @@ end
 
 -- A new task: the indexes that it never leaves.
 function indexes.enter(t)
-  session.move(session.key('tasks'), t.id, t.number)
+  move(session.key('tasks'), t.id, t.counted)
   if t.agent and not known_agents[t.agent] then
     known_agents[t.agent] = true
     redis.call('SADD', session.key('agents'), t.agent)
   end
   if t.owner then
-    session.move(session.key('owner:') .. t.owner, t.id, t.number)
+    move(session.key('owner:') .. t.owner, t.id, t.counted)
   end
   if t.tags then
     for _, tag in ipairs(cjson.decode(t.tags)) do
-      session.move(session.key('tag:') .. tag, t.id, t.number)
+      move(session.key('tag:') .. tag, t.id, t.counted)
     end
   end
   if t.root then
-    session.move(session.key('tree:') .. t.root, t.id, t.number)
-    session.move(session.key('children:') .. rows.parent_of(t), t.id, t.number)
+    move(session.key('tree:') .. t.root, t.id, t.counted)
+    move(session.key('children:') .. rows.parent_of(t), t.id, t.counted)
   end
 end
 
+-- A ready task comes to stand somewhere, or leaves.
 local function index_stand(t, was)
   local before, now = stand(t, was.status, was.paused, was.gate), stand(t, t.status, t.paused, t.gate)
   if before then
-    session.move(before, t.place, false)
+    move(before, t.place, false)
   end
   if now then
-    session.move(now, t.place, -(t.priority or 0))
+    move(now, t.place, whole(-(t.priority or 0)))
     if t.gate then
       redis.call('SADD', session.key('gate:') .. t.gate, t.agent)
     else
@@ -176,7 +177,7 @@ local function index_stand(t, was)
   end
   local held = t.status == 'ready' and t.paused
   if held or (was.status == 'ready' and was.paused) then
-    session.move(session.key('agent:') .. t.agent .. ':paused', t.id, held and t.number)
+    move(session.key('agent:') .. t.agent .. ':paused', t.id, held and t.counted)
   end
 end
 
@@ -189,17 +190,17 @@ local function index_tree(t, was)
   local rest = not busy and rest_key(t) or nil
   if was.rest ~= rest then
     if was.rest then
-      session.move(was.rest, t.place, false)
+      move(was.rest, t.place, false)
     end
     if rest then
-      session.move(rest, t.place, t.finished_at)
+      move(rest, t.place, whole(t.finished_at))
     end
   end
 end
 
 -- The running tasks of an agent stand in the order in which their leases end.
 local function index_lease(t, at)
-  move(list_key(t, 'running'), t.id, at)
+  move(list_key(t, 'running'), t.id, whole(at))
   local agent = t.agent
   leased[agent] = math.min(leased[agent] or at, at)
 end
@@ -211,14 +212,14 @@ local function index_status(t, was)
   if t.status == 'running' then
     index_lease(t, t.lease_expires)
   else
-    move(list_key(t, t.status), t.id, t.number)
+    move(list_key(t, t.status), t.id, t.counted)
   end
   if t.unique then
     local key = cjson.decode(t.unique).key
     if was.status then
-      session.move(session.key('unique:') .. was.status .. ':' .. key, t.id, false)
+      move(session.key('unique:') .. was.status .. ':' .. key, t.id, false)
     end
-    session.move(session.key('unique:') .. t.status .. ':' .. key, t.id, t.number)
+    move(session.key('unique:') .. t.status .. ':' .. key, t.id, t.counted)
   end
 end
 
@@ -227,18 +228,22 @@ function indexes.update(t, was)
   local status, before, at = t.status, was.status, indexes.due(t)
   if before ~= status then
     index_status(t, was)
-    index_stand(t, was)
+    if status == 'ready' or before == 'ready' then
+      index_stand(t, was)
+    end
   elseif was.paused ~= t.paused or was.gate ~= t.gate or was.priority ~= t.priority then
     index_stand(t, was)
   end
   local due, is_due = before ~= 'running' and was.due or nil, status ~= 'running' and at or nil
   if due ~= is_due then
-    move(DUE, t.place, is_due)
+    move(DUE, t.place, is_due and whole(is_due))
   end
   if status == 'running' and before == status and was.due ~= at then
     index_lease(t, at)
   end
-  index_tree(t, was)
+  if not was.busy or not is_busy(t) then
+    index_tree(t, was)
+  end
   if FINAL[status] or was.paused ~= t.paused then
     session.told[t.id] = true
   end
@@ -247,7 +252,7 @@ end
 -- Notes from when on leases may end.
 function indexes.write()
   for agent, at in pairs(leased) do
-    redis.call('ZADD', LEASES, 'LT', session.whole(at), agent)
+    redis.call('ZADD', LEASES, 'LT', whole(at), agent)
   end
   leased = {}
 end

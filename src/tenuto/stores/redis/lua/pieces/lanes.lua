@@ -9,6 +9,7 @@
 lanes = {}
 
 local FEWEST = 64
+local HUGE = math.huge
 
 local opened = {}
 
@@ -90,13 +91,15 @@ function lanes.bands(agents)
   return found
 end
 
-local function heads(lane, want)
-  local first = #lane.heads
-  local flat = redis.call('ZRANGE', lane.key, first, first + want - 1, 'WITHSCORES')
-  for at = 1, #flat, 2 do
-    lane.heads[#lane.heads + 1] = { rank = tonumber(flat[at + 1]), place = flat[at] }
+-- Reads the next places of a lane and their ranks, in turns.
+local function read_heads(lane, want)
+  local heads = lane.heads
+  local first = #heads
+  local flat = redis.call('ZRANGE', lane.key, first / 2, first / 2 + want - 1, 'WITHSCORES')
+  for at = 1, #flat do
+    heads[first + at] = flat[at]
   end
-  lane.all = #flat < 2 * want
+  lane.all, lane.last = #flat < 2 * want, first + #flat
 end
 
 -- What lies behind the virtual time at which a claim began counts as it: open lanes are brought up to it, so that their
@@ -140,7 +143,7 @@ local function further(course)
       local lane = { course = course, agent = agent, owner = owner, heads = {}, taken = 0, want = want, fresh = true }
       lane.tag = math.max(tag, course.began)
       lane.key = session.key('ready:') .. band .. ':' .. rows.escape(agent) .. ':' .. owner
-      heads(lane, math.min(share, want))
+      read_heads(lane, math.min(share, want))
       if lane.heads[1] then
         found[#found + 1] = lane
         course.lanes[#course.lanes + 1] = lane
@@ -161,11 +164,12 @@ end
 
 -- -- whose turn it is
 
+-- `taken` of a lane: up to where its heads were taken.
 local function has_next(lane)
-  if lane.taken == #lane.heads and not lane.all and #lane.heads < lane.want then
-    heads(lane, lane.want - #lane.heads)
+  if lane.taken == lane.last and not lane.all and lane.last < 2 * lane.want then
+    read_heads(lane, lane.want - lane.last / 2)
   end
-  return lane.taken < #lane.heads
+  return lane.taken < lane.last
 end
 
 local function is_before(one, other)
@@ -194,10 +198,11 @@ local function sink(heap, at)
 end
 
 local function set_turn(turn, began)
-  local lag, tag = 0, math.huge
+  local lag, tag = 0, HUGE
   for _, lane in ipairs(turn.lanes) do
-    lag = lag + math.max(lane.tag - began[lane.agent], 0)
-    tag = math.min(tag, lane.tag)
+    local late = lane.tag - began[lane.agent]
+    lag = late > 0 and lag + late or lag
+    tag = lane.tag < tag and lane.tag or tag
   end
   turn.lag, turn.tag = lag, tag
 end
@@ -210,20 +215,21 @@ local function no_longer_fresh(lane)
   end
 end
 
+-- Whether what comes next in one lane comes before what comes next in another.
+local function is_sooner(one, other)
+  local mine, its, at, to = one.heads, other.heads, one.taken, other.taken
+  local rank, level = mine[at + 2] + 0, its[to + 2] + 0
+  return rank < level or (rank == level and mine[at + 1] < its[to + 1])
+end
+
 local function best_of(turn)
   local best
   for _, lane in ipairs(turn.lanes) do
     if not has_next(lane) then
       no_longer_fresh(lane)
     else
-      local head = lane.heads[lane.taken + 1]
-      if not best then
+      if not best or is_sooner(lane, best) then
         best = lane
-      else
-        local first = best.heads[best.taken + 1]
-        if head.rank < first.rank or (head.rank == first.rank and head.place < first.place) then
-          best = lane
-        end
       end
     end
   end
@@ -277,11 +283,14 @@ function lanes.pick(courses, began, virtual, want, admits)
       turns[#turns] = nil
       sink(turns, 1)
     else
-      lane.taken = lane.taken + 1
-      local t = admits(lane.heads[lane.taken].place, lane)
+      local t = admits(lane.heads[lane.taken + 1], lane)
+      lane.taken = lane.taken + 2
       if t then
-        local start = math.max(lane.tag, began[lane.agent])
-        virtual[lane.agent] = math.max(virtual[lane.agent], start)
+        local agent = lane.agent
+        local start = lane.tag > began[agent] and lane.tag or began[agent]
+        if start > virtual[agent] then
+          virtual[agent] = start
+        end
         lane.tag = start + 1 / lane.weight
         no_longer_fresh(lane)
         picks[#picks + 1] = t

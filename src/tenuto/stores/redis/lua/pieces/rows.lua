@@ -88,7 +88,8 @@ local function trail_of(t)
   return t.counted .. ' ' .. whole(t.seq) .. ' ' .. nonce .. (t.more and ' + ' or ' - ') .. (t.cursors or '')
 end
 
--- One task, or false. `place`: where it is known.
+-- One task, or false. `place`: where it is known. What most tasks have is named, here and below, which makes room for it
+-- at once.
 function rows.load(id, place)
   local t = cache[id]
   if t ~= nil then
@@ -100,7 +101,11 @@ function rows.load(id, place)
     cache[id] = false
     return false
   end
-  t = { id = id, key = key }
+  t = {
+    id = id, key = key, place = nil, counted = nil, number = nil, seq = nil, nonce = nil, more = nil, cursors = nil,
+    trail = nil, agent = nil, owner = nil, payload = nil, status = nil, created_at = nil, since = nil, attempt = nil,
+    worker = nil, lease_expires = nil, started_at = nil, finished_at = nil, artifacts = nil, was = nil, written = nil,
+  }
   for at = 1, #flat, 2 do
     local name, value = flat[at], flat[at + 1]
     if value ~= '' then
@@ -131,6 +136,8 @@ function rows.reported(id)
   t = {
     id = id, key = key, trail = trail, agent = known[2], owner = known[3] or nil, status = known[4],
     attempt = attempt and attempt + 0 or nil, lease_expires = expires and expires ~= '' and expires + 0 or nil,
+    place = nil, counted = nil, number = nil, seq = nil, nonce = nil, more = nil, cursors = nil, finished_at = nil,
+    artifacts = nil, was = nil, written = nil,
   }
   read_trail(t)
   t.place = place_of(t)
@@ -154,7 +161,8 @@ function rows.claimed(place, agent, owner)
   t = {
     id = id, key = key, place = place, trail = trail, agent = agent, owner = owner ~= '' and owner or nil,
     status = 'ready', payload = known[2] or nil, attempt = attempt and attempt + 0 or nil,
-    started_at = started ~= '' and started or nil,
+    started_at = started ~= '' and started or nil, counted = nil, number = nil, seq = nil, nonce = nil, more = nil,
+    cursors = nil, worker = nil, lease_expires = nil, was = nil, written = nil,
   }
   read_trail(t)
   cache[id] = t
@@ -175,13 +183,13 @@ function rows.at(place)
   return rows.load(place:sub(18), place)
 end
 
--- The fields of a task that will be written, behind its key.
+-- The fields of a task that will be written, behind its key; there is room for those of most changes.
 local function begin(t)
   if not t.was then
     t.was = indexes.noted(t)
     touched[#touched + 1] = t
   end
-  local written = { t.key, last = 1 }
+  local written = { t.key, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, last = 1, trail = nil }
   t.written = written
   return written
 end

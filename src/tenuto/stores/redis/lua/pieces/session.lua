@@ -102,8 +102,8 @@ function session.in_parts(command, key, list)
   return sum
 end
 
--- Puts `member` into a sorted set, or takes it out (without a score), when the session is written: what is alike and
--- comes one after the other, at once.
+-- Puts `member` into a sorted set, or takes it out (without a score, which is text), when the session is written: what
+-- is alike and comes one after the other, at once.
 function session.move(key, member, score)
   local run, command = runs[key], score and 'ZADD' or 'ZREM'
   if not run or run.command ~= command then
@@ -115,7 +115,7 @@ function session.move(key, member, score)
   end
   local last = run.last + 1
   if score then
-    run[last] = session.whole(score)
+    run[last] = score
     last = last + 1
   end
   run[last], run.last = member, last
