@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 import time
@@ -11,8 +12,11 @@ import msgspec
 import pytest
 
 from tenuto.stores.base import Hint
+from tenuto.stores.postgres import PostgresStore
 from tenuto.stores.postgres.connection import Address
 from tenuto.stores.postgres.hints import Hints, payloads
+from tenuto.tasks.goal import Tree
+from tests.conformance.stage import spec
 from tests.servers.postgres import PostgresServer
 
 PATIENCE = 20.0
@@ -21,8 +25,9 @@ PATIENCE = 20.0
 class Heard:
     """What a listener was told."""
 
-    def __init__(self, hints: Hints) -> None:
+    def __init__(self, hints: Hints | PostgresStore) -> None:
         self.hints: queue.Queue[Hint] = queue.Queue()
+        self._got: list[Hint] = []
         hints.listen(self.hints.put)
 
     def until(self, fits: Callable[[Hint], bool]) -> list[Hint]:
@@ -30,8 +35,15 @@ class Heard:
         heard, deadline = [], time.monotonic() + PATIENCE
         while True:
             heard.append(self.hints.get(timeout=max(0.0, deadline - time.monotonic())))
+            self._got.append(heard[-1])
             if fits(heard[-1]):
                 return heard
+
+    def all(self) -> list[Hint]:
+        """Everything that has come."""
+        while not self.hints.empty():
+            self._got.append(self.hints.get())
+        return self._got
 
 
 @pytest.fixture
@@ -66,6 +78,38 @@ def test_who_has_just_begun_to_listen_hears(server: PostgresServer, database: st
     here.tell(Hint(frozenset({"echo"})))
     heard.until(ready("echo"))
     late.close()
+
+
+def test_a_hint_after_a_quiet_time_goes_with_its_transaction_and_the_next_one_later(pair: tuple[Hints, Hints]) -> None:
+    # Given a store that has told nobody anything for a while
+    here, there = pair
+    far = Heard(there)
+    hint = Hint(frozenset({"echo"}), frozenset({"task-1"}))
+    # When it is about to commit, and again at once
+    first, second = here.with_commit(hint), here.with_commit(hint)
+    # Then the first transaction is to send its hint, and that of the second is put off
+    assert first == payloads(hint)
+    assert second == []
+    here.tell(hint, sent=True)
+    here.tell(Hint(frozenset({"last"})))
+    assert far.until(ready("last")) == [Hint(frozenset({"last"}))], "what is said to be sent is not sent again"
+
+
+async def test_each_commit_is_heard_of_once_elsewhere_and_once_at_home(server: PostgresServer, database: str) -> None:
+    # Given two stores on one database
+    here, there = (PostgresStore(server.url(database)) for _ in range(2))
+    await here.open()
+    await there.open()
+    heard = {store: Heard(store) for store in (here, there)}
+    # When one of them commits, one after the other
+    for number in range(5):
+        await here.submit([Tree(spec(f"task-{number}", agent=f"agent-{number}"))])
+        await asyncio.to_thread(heard[there].until, ready(f"agent-{number}"))
+    # Then each is heard of once, whoever sent it
+    for each in heard.values():
+        assert [sorted(hint.ready) for hint in each.all()] == [[f"agent-{number}"] for number in range(5)]
+    await here.close()
+    await there.close()
 
 
 def test_many_hints_travel_together(pair: tuple[Hints, Hints]) -> None:

@@ -1,9 +1,11 @@
 """Hints: telling those who wait that something was committed, in this process and on other machines.
 
-In this process listeners are simply called. For the others there is NOTIFY, which one thread sends on a connection of
-its own, after the commit and off its path: the first hint after a quiet time goes out at once, those that follow
-within a few milliseconds are put together. The same connection listens for what others send. It comes into being with
-the first listener, or the first hint to send; where it breaks it is made anew, and what was hinted meanwhile is lost.
+In this process listeners are simply called. For the others there is NOTIFY. The first hint after a quiet time goes with
+the transaction that it tells of, and is heard when that commits: no thread and no round trip lies between. Those that
+follow soon are put together, and sent by a thread on a connection of its own, off the path of commits: PostgreSQL lets
+only one transaction at a time commit with a notification. The same connection listens for what others send. It comes
+into being with the first listener, or the first hint to send; where it breaks it is made anew, and what was hinted
+meanwhile is lost.
 
 Behind a pooler that hands out connections transaction by transaction, LISTEN hears nothing. That is tried when the
 connection is made; it is said once, and then there are no hints from others. Polling is the truth.
@@ -40,6 +42,8 @@ log = logger("tenuto.store")
 
 _SPACING = 0.003
 """Seconds between two notifications of one process."""
+_QUIET = 0.02
+"""Seconds without a notification after which the next one goes with its transaction."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 2.0
 """Seconds until a broken connection is made anew."""
 _READY = 2.0
@@ -73,7 +77,8 @@ class Hints:
         self._deaf = False
         self._missed = False
         self._arrival = False
-        self._own = 0
+        self._own: dict[str, int] = {}
+        """the server processes behind connections of this store that notify"""
 
     def open(self) -> None:
         """The store was opened: those who listen already begin to hear from others."""
@@ -98,9 +103,24 @@ class Hints:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._hears.wait(_READY)
 
-    def tell(self, hint: Hint) -> None:
-        """Tells everyone here at once, and the others soon. Never waits."""
+    def speaks(self, purpose: str, backend: int) -> None:
+        """What the server process `backend` sends is our own: nobody here is told a second time."""
+        self._own[purpose] = backend
+
+    def with_commit(self, hint: Hint) -> list[str]:
+        """What the transaction that `hint` tells of is to send as it commits; nothing where that is sent later."""
+        now = time.monotonic()
+        with self._lock:
+            if not self._open or self._pending is not None or now < self._sent + _QUIET:
+                return []
+            self._sent = now
+        return payloads(hint)
+
+    def tell(self, hint: Hint, sent: bool = False) -> None:
+        """Tells everyone here at once, and the others soon, unless it was `sent`. Never waits."""
         self._listeners.call(hint)
+        if sent:
+            return
         with self._lock:
             if not self._open:
                 return
@@ -177,9 +197,10 @@ class Hints:
         """Listens, and finds out whether that can be heard."""
         schema = self._address.schema
         row = connection.execute(query("own_backend", schema)).fetchone()
-        self._own = row[0] if row is not None else 0
+        own = row[0] if row is not None else 0
+        self.speaks("hints", own)
         connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._address.channel)))
-        if self._own != connection.info.backend_pid and not self._hears_across(connection):
+        if own != connection.info.backend_pid and not self._hears_across(connection):
             connection.execute("UNLISTEN *")
             if not self._deaf:
                 log.warning(
@@ -236,7 +257,7 @@ class Hints:
             self._heard(note.be_pid, note.extra.decode(errors="replace"))
 
     def _heard(self, sender: int, payload: str) -> None:
-        if sender == self._own:
+        if sender in self._own.values():
             return
         if payload == ARRIVED:
             self._arrival = True

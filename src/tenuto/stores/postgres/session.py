@@ -173,6 +173,10 @@ class PostgresStatements(Statements):
         self.committing = None
         return state
 
+    def notify(self, payloads: Sequence[str]) -> None:
+        """Sends these to who listens to the store, when the transaction commits."""
+        self._queue("notify", (self._address.channel, payloads))
+
     def write_anyway(self) -> None:
         """The transaction leaves a trace, whether anything was written or not: its commit waits until all that was
         committed before is as safe as an answer has to be."""

@@ -33,7 +33,7 @@ from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
 from tenuto.stores.postgres.remembered import rows_for
 from tenuto.stores.postgres.session import IDLE_TIMEOUT, LONGEST_IDLE, PostgresStatements
-from tenuto.stores.requests import Mailbox, Request, answer, commit
+from tenuto.stores.requests import Mailbox, Request, answer, commit, joined
 from tenuto.stores.rows import Clock, Rows
 from tenuto.stores.rows.layout import dump
 from tenuto.stores.rows.store import MOST_WEIGHT
@@ -71,6 +71,8 @@ class Writer:
         self._rows: Rows
         self._state: tuple[int, int] | None = None
         self._idle_timeout = IDLE_TIMEOUT
+        self._sent: Sequence[Request[Work]] = ()
+        """requests whose transaction has told others itself"""
         self._connect()
         self._thread = threading.Thread(target=self._run, name="tenuto-postgres-writer", daemon=True)
         self._thread.start()
@@ -93,7 +95,7 @@ class Writer:
                 hint = commit(requests, self._patiently)
                 answer(requests)
                 if hint is not None:
-                    self._hints.tell(hint)
+                    self._hints.tell(hint, sent=self._sent is requests)
         self._disconnect()
 
     def _patiently(self, requests: Sequence[Request[Work]]) -> BaseException | None:
@@ -133,6 +135,11 @@ class Writer:
             rows.write()
             if arrivals.hint is not None:
                 requests[0].hint = arrivals.hint if requests[0].hint is None else requests[0].hint | arrivals.hint
+            hint = joined(requests)
+            told_now = self._hints.with_commit(hint) if hint is not None else []
+            if told_now:
+                self._sent = requests
+                self._statements.notify(told_now)
             self._state = self._statements.commit(rows.header, rows.changes)
         except BaseException as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
             told = translate(error, self._address.url) if isinstance(error, psycopg.Error) else error
@@ -207,6 +214,7 @@ class Writer:
     def _connect(self) -> None:
         self._connection = connect(self._address, "writer")
         self._statements = PostgresStatements(self._connection, self._address, server_time=self._server_time)
+        self._hints.speaks("writer", self._connection.info.backend_pid)
         self._rows = Rows(self._statements, self._clock)
         self._state = None
 
