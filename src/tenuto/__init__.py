@@ -16,12 +16,16 @@
 Everything here is imported when it is first used, so that `import tenuto` costs next to nothing.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from tenuto._version import __version__
 
+TYPE_CHECKING = False  # `typing` alone takes longer than all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from tenuto.agents.function import FunctionAgent, task_agent
     from tenuto.agents.llm.agent import Agent
     from tenuto.agents.llm.context import AgentContext
