@@ -13,25 +13,17 @@ import msgspec
 from tenuto.errors import InvalidInput
 from tenuto.testing.answer import answer_to, estimate
 from tenuto.testing.anthropic_messages import ANTHROPIC_MESSAGES
+from tenuto.testing.background import Background
 from tenuto.testing.calls import Call, CallLog
 from tenuto.testing.conversation import Request
 from tenuto.testing.delivery import deliver, refuse, send_json
 from tenuto.testing.http_server import HttpRequest, Response
 from tenuto.testing.openai_chat import OPENAI_CHAT
+from tenuto.testing.openai_responses import KeptResponses
 from tenuto.testing.script import Answers, Reply, Script, ScriptError, read_script
 from tenuto.testing.wire import Refused, WireFormat
 
 __all__ = ["Routes"]
-
-_MODELS = {
-    "/chat/completions": OPENAI_CHAT,
-    "/messages": ANTHROPIC_MESSAGES,
-}
-"""The paths of models, after the `/v1` that some base URLs have and others have not."""
-
-_COUNTS = {
-    "/messages/count_tokens": ANTHROPIC_MESSAGES,
-}
 
 
 class Routes:
@@ -45,6 +37,14 @@ class Routes:
         self._models = tuple(models)
         self._released: dict[str, asyncio.Event] = {}
         self._nonce = secrets.token_hex(3)
+        kept = KeptResponses()
+        self._background = Background(kept)
+        self._wires = {
+            "/chat/completions": OPENAI_CHAT,
+            "/responses": kept.wire,
+            "/messages": ANTHROPIC_MESSAGES,
+        }
+        self._counts = {"/responses/input_tokens": kept.wire, "/messages/count_tokens": ANTHROPIC_MESSAGES}
 
     def replace(self, script: Script) -> None:
         """From now on another script answers; attempts are counted anew. Raises `InvalidInput` for no script."""
@@ -55,15 +55,19 @@ class Routes:
         self._held(name).set()
 
     async def answer(self, request: HttpRequest, response: Response) -> None:
-        """Answers one request."""
+        """Answers one request. Some base URLs end in `/v1`, and others do not."""
         parts = urlsplit(request.path)
         path = parts.path.removeprefix("/v1")
-        if request.method == "POST" and path in _MODELS:
-            await self._model(_MODELS[path], request, response)
-        elif request.method == "POST" and path in _COUNTS:
-            await self._count(_COUNTS[path], request, response)
+        if request.method == "POST" and path in self._wires:
+            await self._model(self._wires[path], request, response)
+        elif request.method == "POST" and path in self._counts:
+            await self._count(self._counts[path], request, response)
         elif request.method == "GET" and path == "/models":
             await send_json(response, 200, self._listed())
+        elif request.method == "GET" and path.startswith("/responses/"):
+            await self._background.fetch(response, path.removeprefix("/responses/"), parse_qs(parts.query))
+        elif request.method == "POST" and path.startswith("/responses/") and path.endswith("/cancel"):
+            await self._background.cancel(response, path.removeprefix("/responses/").removesuffix("/cancel"))
         elif parts.path.startswith("/_"):
             await self._own(request, parts.path, parse_qs(parts.query), response)
         else:
@@ -92,6 +96,8 @@ class Routes:
         call.describe(request)
         self.log.changed()
         answer = answer_to(request, reply, f"{self._nonce}{call.number:06}")
+        if request.body.get("background") and not request.stream:
+            return await self._background.begin(response, call, reply, answer, self._wait(reply))
         await self._wait(reply)
         return await deliver(response, call, wire, reply, answer)
 
@@ -124,7 +130,8 @@ class Routes:
             request = wire.read(body)
         except Refused as refused:
             return await send_json(response, refused.status, wire.error(refused))
-        return await send_json(response, 200, {"input_tokens": estimate(request)})
+        counted = {"object": "response.input_tokens", "input_tokens": estimate(request)}
+        return await send_json(response, 200, counted)
 
     def _listed(self) -> dict[str, Any]:
         """The list of models, in a form that suits both providers."""

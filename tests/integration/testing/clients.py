@@ -9,13 +9,13 @@ from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 from pydantic_ai.models import Model
 from pydantic_ai.models.anthropic import AnthropicModel
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from tenuto.testing import Endpoint
 
-FORMATS = ["openai-chat", "anthropic"]
+FORMATS = ["openai-chat", "openai-responses", "anthropic"]
 """What the endpoint speaks, as its calls name it."""
 
 KEY = "sk-test-0123456789"
@@ -37,4 +37,5 @@ async def model(format: str, endpoint: Endpoint, name: str = "scripted-1", retri
             yield AnthropicModel(name, provider=AnthropicProvider(anthropic_client=anthropic))
     else:
         async with openai_sdk(endpoint, retries) as openai:
-            yield OpenAIChatModel(name, provider=OpenAIProvider(openai_client=openai))
+            kind = OpenAIChatModel if format == "openai-chat" else OpenAIResponsesModel
+            yield kind(name, provider=OpenAIProvider(openai_client=openai))
