@@ -10,8 +10,8 @@ first verb that needs it. What goes wrong is raised as one of `tenuto.errors`.
 
 from __future__ import annotations
 
+from tenuto.client.answering import Answering
 from tenuto.client.connection import Connection
-from tenuto.client.directing import Directing
 from tenuto.client.operating import Operating
 from tenuto.client.reading import Reading
 from tenuto.client.submitting import Submitting
@@ -21,7 +21,7 @@ from tenuto.client.watching import Watching
 __all__ = ["Client", "Page", "TaskView"]
 
 
-class Client(Submitting, Reading, Watching, Directing, Operating, Connection):
+class Client(Submitting, Reading, Watching, Answering, Operating, Connection):
     """All task verbs over one store.
 
     store: a URL such as `sqlite:///path` or `memory://`, or a `Store` that you opened and will close yourself.

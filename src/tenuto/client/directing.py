@@ -1,4 +1,4 @@
-"""Directing tasks: stop, pause, retry, steer, answer, resolve.
+"""Directing tasks: stop, pause, retry, steer, resolve.
 
 A directive takes effect before the verb returns. Each is safe to repeat. Unknown ids raise `NotFound`; acting on a
 task that has ended raises `AlreadyFinished` with its state.
@@ -16,9 +16,9 @@ from tenuto.stores.base import TaskFilter
 from tenuto.tasks.signal import Delivery, Signal, SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.values import decode, encode
-from tenuto.tasks.waits import answer_topic, event_topic
+from tenuto.tasks.waits import event_topic
 
-__all__ = ["Directing"]
+__all__ = ["Directing", "plain"]
 
 _PAGE = 500
 _ACTS = {SignalKind.EVENT: "send an event to"}
@@ -93,7 +93,7 @@ class Directing(Connection):
         several: Sequence[Any] = [messages] if single else messages  # type: ignore[assignment]
         if not several:
             raise InvalidInput("messages is empty: there is nothing to steer with")
-        signals = [Signal(task_id, SignalKind.STEER, data=_plain(each, "a steering message")) for each in several]
+        signals = [Signal(task_id, SignalKind.STEER, data=plain(each, "a steering message")) for each in several]
         await self._send(*signals)
 
     async def send_event(self, task_id: str, name: str, data: Any = None, *, key: str | None = None) -> bool:
@@ -101,25 +101,8 @@ class Directing(Connection):
 
         key: sent twice under one key it is stored once. Returns False when it was there already.
         """
-        plain = _plain(data, f"the data of event {name!r}")
-        return await self._send(Signal(task_id, SignalKind.EVENT, event_topic(name), plain, key))
-
-    async def complete_deferred_tool(self, task_id: str, tool_call_id: str, result: Any = None) -> bool:
-        """Delivers the result of work that a task has deferred and waits for with `ctx.wait_answer(tool_call_id)`.
-
-        An answer may arrive before the task waits for it. The first answer to a call counts: returns False when there
-        was one already.
-        """
-        plain = _plain(result, f"the result of call {tool_call_id!r}")
-        return await self._answer(task_id, tool_call_id, plain)
-
-    async def approve(self, task_id: str, tool_call_id: str, note: str | None = None) -> bool:
-        """Approves what a task asks for: the answer is `{"approved": True, "note": note}`. False: decided before."""
-        return await self._answer(task_id, tool_call_id, {"approved": True, "note": note})
-
-    async def reject(self, task_id: str, tool_call_id: str, note: str | None = None) -> bool:
-        """Rejects what a task asks for: the answer is `{"approved": False, "note": note}`. False: decided before."""
-        return await self._answer(task_id, tool_call_id, {"approved": False, "note": note})
+        told = plain(data, f"the data of event {name!r}")
+        return await self._send(Signal(task_id, SignalKind.EVENT, event_topic(name), told, key))
 
     async def resolve_step(
         self, task_id: str, key: str, how: Literal["done", "retry", "fail"], value: Any = None
@@ -131,12 +114,8 @@ class Directing(Connection):
         """
         if how not in ("done", "retry", "fail"):
             raise InvalidInput(f"how must be 'done', 'retry' or 'fail', not {how!r}")
-        data = {"key": key, "how": how, "value": _plain(value, f"the value of step {key!r}")}
+        data = {"key": key, "how": how, "value": plain(value, f"the value of step {key!r}")}
         await self._send(Signal(task_id, SignalKind.RESOLVE, data=data))
-
-    async def _answer(self, task_id: str, call_id: str, data: Any) -> bool:
-        topic = answer_topic(call_id)
-        return await self._send(Signal(task_id, SignalKind.ANSWER, topic, data, key=topic))
 
     async def _send(self, *signals: Signal) -> bool:
         """Whether it changed anything."""
@@ -160,6 +139,6 @@ class Directing(Connection):
         return changed
 
 
-def _plain(value: Any, what: str) -> Any:
+def plain(value: Any, what: str) -> Any:
     """`value` as JSON types, so that every engine stores the same."""
     return decode(encode(value, what))

@@ -1,16 +1,7 @@
-"""Calls that people or other systems answer: the task waits in the store until they do.
-
-That a call was issued is noted before its tool runs, with its tool and arguments: an answer to a call that nobody has
-issued can be told from one that is merely fast, and a person who approves sees what would be run.
-
-    call-abc@issued    {"tool", "arguments", "kind": "answer"|"approval", "until"}
-    call-abc@answer    what was answered, by whom; recorded when the conversation goes on with it
-"""
+"""Calls that people or other systems answer: the task waits in the store until they do. See `tasks.calls`."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -20,7 +11,7 @@ from pydantic_ai.messages import ToolCallPart
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext
 
 from tenuto.agents.llm.tools import options_of
-from tenuto.tasks.clock import Millis
+from tenuto.tasks.calls import Issued, answer_key, issued_key
 from tenuto.tasks.outcome import Step
 from tenuto.tasks.values import encode
 from tenuto.tasks.waits import Wait, answer_topic
@@ -30,29 +21,7 @@ from tenuto.workers.scopes import NOTE, Place, Scope
 if TYPE_CHECKING:
     from tenuto.agents.llm.attempt import Attempt
 
-__all__ = ["Issued", "announce", "answers", "call_name", "issued_key"]
-
-_PLAIN_ID = re.compile(r"[\w.:-]{1,100}")
-
-
-class Issued(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A call that waits for somebody."""
-
-    tool: str
-    arguments: Any
-    kind: Literal["answer", "approval"]
-    until: Millis | None = None
-
-
-def call_name(call_id: str) -> str:
-    """A call's id, chosen by the provider, as part of a key."""
-    plain = call_id if _PLAIN_ID.fullmatch(call_id) else hashlib.blake2b(call_id.encode(), digest_size=12).hexdigest()
-    return f"call-{plain}"
-
-
-def issued_key(call_id: str) -> str:
-    """The journal's key of the note that a call was issued."""
-    return f"{call_name(call_id)}@issued"
+__all__ = ["announce", "answers"]
 
 
 async def announce(
@@ -70,7 +39,7 @@ async def announce(
     if noted is not None:
         return msgspec.convert(await journal.value(noted), Issued)
     until = None if expires is None else journal.now() + round(expires * 1000)
-    issued = Issued(name, arguments, kind, until)
+    issued = Issued(call_id, name, arguments, kind, journal.now(), until)
     step = Step(key, NOTE, value=msgspec.Raw(encode(issued, key)))
     told = {"tool_call_id": call_id, "tool": name, "arguments": arguments, "kind": kind}
     await journal.commit(scope, (step,), events=(("call_deferred", told),))
@@ -109,7 +78,7 @@ async def _found(
 ) -> dict[str, Any] | None:
     """The recorded answer to a call; else None, after adding what to wait for."""
     journal, call_id = attempt.journal, part.tool_call_id
-    key = f"{call_name(call_id)}@answer"
+    key = answer_key(call_id)
     recorded = journal.note(key)
     if recorded is not None:
         return dict(await journal.value(recorded))

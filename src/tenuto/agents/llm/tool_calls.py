@@ -17,9 +17,10 @@ from pydantic_ai.durable_exec import record_durable_unit
 from pydantic_ai.tools import RunContext
 
 from tenuto.agents.llm.current import CALL
-from tenuto.agents.llm.deferred import announce, call_name
+from tenuto.agents.llm.deferred import announce
 from tenuto.agents.llm.tools import ToolOptions
 from tenuto.errors import InvalidInput
+from tenuto.tasks.calls import call_name
 from tenuto.tasks.outcome import StepState
 from tenuto.workers.interruption import Suspended
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope
