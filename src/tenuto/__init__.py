@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         AgentStuck,
         AlreadyFinished,
         Conflict,
+        Forbidden,
         InvalidInput,
         JournalMismatch,
         ModelError,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         TaskFailed,
         TenutoError,
         TooLarge,
+        Unreachable,
         Unstorable,
         WaitTimeout,
     )
@@ -72,13 +74,14 @@ if TYPE_CHECKING:
     )
     from tenuto.supervisor.command_client import CommandClient
     from tenuto.supervisor.command_interface import CommandInterface
+    from tenuto.supervisor.commands import Command, Parameter
     from tenuto.supervisor.config import ValidationPolicy, ValidationResult, ValidationSeverity
     from tenuto.supervisor.dependency_graph import DependencyGraph
     from tenuto.supervisor.entry import AgentEntry
     from tenuto.supervisor.event_bus import OrchestratorEventBus
     from tenuto.supervisor.event_policies import BucketRingStore, RingBufferStore
     from tenuto.supervisor.event_store import EventStore
-    from tenuto.supervisor.events import OrchestratorEvent
+    from tenuto.supervisor.events import OrchestratorEvent, Severity
     from tenuto.supervisor.exceptions import NonRecoverableException, RecoverableException
     from tenuto.supervisor.heartbeat import HeartbeatPlugin
     from tenuto.supervisor.lifecycle import AgentLifecycleManager
@@ -115,6 +118,7 @@ __all__ = [
     "BaseThreadAgent",
     "BucketRingStore",
     "Client",
+    "Command",
     "CommandAgent",
     "CommandClient",
     "CommandInterface",
@@ -124,6 +128,7 @@ __all__ = [
     "Event",
     "EventKind",
     "EventStore",
+    "Forbidden",
     "FunctionAgent",
     "GoalBuilder",
     "HeartbeatPlugin",
@@ -144,6 +149,7 @@ __all__ = [
     "OrchestratorEvent",
     "OrchestratorEventBus",
     "Page",
+    "Parameter",
     "PeriodicAgent",
     "PeriodicAsyncAgent",
     "PeriodicProcessAgent",
@@ -155,6 +161,7 @@ __all__ = [
     "RetryPolicy",
     "RingBufferStore",
     "RunMode",
+    "Severity",
     "State",
     "Status",
     "StepUnknown",
@@ -169,6 +176,7 @@ __all__ = [
     "TenutoError",
     "TooLarge",
     "Unique",
+    "Unreachable",
     "Unstorable",
     "ValidationPolicy",
     "ValidationResult",
@@ -208,6 +216,7 @@ _HOMES = {
         "AgentStuck",
         "AlreadyFinished",
         "Conflict",
+        "Forbidden",
         "InvalidInput",
         "JournalMismatch",
         "ModelError",
@@ -218,6 +227,7 @@ _HOMES = {
         "TaskFailed",
         "TenutoError",
         "TooLarge",
+        "Unreachable",
         "Unstorable",
         "WaitTimeout",
     ),
@@ -246,6 +256,7 @@ _HOMES = {
     ),
     "tenuto.supervisor.command_client": ("CommandClient",),
     "tenuto.supervisor.command_interface": ("CommandInterface",),
+    "tenuto.supervisor.commands": ("Command", "Parameter"),
     "tenuto.supervisor.config": (
         "ValidationPolicy",
         "ValidationResult",
@@ -259,7 +270,7 @@ _HOMES = {
         "RingBufferStore",
     ),
     "tenuto.supervisor.event_store": ("EventStore",),
-    "tenuto.supervisor.events": ("OrchestratorEvent",),
+    "tenuto.supervisor.events": ("OrchestratorEvent", "Severity"),
     "tenuto.supervisor.exceptions": (
         "NonRecoverableException",
         "RecoverableException",
