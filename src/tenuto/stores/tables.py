@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from tenuto.stores.base import AgentLoad, TaskFilter, WorkerInfo
+from tenuto.stores.books import Books
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.event import Event, EventKind
 from tenuto.tasks.fairness import Lane
@@ -56,7 +57,7 @@ class Usage(msgspec.Struct, frozen=True):
         return self.limit is None and self.used == 0
 
 
-class Tables(Protocol):
+class Tables(Books, Protocol):
     """The rows of one store, inside one transaction."""
 
     @property

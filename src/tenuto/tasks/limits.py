@@ -29,11 +29,11 @@ class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
     concurrency: int | None = None
     """tasks running at once; None: no limit"""
     rate: int | None = None
-    """claims per `period`; None: no limit"""
+    """claims, or units of calls (`tasks.money`), per `period`; None: no limit"""
     period: Millis = 1_000
     """milliseconds"""
     burst: int = 1
-    """claims that may follow each other at once after a quiet time"""
+    """claims that may follow each other at once after a quiet time; the most units that one call may take"""
 
     def check(self) -> Limit:
         """Itself, or `InvalidInput` that names what makes no sense."""
@@ -44,8 +44,8 @@ class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
             raise InvalidInput(f"limit {self.key!r}: rate must be 1 to 1,000,000,000, not {self.rate}")
         if not 1 <= self.period <= 31_557_600_000:
             raise InvalidInput(f"limit {self.key!r}: period must be 1 ms to one year, not {self.period} ms")
-        if not 1 <= self.burst <= 1_000_000:
-            raise InvalidInput(f"limit {self.key!r}: burst must be 1 to 1,000,000, not {self.burst}")
+        if not 1 <= self.burst <= 1_000_000_000:
+            raise InvalidInput(f"limit {self.key!r}: burst must be 1 to 1,000,000,000, not {self.burst}")
         return self
 
     @property
@@ -53,9 +53,10 @@ class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
         """Milliseconds between two claims at the full rate."""
         return self.period / self.rate if self.rate else 0.0
 
-    def allowed_at(self, tat: float) -> Millis:
-        """The first instant at which a claim is allowed, given the theoretical arrival time."""
-        return math.ceil(tat - (self.burst - 1) * self.interval) if self.rate else 0
+    def allowed_at(self, tat: float, units: int = 1) -> Millis:
+        """The first instant at which `units` (at most `burst`) are allowed together, given the theoretical arrival
+        time."""
+        return math.ceil(tat - (self.burst - units) * self.interval) if self.rate else 0
 
     def room(self, used: int, tat: float, now: Millis) -> int:
         """How many tasks may be claimed at `now` while `used` slots are held."""
@@ -65,6 +66,6 @@ class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
         spare = now - (tat - (self.burst - 1) * self.interval)
         return min(slots, self.burst, math.floor(spare / self.interval) + 1) if spare >= 0 else 0
 
-    def taken(self, tat: float, now: Millis) -> float:
-        """The theoretical arrival time after a claim at `now`."""
-        return max(tat, float(now)) + self.interval if self.rate else tat
+    def taken(self, tat: float, now: Millis, units: int = 1) -> float:
+        """The theoretical arrival time after `units` were taken at `now`."""
+        return max(tat, float(now)) + units * self.interval if self.rate else tat

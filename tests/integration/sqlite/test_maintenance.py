@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from tenuto.errors import NotFound
 from tenuto.stores.base import Claim, Exchange
-from tenuto.stores.sqlite import SqliteStore, maintenance
+from tenuto.stores.sqlite import SqliteStore, maintenance, schema
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.outcome import Ending, Outcome
 from tenuto.tasks.task import ErrorRecord, TaskSpec
@@ -20,7 +20,7 @@ from tenuto.tasks.task import ErrorRecord, TaskSpec
 async def test_info_says_what_there_is(store: SqliteStore, path: Path, tree: Callable[[str], Tree]) -> None:
     await store.submit([tree("one"), tree("two")])
     info = await store.info()
-    assert (info["path"], info["schema"], info["tasks"], info["events"]) == (str(path), 1, 2, 2)
+    assert (info["path"], info["schema"], info["tasks"], info["events"]) == (str(path), schema.LATEST, 2, 2)
     assert info["log_bytes"] > 0
 
 

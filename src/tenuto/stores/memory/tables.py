@@ -10,6 +10,7 @@ from itertools import islice
 from msgspec.structs import replace
 
 from tenuto.stores.base import AgentLoad, TaskFilter, WorkerInfo
+from tenuto.stores.memory.money import MemoryBooks
 from tenuto.stores.tables import Link, Tables, Usage
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.event import Event, EventKind
@@ -23,10 +24,11 @@ from tenuto.tasks.task import Kind, Task
 __all__ = ["MemoryTables"]
 
 
-class MemoryTables(Tables):
+class MemoryTables(MemoryBooks, Tables):
     """The rows, in dictionaries."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.time: Millis = 0
         self.submitted = 0
         self.told = 0
@@ -102,8 +104,7 @@ class MemoryTables(Tables):
         below = self.children(task_id)
         for child in below:
             below.extend(self.children(child.id))  # the list grows while it is walked
-        found = [task for task in below if not task.is_final]
-        return sorted(found, key=lambda task: self.numbers[task.id])
+        return sorted((task for task in below if not task.is_final), key=lambda task: self.numbers[task.id])
 
     def find(self, where: TaskFilter, before: int | None, limit: int) -> list[tuple[int, Task]]:
         newest = ((number, self.rows[self.ids[number]]) for number in reversed(self.ids))
@@ -392,6 +393,7 @@ class MemoryTables(Tables):
             del self.rows[task_id], self.ids[self.numbers.pop(task_id)]
             for rows in (self.family, self.outward, self.inward, self.expected, self.mail, self.mail_count, self.books):
                 rows.pop(task_id, None)
+        self.purge_books(root, gone)
         self.edges.pop(root, None)
         self.large.pop(root, None)
         self.mail_keys = {(task_id, key) for task_id, key in self.mail_keys if task_id not in gone}

@@ -5,7 +5,7 @@ ends, or until a query could see them, and are written in bulk. What an engine a
 they are run (`Statements`).
 
 Each file adds the tables of one subject to the one before: session (statements), lanes, tasks, claims, relations
-(keys, edges, waits), inboxes (and journals), timers (and schedules, workers, the feed, purging).
+(keys, edges, waits), inboxes (and journals), money, timers (and schedules, workers, the feed, purging).
 """
 
 from __future__ import annotations

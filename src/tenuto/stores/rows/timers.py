@@ -8,8 +8,8 @@ import msgspec
 
 from tenuto.stores.base import WorkerInfo
 from tenuto.stores.rows.dues import MOST_READ
-from tenuto.stores.rows.inboxes import InboxRows
 from tenuto.stores.rows.layout import codes, dump
+from tenuto.stores.rows.money import MoneyRows
 from tenuto.stores.rows.session import Clock, Header, Statements
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.event import Event, EventKind
@@ -31,7 +31,7 @@ _members = msgspec.json.Decoder(list[tuple[int, str]])
 _PURGED = ("events", "steps", "messages", "waits", "tags", "specs", "tasks")
 
 
-class TimerRows(InboxRows):
+class TimerRows(MoneyRows):
     """Timers, schedules, workers, the feed, and purging."""
 
     def __init__(self, statements: Statements, clock: Clock) -> None:
@@ -139,7 +139,8 @@ class TimerRows(InboxRows):
         """Removes the trees that were purged, all of them together; called when a verb is done."""
         if not self._purged:
             return
-        roots, self._purged = dump(self._purged), []
+        gone, self._purged = self._purged, []
+        roots = dump(gone)
         self.changes.upset = True
         self.write_tasks()
         self.write_events()
@@ -151,6 +152,7 @@ class TimerRows(InboxRows):
             self.run(f"purge_{what}", numbers)
         self.run("purge_links", roots)
         self.run("purge_blobs", roots)
+        self.purge_books(numbers, [f"tree:{root}" for root in gone] + [f"task:{task_id}" for _, task_id in members])
         for number, task_id in members:
             self.dues.put(number, None)
             self.rows.pop(task_id, None)

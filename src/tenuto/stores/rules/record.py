@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tenuto.errors import InvalidInput, Unstorable
 from tenuto.stores.base import Renewal, WorkerInfo
+from tenuto.stores.rules.money import Plan
 from tenuto.stores.rules.outcomes import holds
 from tenuto.stores.rules.work import Work
 from tenuto.tasks import transitions
@@ -16,6 +17,7 @@ from tenuto.tasks.clock import Millis
 from tenuto.tasks.event import EventKind
 from tenuto.tasks.ids import check_name
 from tenuto.tasks.lease import Hold
+from tenuto.tasks.money import Refusal
 from tenuto.tasks.outcome import Answer, Record, Recorded, Step, StepState
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task, TaskSpec
@@ -49,8 +51,12 @@ def _record(work: Work, each: Record, lease: Millis) -> Recorded:
     try:
         for child in each.spawned:
             _check_child(task, child)
+        plan = Plan(work.tables, task, each.settles, each.reserves) if each.settles or each.reserves else None
     except (InvalidInput, Unstorable) as error:
         return Recorded(Answer.INVALID, detail=str(error))
+    refused = None if plan is None else _planned(plan, each)
+    if refused is not None:
+        return Recorded(Answer.REFUSED, refused=refused)
     tables = work.tables
     for key, data in each.blobs.items():
         tables.put_blob(task.root, key, data)
@@ -66,8 +72,23 @@ def _record(work: Work, each: Record, lease: Millis) -> Recorded:
         change = _told(known, work.now, name, data)
         tables.add_event(change.event)
         known = change.task
+    if plan is not None:
+        plan.write()
+        work.reopen(plan.freed)
+        known = replace(known, open_calls=known.open_calls + plan.opened)
     work.store(task, known)
     return Recorded(Answer.ACCEPTED, paused=task.paused, messages=tables.inbox_size(task.id) > 0)
+
+
+def _planned(plan: Plan, each: Record) -> Refusal | None:
+    """Plans what a record says of calls; why a reservation has no room."""
+    for settle in each.settles:
+        plan.settle(settle)
+    for reserve in each.reserves:
+        refused = plan.reserve(reserve)
+        if refused is not None:
+            return refused
+    return None
 
 
 def _admit(work: Work, task: Task, child: TaskSpec) -> None:

@@ -32,6 +32,8 @@ from tenuto.stores.base import (
     WorkerInfo,
 )
 from tenuto.stores.rules import claim, outcomes, reads, record, submit, sweep
+from tenuto.stores.rules.accounts import RuledMoney
+from tenuto.stores.rules.money import start_afresh
 from tenuto.stores.rules.signals import signal as deliver
 from tenuto.stores.rules.work import Work
 from tenuto.stores.tables import Tables
@@ -95,7 +97,7 @@ def answer(work: Work, request: Exchange, replies: Replies) -> Exchanged:
     return answered
 
 
-class RuledStore(Store):
+class RuledStore(RuledMoney, Store):
     """A store that answers by the rules."""
 
     def __init__(self) -> None:
@@ -160,6 +162,7 @@ class RuledStore(Store):
             if usage.limit is None:
                 return False
             claim.put_all_back(work, key)
+            start_afresh(work.tables, key)
             work.tables.set_usage(replace(usage, limit=None, tat=0.0, opens=None))
             return True
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from msgspec.structs import replace
 
 from tenuto.stores.base import Hint
+from tenuto.stores.rules.money import abandon
 from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.signal import Message
@@ -43,6 +44,8 @@ class Work:
         task = change.task
         self.tables.insert(task)
         self.tables.add_event(change.event)
+        if task.budget is not None:
+            self.tables.put_budget(replace(task.budget, scope=f"task:{task.id}"))
         if task.claimable:
             self._claimable(task)
         return task
@@ -58,6 +61,9 @@ class Work:
         return self._follow(before, task)
 
     def _follow(self, before: Task, task: Task) -> Task:
+        if before.open_calls and task.lease_until is None:
+            task = abandon(self.tables, task)
+            self.tables.update(task)
         if task.state is State.READY and task.claimable and not before.claimable:
             self._claimable(task)
         if task.limits:

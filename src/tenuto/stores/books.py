@@ -1,0 +1,126 @@
+"""What an engine keeps of money: the part of `tables.Tables` that `rules.money` works on. See `stores.money`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from tenuto.tasks.clock import Millis
+from tenuto.tasks.money import NOTHING, Amount, Budget, Period
+from tenuto.tasks.usage import LedgerEntry, UsageBy, UsageRow
+
+__all__ = ["Books", "Call", "CallName", "Count", "CountName", "Found", "Pace", "Taken"]
+
+
+class Taken(NamedTuple):
+    """Units of a rate that a call has taken."""
+
+    key: str
+    units: int
+    tat: float
+    """the theoretical arrival time right after that"""
+    interval: float
+    """milliseconds for each unit then"""
+    given: float
+    """`Pace.given` then"""
+
+
+class Pace(NamedTuple):
+    """What is known about a rate's key beside its limit."""
+
+    slow: Millis = 0
+    """nothing is granted before"""
+    given: float = 0.0
+    """milliseconds of its rate that were given back so far"""
+
+
+class Call(LedgerEntry, frozen=True, omit_defaults=True):
+    """A call as it is stored."""
+
+    taken: tuple[Taken, ...] = ()
+
+
+class CallName(NamedTuple):
+    """Which call of a task."""
+
+    attempt: int
+    call: str
+
+
+class CountName(NamedTuple):
+    """What is counted."""
+
+    scope: str
+    window: str
+    """a day, a month, or empty: all time"""
+
+    @property
+    def kind(self) -> str:
+        """The first part of the scope."""
+        return self.scope.partition(":")[0]
+
+
+class Count(msgspec.Struct, frozen=True):
+    """What was counted under one name."""
+
+    counted: Amount = NOTHING
+    """reserved, unknown and settled"""
+    reserved: Amount = NOTHING
+    """the part that is reserved"""
+    calls: int = 0
+
+    @property
+    def spent(self) -> Amount:
+        """The part that is not reserved."""
+        return self.counted - self.reserved
+
+
+class Found(NamedTuple):
+    """What a record is about to look at; what is not there is left out."""
+
+    counts: dict[CountName, Count]
+    budgets: list[Budget]
+    calls: dict[CallName, Call]
+    paces: dict[str, Pace]
+
+
+class Books(Protocol):
+    """The books of one store, inside one transaction."""
+
+    def find_books(
+        self, task_id: str, counts: Sequence[CountName], calls: Sequence[CallName], keys: Sequence[str]
+    ) -> Found:
+        """The counts named, the budgets of their scopes, calls of a task, and the paces of `keys`."""
+
+    def put_counts(self, counts: Iterable[tuple[CountName, Count]]) -> None:
+        """Stores them."""
+
+    def put_calls(self, task_id: str, calls: Iterable[Call]) -> None:
+        """Appends to a ledger, or replaces those with the same name in their places."""
+
+    def calls(self, task_id: str) -> list[Call]:
+        """A ledger, in the order in which its calls were first stored."""
+
+    def reserved_calls(self, task_id: str) -> list[Call]:
+        """Those of `calls` that are reserved."""
+
+    def put_budget(self, budget: Budget) -> None:
+        """Creates or replaces the one of its scope and period."""
+
+    def drop_budget(self, scope: str, period: Period | None) -> bool:
+        """False when there is none."""
+
+    def budgets(self, prefix: str, limit: int) -> list[Budget]:
+        """Those whose scope begins with `prefix`, by scope and period (none first)."""
+
+    def put_pace(self, key: str, pace: Pace) -> None:
+        """Stores it."""
+
+    def totals(self, by: UsageBy, prefix: str, since: str, until: str, limit: int) -> list[UsageRow]:
+        """A row for each key of this kind that begins with `prefix`, by key: of the days `since` to `until`; of all
+        time where both are empty."""
+
+    def totals_by_day(self, of: str, prefix: str, since: str, until: str, limit: int) -> list[UsageRow]:
+        """A row for each day of one scope, from `since` to `until`, by day."""
