@@ -15,7 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg import pq
+from psycopg.abc import PQGen
 
 from tenuto.errors import InvalidInput
 from tenuto.stores.postgres.connection import Connection
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 __all__ = ["LentConnection", "sqlalchemy_connection"]
+
+T = TypeVar("T")
 
 
 class LentConnection(Connection):
@@ -47,10 +54,31 @@ class LentConnection(Connection):
                 "and rolled back by what the function raises; use savepoints inside"
             )
 
+    def hand_on(self) -> LentConnection:
+        """Another object for the same connection to the server; this one is closed."""
+        following = LentConnection(self.pgconn)
+        following.prepare_threshold = self.prepare_threshold
+        self.pgconn = _nowhere()
+        return following
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """Waits for the server, unless the connection is closed: a cursor that was kept may not know."""
+        if self.closed:
+            raise psycopg.OperationalError("the connection is closed")
+        return super().wait(gen, interval, timeout)
+
     def close(self) -> None:
         """Closes it, unless it is SQLAlchemy that lets go of it."""
         if not self.shared:
             super().close()
+
+
+@cache
+def _nowhere() -> pq.abc.PGconn:
+    """What a connection leads to that is closed."""
+    found = pq.PGconn.connect_start(b"host=/nowhere")
+    found.finish()
+    return found
 
 
 @contextmanager

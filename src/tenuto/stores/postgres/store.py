@@ -24,6 +24,7 @@ from tenuto.stores.postgres.callers import Rehearsed, submit_inside
 from tenuto.stores.postgres.connection import Address, connect
 from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
+from tenuto.stores.postgres.loans import Loans
 from tenuto.stores.postgres.reader import Reader
 from tenuto.stores.postgres.schema import migrate, version
 from tenuto.stores.postgres.transact import CallersError, OwnTransaction, may_run
@@ -58,14 +59,16 @@ class PostgresStore(RowStore):
         self._server_time = clock is wall_clock
         self._clock = Clock((lambda: 0) if self._server_time else clock)
         self._hints = Hints(self._address, self._look)
+        self._loans = Loans(self._address)
         self._identity: str | None = None
 
     # -- opening and closing
 
     def _open(self, create: bool) -> None:
         if self._process != os.getpid():
-            _inherited.extend([self._hints, self._opening, self._writer, self._reader])
+            _inherited.extend([self._hints, self._loans, self._opening, self._writer, self._reader])
             self._hints = Hints(self._address, self._look)
+            self._loans = Loans(self._address)
             self._opening = threading.Lock()
             self._writer = self._reader = None
             self._process = os.getpid()
@@ -73,6 +76,7 @@ class PostgresStore(RowStore):
             if self._writer is None:
                 self._connect(create)
                 self._hints.open()
+                self._loans.open()
 
     def _connect(self, create: bool) -> None:
         with connect(self._address) as connection:
@@ -91,6 +95,7 @@ class PostgresStore(RowStore):
         with self._opening:
             self._end_threads()
             self._hints.close()
+            self._loans.close()
 
     def _closed(self) -> StoreClosed:
         return StoreClosed(f"the store {self.url} is not open: open it first, or keep it open")
@@ -144,7 +149,7 @@ class PostgresStore(RowStore):
         if runs is None:
             return Recorded(Answer.STALE)
         if runs:
-            own = OwnTransaction(self._address, self._clock, server_time=self._server_time)
+            own = OwnTransaction(self._loans, self._clock, server_time=self._server_time)
             try:
                 recorded = await asyncio.to_thread(own.run, hold, step, work, lease)
             except CallersError as error:

@@ -8,22 +8,22 @@ lost meanwhile, or the step turns out to be recorded, nothing of it is.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 import msgspec
 import psycopg
 from msgspec.structs import replace
 from psycopg import pq
+from psycopg.rows import tuple_row
 
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import Hint
 from tenuto.stores.postgres.arrivals import admit
-from tenuto.stores.postgres.connection import PATIENCE, Address, Connection, connect_as
+from tenuto.stores.postgres.connection import PATIENCE, Connection
 from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.lent import LentConnection
+from tenuto.stores.postgres.loans import Loans
 from tenuto.stores.postgres.queries import query
 from tenuto.stores.postgres.remembered import rows_for
 from tenuto.stores.postgres.session import PostgresStatements
@@ -60,8 +60,9 @@ def may_run(tables: Tables, hold: Hold, step: Step) -> bool | None:
 class OwnTransaction:
     """One such transaction."""
 
-    def __init__(self, address: Address, clock: Clock, *, server_time: bool) -> None:
-        self._address = dataclasses.replace(address, prepare=False)
+    def __init__(self, loans: Loans, clock: Clock, *, server_time: bool) -> None:
+        self._loans = loans
+        self._address = loans.address
         self._clock = clock
         self._server_time = server_time
         self.hint: Hint | None = None
@@ -73,15 +74,14 @@ class OwnTransaction:
         Blocks. Raises `CallersError` for what the function raises.
         """
         recorded: Recorded | None = None
-        with closing(connect_as(LentConnection, self._address, "task")) as connection:
-            try:
-                connection.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        try:
+            with self._loans.begun(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE") as connection:
                 value = self._call(connection, function)
                 recorded = self._record(connection, hold, replace(step, value=msgspec.Raw(value)), lease)
                 if recorded is not None and recorded.answer is Answer.ACCEPTED:
                     connection.execute(b"COMMIT")
-            except psycopg.Error as error:
-                raise translate(error, self._address.url) from error
+        except psycopg.Error as error:
+            raise translate(error, self._address.url) from error
         return recorded
 
     def _call(self, connection: LentConnection, function: Callable[[Any], bytes]) -> bytes:
@@ -106,7 +106,8 @@ class OwnTransaction:
         return value
 
     def _transaction(self, connection: Connection) -> Any:
-        return connection.execute(query("own_transaction", self._address.schema)).fetchone()
+        with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:  # the function may have set other ones
+            return cursor.execute(query("own_transaction", self._address.schema)).fetchone()
 
     def _record(self, connection: Connection, hold: Hold, step: Step, lease: Millis) -> Recorded | None:
         statements = PostgresStatements(connection, self._address, server_time=self._server_time)
