@@ -16,9 +16,8 @@ def _typed_names() -> dict[str, str]:
     """The names that type checkers see, with the modules they come from."""
     tree = ast.parse(Path(tenuto.__file__).read_text(encoding="utf-8"))
     [block] = [node for node in tree.body if isinstance(node, ast.If)]
-    return {
-        alias.name: node.module or "" for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom) and node.module != "typing"]
+    return {alias.name: node.module or "" for node in imports for alias in node.names}
 
 
 @pytest.mark.parametrize("name", tenuto.__all__)
