@@ -53,4 +53,5 @@ importer = orchestrator.register_agent(Importer, "importer")
 hopeless = orchestrator.register_agent(Hopeless, "hopeless")
 orchestrator.simple_join()
 print(importer.config.done.read_text(), "records;", importer.restarts, "restarts")
+importer.config.done.unlink()  # so that the example can be started again
 print("hopeless:", hopeless.reason)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -109,9 +111,18 @@ def test_monitoring_system(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["data_pipeline", "monitoring_system", "automation_workflow", "resilient_application"])
+def test_examples_of_the_supervisor_leave_nothing_and_can_be_started_again(tmp_path: Path, name: str) -> None:
+    def words() -> list[list[str]]:
+        return sorted(line.split()[:2] for line in run(tmp_path, f"{name}.py"))
+
+    assert words() == words()
+    assert {each.name for each in tmp_path.iterdir() if not each.name.startswith("tenuto.db")} <= {".tenuto"}
+
+
 def test_automation_workflow(tmp_path: Path) -> None:
     lines = run(tmp_path, "automation_workflow.py")
-    assert lines[:3] == ["count-ada 3", "count-bob 4", "archived: ['ada.txt', 'bob.txt']"]
+    assert lines[:3] == ["ada: 3 words", "bob: 4 words", "archived: ['ada.txt', 'bob.txt']"]
     assert [line.split()[:2] for line in lines[4:]] == [
         ["worker:count_words:1", "TERMINATED"],
         ["watcher", "TERMINATED"],
