@@ -46,7 +46,7 @@ def list_logs(directory: str | None, *, as_json: bool) -> None:
         return
     now = wall_clock()
     rows = [
-        (agent, relative(stat.st_mtime_ns // 1_000_000, now), f"{stat.st_size / 1024:,.0f} KiB", str(file))
+        (agent, relative(stat.st_mtime_ns // 1_000_000, now), f"{-(-stat.st_size // 1024):,} KiB", str(file))
         for agent, file, stat in stats
     ]
     print_table(console(), _LOGS, rows, f"There are no logs in {log_directory(directory)}.")

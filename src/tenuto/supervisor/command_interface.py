@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tenuto.errors import Forbidden, InvalidInput, NotFound, TenutoError
 from tenuto.observability.logging import logger
-from tenuto.supervisor.access import allowed_of, masked, same_token, token_for
+from tenuto.supervisor.access import TOKEN_VARIABLE, allowed_of, masked, same_token, token_for
 from tenuto.supervisor.addresses import Address
 from tenuto.supervisor.commands import Command, agent_commands
 from tenuto.supervisor.crew import Crew
@@ -212,7 +212,8 @@ class CommandInterface:
         """What is to be run. Raises why it is not."""
         request, command = asked.request, asked.command
         if self._token is not None and not same_token(request.token, self._token):
-            raise Forbidden("the token is missing or wrong: send it as token beside the command")
+            hint = f"send it as token beside the command; tenuto takes it from {TOKEN_VARIABLE}"
+            raise Forbidden(f"the token is missing or wrong: {hint}")
         if command is None:
             raise NotFound(f"there is no command {request.command!r:.60}: {', '.join(self._commands)}")
         if self._allowed is not None and command.name not in self._allowed:
