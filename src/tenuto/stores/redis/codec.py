@@ -16,7 +16,7 @@ from msgspec import Raw
 from tenuto.errors import InvalidInput
 from tenuto.stores.answers import WorkerInfo
 from tenuto.tasks.event import Event, EventKind
-from tenuto.tasks.goal import Edge, Tree, When
+from tenuto.tasks.goal import Edge, When
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.limits import Limit
 from tenuto.tasks.outcome import Step, StepState
@@ -42,7 +42,6 @@ __all__ = [
     "steps_of",
     "task_of",
     "text",
-    "tree_parts",
     "worker_of",
 ]
 
@@ -145,24 +144,6 @@ def fields_of(spec: TaskSpec) -> list[Any]:
         if part:
             flat += (name, dump(part))
     return flat
-
-
-def tree_parts(tree: Tree) -> dict[str, Any]:
-    """A tree as `submission.submit` takes it."""
-    root = tree.root
-    parts: dict[str, Any] = {"id": root.id, "fields": fields_of(root), "owner": root.owner}
-    if root.idempotency_key is not None:
-        parts["key"] = root.idempotency_key
-    if root.unique is not None:
-        parts["unique"] = (root.unique.key, [state.value for state in root.unique.states])
-    if tree.limits:
-        parts["limits"] = [limit_parts(limit) for limit in tree.limits]
-    if tree.blobs:
-        parts["blobs"] = {key: text(data) for key, data in tree.blobs.items()}
-    if tree.is_goal:
-        parts["nodes"] = [{"id": node.id, "agent": node.agent, "fields": fields_of(node)} for node in tree.nodes]
-        parts["edges"] = [(edge.source, edge.target, edge.when.value) for edge in tree.edges]
-    return parts
 
 
 def limit_parts(limit: Limit) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ __all__ = ["SCRIPTS", "Script", "script"]
 _NEEDS = "-- needs: "
 
 SCRIPTS = (
+    "stage",
     "submit",
     "exchange",
     "record",

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import msgspec
 from msgspec.structs import replace
 
 from tenuto.errors import InvalidInput, StoreClosed
@@ -31,7 +32,7 @@ from tenuto.stores.base import (
 )
 from tenuto.stores.batches import in_parts, tasks_in
 from tenuto.stores.redis.address import Address
-from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, pack, tree_parts
+from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, pack, text
 from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.hints import Hints
 from tenuto.stores.redis.line import Line, load_scripts
@@ -42,6 +43,7 @@ from tenuto.stores.redis.scripts import script
 from tenuto.stores.redis.sentences import delivered, signal_parts
 from tenuto.stores.redis.server import examine
 from tenuto.stores.redis.timekeeping import MOST_TASKS, Timekeeping, refusal
+from tenuto.stores.redis.trees import is_large, parts_of, tree_parts
 from tenuto.stores.requests import Request
 from tenuto.tasks.clock import Millis, wall_clock
 from tenuto.tasks.goal import Tree, same_tree
@@ -170,10 +172,7 @@ class RedisStore(Maintenance, Timekeeping):
 
     async def _submit(self, trees: Sequence[Tree]) -> list[Any]:
         parts = in_parts(trees, MOST_TASKS)
-        answers = await asyncio.gather(
-            *(self._write("submit", [tree_parts(tree) for tree in part], tasks_in(part)) for part in parts),
-            return_exceptions=True,
-        )
+        answers = await asyncio.gather(*map(self._submit_part, parts), return_exceptions=True)
         found: list[Any] = []
         for each in answers:
             if isinstance(each, BaseException):
@@ -181,8 +180,34 @@ class RedisStore(Maintenance, Timekeeping):
             found.extend(each)
         return found
 
+    async def _submit_part(self, trees: Sequence[Tree]) -> list[Any]:
+        given = [tree_parts(tree, await self._stage(tree) if is_large(tree) else None) for tree in trees]
+        told, unfinished = await self._write("submit", given, tasks_in(trees))
+        await self._finish(unfinished)
+        return cast(list[Any], told)
+
+    async def _stage(self, tree: Tree) -> tuple[str, int]:
+        """Sends nodes and edges ahead; their name and the number of their parts."""
+        name, number = f"{self._client}-{next(self._requests)}", 0
+        for number, part in enumerate(parts_of(tree), 1):
+            await self._write("stage", (name, number, text(pack(part))), once=False)
+        return name, number
+
+    async def _nodes_of(self, goal: str, names: Sequence[str]) -> dict[str, str]:
+        """Task ids by node."""
+        found: dict[str, str] = {}
+        for first in range(0, len(names), MOST_TASKS):
+            some = names[first : first + MOST_TASKS]
+            told = await self._fetch("HMGET", f"dag:{goal}:nodes", *some)
+            found |= {name: msgspec.json.decode(each)["task"] for name, each in zip(some, told, strict=True)}
+        return found
+
     async def _answer(self, tree: Tree, what: str, root: str, nodes: dict[str, str] | None = None) -> Submission | None:
         match what:
+            case "busy" | "again":
+                return None
+            case "created" if is_large(tree):
+                return Submission(root, Verdict.CREATED, nodes=await self._nodes_of(root, [n.id for n in tree.nodes]))
             case "created" | "existing":
                 return Submission(root, Verdict(what), nodes=nodes or {})
             case "twice":

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from tenuto.errors import InvalidInput, Unstorable
 from tenuto.stores.base import Submission, Swept, TimeToLive, Verdict
-from tenuto.stores.redis.codec import dump, schedule_of, tree_parts
+from tenuto.stores.redis.codec import dump, schedule_of
 from tenuto.stores.redis.reads import Reads
+from tenuto.stores.redis.trees import tree_parts
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.goal import Tree, check_tree
 from tenuto.tasks.schedules import Schedule, due_instants, fired, next_instant

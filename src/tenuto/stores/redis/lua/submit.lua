@@ -2,16 +2,20 @@
 -- Stores trees, each whole or not at all.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: trees
--- Returns for each: see `submission.submit`.
+-- Returns for each: see `submission.submit`; then roots of trees of these ids with work left.
 
 local again = session.begin()
 if again then
   return again
 end
-local created, answers = {}, {}
+local created, answers, roots = {}, {}, {}
 for at, tree in ipairs(cmsgpack.unpack(ARGV[4])) do
   answers[at] = submission.submit(tree, created)
+  local root = answers[at][2]
+  if walks.is_left(root) then
+    roots[#roots + 1] = root
+  end
 end
 rows.write()
 limits.write()
-return session.finish(answers)
+return session.finish({ answers, roots })

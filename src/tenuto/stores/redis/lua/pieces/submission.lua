@@ -5,6 +5,8 @@
 
 submission = {}
 
+local ONE_PART = 150 -- tasks of which one has the weight
+
 -- The oldest task but one that holds a unique key in one of the states.
 function submission.unique_holder(key, states, but)
   rows.write()
@@ -40,54 +42,91 @@ local function remember(owner, key, id)
   redis.call('ZADD', session.key('keys:age'), session.submitted, field)
 end
 
-local function link(goal, nodes, edges, ids)
-  local named, needs, following, order = {}, {}, {}, {}
-  for _, node in ipairs(nodes) do
-    named[#named + 1] = node.id
-    named[#named + 1] = '{"task":' .. events.quote(ids[node.id]) .. ',"agent":' .. events.quote(node.agent) .. '}'
+-- The task ids of nodes that are stored, in their order. `ids`: those that this script has stored.
+local function ids_of(goal, names, ids)
+  local found, missing = {}, {}
+  for at, name in ipairs(names) do
+    found[at] = ids[name]
+    missing[#missing + 1] = not ids[name] and name or nil
   end
-  for _, edge in ipairs(edges) do
-    local source, target, when = edge[1], edge[2], edge[3]
-    needs[target] = needs[target] or {}
-    following[source] = following[source] or {}
-    table.insert(needs[target], when == 'done' and source or { node = source, when = when })
-    table.insert(following[source], { ids[target], when })
-    order[#order + 1] = edge
-  end
-  local dag = session.key('dag:') .. goal
-  session.in_parts('HSET', dag .. ':nodes', named)
-  for target, list in pairs(needs) do
-    redis.call('HSET', dag .. ':deps', target, cjson.encode(list))
-  end
-  for source, list in pairs(following) do
-    for first = 1, #list, ends.IN_PART do
-      local part = math.ceil(first / ends.IN_PART)
-      local links = { unpack(list, first, math.min(first + ends.IN_PART - 1, #list)) }
-      redis.call('HSET', dag .. ':next', part == 1 and source or source .. '\n' .. part, cjson.encode(links))
+  if missing[1] then
+    for at, text in ipairs(redis.call('HMGET', session.key('dag:') .. goal .. ':nodes', unpack(missing))) do
+      ids[missing[at]] = cjson.decode(text).task
     end
+    return ids_of(goal, names, ids)
   end
-  if order[1] then
-    redis.call('SET', dag .. ':edges', cjson.encode(order))
+  return found
+end
+
+-- A node gets its own id as that of its task, unless that is taken.
+local function store_nodes(goal, nodes, ids)
+  local named = {}
+  for _, node in ipairs(nodes) do
+    local name, agent, unmet, fields = unpack(node)
+    local id = rows.exists(name) and goal .. '.' .. name or name
+    ids[name] = id
+    admission.admit(id, fields, { root = goal, goal = goal, node = name }, unmet)
+    named[#named + 1] = name
+    named[#named + 1] = '{"task":' .. events.quote(id) .. ',"agent":' .. events.quote(agent) .. '}'
+  end
+  session.in_parts('HSET', session.key('dag:') .. goal .. ':nodes', named)
+end
+
+local function store_links(goal, links, ids)
+  local following = {}
+  for _, entry in ipairs(links) do
+    local names, told = {}, {}
+    for at, link in ipairs(entry[2]) do
+      names[at] = link[1]
+    end
+    for at, id in ipairs(ids_of(goal, names, ids)) do
+      told[at] = { id, entry[2][at][2] }
+    end
+    following[#following + 1] = entry[1]
+    following[#following + 1] = cjson.encode(told)
+  end
+  session.in_parts('HSET', session.key('dag:') .. goal .. ':next', following)
+end
+
+-- Stores nodes and edges of a goal, as far as they are in `part`: see `trees.parts_of`.
+local function store(goal, part, ids)
+  if part.nodes then
+    store_nodes(goal, part.nodes, ids)
+  end
+  if part.links then
+    store_links(goal, part.links, ids)
+  end
+  if part.deps then
+    session.in_parts('HSET', session.key('dag:') .. goal .. ':deps', part.deps)
+    redis.call('SET', session.key('dag:') .. goal .. ':edges', part.edges)
   end
 end
 
+-- Stores parts of a goal that were sent ahead, as far as this script may; whether these were all.
+function submission.arrive(item)
+  local key = session.key('arriving:') .. item.goal
+  while item.part <= item.parts and walks.room() > 0 do
+    store(item.goal, cmsgpack.unpack(redis.call('HGET', key, item.part)), {})
+    walks.spend(ONE_PART)
+    item.part = item.part + 1
+  end
+  if item.part <= item.parts then
+    return false
+  end
+  redis.call('UNLINK', key)
+  return true
+end
+
 local function create_goal(tree)
-  local goal, ids, taken = tree.id, {}, { [tree.id] = true }
-  for _, node in ipairs(tree.nodes) do
-    taken[node.id] = taken[node.id] or rows.exists(node.id)
-  end
-  for _, node in ipairs(tree.nodes) do
-    ids[node.id] = taken[node.id] and goal .. '.' .. node.id or node.id
-  end
-  local unmet = {}
-  for _, edge in ipairs(tree.edges) do
-    unmet[edge[2]] = (unmet[edge[2]] or 0) + 1
-  end
-  admission.admit(goal, tree.fields, { kind = 'goal', kids = '1' }, #tree.nodes)
-  link(goal, tree.nodes, tree.edges, ids)
-  for _, node in ipairs(tree.nodes) do
-    local place = { root = goal, goal = goal, node = node.id }
-    admission.admit(ids[node.id], node.fields, place, unmet[node.id] or 0)
+  local goal, ids = tree.id, {}
+  admission.admit(goal, tree.fields, { kind = 'goal', kids = '1' }, tree.size)
+  if tree.staged then
+    local key = session.key('arriving:') .. goal
+    redis.call('RENAME', session.key('staged:') .. tree.staged, key)
+    redis.call('PERSIST', key)
+    walks.begin(goal, { { act = 'arrive', goal = goal, part = 1, parts = tree.parts } })
+  else
+    store(goal, tree, ids)
   end
   return { 'created', goal, ids }
 end
@@ -100,20 +139,25 @@ local function create(tree)
   if tree.key then
     remember(tree.owner, tree.key, tree.id)
   end
-  if tree.nodes then
+  if tree.size then
     return create_goal(tree)
   end
   admission.admit(tree.id, tree.fields, {}, 0)
   return { 'created', tree.id }
 end
 
--- Stores a tree: what became of it, the id of its root, and of a new goal task ids by node. "taken": the id is there,
+-- Stores a tree: what became of it, the id of its root, and of a new goal task ids by node, unless it was too large for
+-- one script. "busy": one of that id is being removed; "again": its parts are not there. "taken": the id is there,
 -- "keyed": the idempotency key is; whether with the same content, the client compares.
 function submission.submit(tree, created)
   if created[tree.id] then
     return { 'twice', tree.id }
   elseif rows.exists(tree.id) then
     return { 'taken', tree.id }
+  elseif walks.is_left(tree.id) then
+    return { 'busy', tree.id }
+  elseif tree.staged and redis.call('HLEN', session.key('staged:') .. tree.staged) < tree.parts then
+    return { 'again', tree.id }
   end
   if tree.key then
     local known = redis.call('HGET', session.key('keys'), cjson.encode({ tree.owner, tree.key }))

@@ -243,6 +243,11 @@ for act in pairs(acts) do
   steps[act] = all_below
 end
 
+-- Stores what is left of a goal.
+function steps.arrive(item)
+  return submission.arrive(item)
+end
+
 -- Removes what is left of a tree.
 function steps.purge(item)
   return purging.go_on(item)
