@@ -16,29 +16,39 @@ if TYPE_CHECKING:
     from tenuto.testing.calls import Call
     from tenuto.testing.clock import VirtualClock
     from tenuto.testing.conversation import Message, Request, ToolCall, ToolResult
+    from tenuto.testing.crashes import CrashRun, crash_matrix
     from tenuto.testing.endpoint import Endpoint
+    from tenuto.testing.endpoint_process import EndpointProcess
+    from tenuto.testing.model import ScriptedModel
     from tenuto.testing.script import Reply, Rule, Script, ScriptError, Usage
 
 __all__ = [
     "Call",
+    "CrashRun",
     "Endpoint",
+    "EndpointProcess",
     "Message",
     "Reply",
     "Request",
     "Rule",
     "Script",
     "ScriptError",
+    "ScriptedModel",
     "ToolCall",
     "ToolResult",
     "Usage",
     "VirtualClock",
+    "crash_matrix",
 ]
 
 _HOMES = {
     "calls": ("Call",),
     "clock": ("VirtualClock",),
+    "crashes": ("CrashRun", "crash_matrix"),
     "conversation": ("Message", "Request", "ToolCall", "ToolResult"),
     "endpoint": ("Endpoint",),
+    "endpoint_process": ("EndpointProcess",),
+    "model": ("ScriptedModel",),
     "script": ("Reply", "Rule", "Script", "ScriptError", "Usage"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

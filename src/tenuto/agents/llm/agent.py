@@ -40,7 +40,7 @@ class Agent(TaskAgent):
         self,
         name: str | None = None,
         instructions: str | None = None,
-        model: Model | str | None = None,
+        model: Model | str | Callable[[], Model] | None = None,
         tools: Sequence[Any] = (),
         output_type: Any = str,
         *,
@@ -60,7 +60,9 @@ class Agent(TaskAgent):
         rate: int | tuple[int, Duration] | None = None,
     ) -> None:
         """name: what tasks are addressed to. instructions, model, tools, output_type, toolsets, capabilities,
-        model_settings: as `pydantic_ai.Agent` takes them; a model by name (`"openai:gpt-5"`) is built in the worker.
+        model_settings: as `pydantic_ai.Agent` takes them. A model by name (`"openai:gpt-5"`), or a function that makes
+        one, is built in the worker; one that was built already can only be sent to other processes with the module that
+        holds the agent.
 
         max_turns: a hard stop for each task, however often it is interrupted. context_type: what payloads are read as.
         deps: makes what tools find in `ctx.deps` from the task's context and payload; the payload itself without it.
@@ -110,7 +112,9 @@ class Agent(TaskAgent):
     def pydantic_agent(self) -> pydantic_ai.Agent[Any, Any]:
         """The agent that runs the conversation, made when it is first needed."""
         if self._made is None:
-            recipe = self._recipe or {}
+            recipe = dict(self._recipe or {})
+            if callable(recipe["model"]) and not isinstance(recipe["model"], Model):
+                recipe["model"] = recipe["model"]()
             self._made = pydantic_ai.Agent(**recipe, deps_type=self._context_type, defer_model_check=True)
         return self._made
 
