@@ -10,8 +10,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from tenuto.testing.answer import Answer
-from tenuto.testing.calls import Call
-from tenuto.testing.delivery import send_json
+from tenuto.testing.delivery import Delivery, send_json
 from tenuto.testing.http_server import Response
 from tenuto.testing.openai_errors import openai_error
 from tenuto.testing.openai_responses import KeptResponses
@@ -30,15 +29,15 @@ class Background:
         self._jobs: dict[str, asyncio.Future[None]] = {}
         self._failed: dict[str, dict[str, Any]] = {}
 
-    async def begin(self, response: Response, call: Call, reply: Reply, answer: Answer, ready: Awaitable[None]) -> None:
+    async def begin(self, delivery: Delivery, reply: Reply, answer: Answer, ready: Awaitable[None]) -> None:
         """Answers at once that `answer` is queued; it is there when `ready` is."""
         self._kept.wire.whole(answer)
         name = response_object(answer, "queued")["id"]
         self._jobs[name] = asyncio.ensure_future(ready)
         if reply.status >= 400:
             self._failed[name] = openai_error(Refused(reply.error, status=reply.status, code=reply.code))["error"]
-        call.status, call.outcome, call.usage = 200, "answered", answer.usage
-        await send_json(response, 200, response_object(answer, "queued"))
+        await send_json(delivery.response, 200, response_object(answer, "queued"))
+        delivery.log.note(delivery.call, status=200, outcome="answered", usage=answer.usage)
 
     async def fetch(self, response: Response, name: str, query: dict[str, list[str]]) -> None:
         """Sends the response `name` as it is now, or its events after a number."""

@@ -54,14 +54,6 @@ class Call(Struct, kw_only=True):
     error: str = ""
     usage: Usage | None = None
 
-    def describe(self, request: Request) -> None:
-        """Fills in what was understood of the request."""
-        self.format, self.model, self.stream = request.format, request.model, request.stream
-        self.turn, self.attempt = request.turn, request.attempt
-        self.max_tokens, self.tools, self.text = request.max_tokens, request.tools, request.text
-        said = request.body.get("messages", request.body.get("input", []))
-        self.messages = said if isinstance(said, list) else [said]
-
 
 class CallLog:
     """The calls of an endpoint, to which its thread adds and which any thread may read."""
@@ -88,10 +80,28 @@ class CallLog:
             self._changed.notify_all()
         return call
 
-    def changed(self) -> None:
-        """Wakes those who wait for calls: one of them has got further."""
+    def note(self, call: Call, **fields: Any) -> None:
+        """Sets these fields of `call`, and wakes those who wait for calls."""
         with self._changed:
+            for name, value in fields.items():
+                setattr(call, name, value)
             self._changed.notify_all()
+
+    def understood(self, call: Call, request: Request) -> None:
+        """Notes what is asked for."""
+        said = request.body.get("messages", request.body.get("input", []))
+        self.note(
+            call,
+            format=request.format,
+            model=request.model,
+            turn=request.turn,
+            attempt=request.attempt,
+            stream=request.stream,
+            max_tokens=request.max_tokens,
+            tools=request.tools,
+            text=request.text,
+            messages=said if isinstance(said, list) else [said],
+        )
 
     def all(self) -> list[Call]:
         """A copy of the calls so far, in the order in which they came."""

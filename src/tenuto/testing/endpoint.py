@@ -19,6 +19,7 @@ one another as they must. A broken history gets the provider's 400, and `call.er
 - `environment`: the same as environment variables, with keys that open nothing
 - `calls`, `count(**fields)`, `wait_for(n, **fields)`: what was asked, see `Call`
 - `replace(script)`, `release(name)`: another script; let those replies go that are held under a name
+- `close()`, `start()`: an outage; it comes back on the same port
 
 As a process, for tests that kill what calls it, see `EndpointProcess`:
 
@@ -91,16 +92,19 @@ class Endpoint(Addresses):
 
     def release(self, name: str) -> None:
         """Lets all replies go that are held under `name`, now and later."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._routes.release, name)
+        self._routes.gates.open(name)
 
     def start(self) -> Endpoint:
-        """Listens. Raises `OSError` where the port is taken."""
+        """Listens; after an end, on the same port again. Raises `OSError` where the port is taken."""
+        self._listening.clear()
+        self._failed, self._routes.closing = None, False
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="endpoint", daemon=True)
         self._thread.start()
-        self._listening.wait(START_LIMIT)
+        if not self._listening.wait(START_LIMIT):
+            raise OSError(f"the endpoint did not listen within {START_LIMIT:g} seconds")
         if self._failed is not None:
             raise self._failed
+        self._wanted = self.port
         return self
 
     def close(self) -> None:

@@ -14,13 +14,14 @@ from tenuto.errors import InvalidInput
 from tenuto.testing.answer import answer_to, estimate
 from tenuto.testing.anthropic_messages import ANTHROPIC_MESSAGES
 from tenuto.testing.background import Background
-from tenuto.testing.calls import Call, CallLog
+from tenuto.testing.calls import CallLog
 from tenuto.testing.conversation import Request
-from tenuto.testing.delivery import deliver, refuse, send_json
+from tenuto.testing.delivery import Delivery, send_json
+from tenuto.testing.gates import Gates
 from tenuto.testing.http_server import HttpRequest, Response
 from tenuto.testing.openai_chat import OPENAI_CHAT
 from tenuto.testing.openai_responses import KeptResponses
-from tenuto.testing.script import Answers, Reply, Script, ScriptError, read_script
+from tenuto.testing.script import Answers, Script, ScriptError, read_script
 from tenuto.testing.wire import Refused, WireFormat
 
 __all__ = ["Routes"]
@@ -32,10 +33,10 @@ class Routes:
     def __init__(self, script: Script, models: Sequence[str] = ()) -> None:
         """`models`: the only ones that are known; with none, every name is. Raises `InvalidInput` for no script."""
         self.log = CallLog()
+        self.gates = Gates()
         self.closing = False
         self._answers = Answers(script)
         self._models = tuple(models)
-        self._released: dict[str, asyncio.Event] = {}
         self._nonce = secrets.token_hex(3)
         kept = KeptResponses()
         self._background = Background(kept)
@@ -49,10 +50,6 @@ class Routes:
     def replace(self, script: Script) -> None:
         """From now on another script answers; attempts are counted anew. Raises `InvalidInput` for no script."""
         self._answers = Answers(script)
-
-    def release(self, name: str) -> None:
-        """Lets all replies go that are held under `name`, now and later."""
-        self._held(name).set()
 
     async def answer(self, request: HttpRequest, response: Response) -> None:
         """Answers one request. Some base URLs end in `/v1`, and others do not."""
@@ -77,52 +74,38 @@ class Routes:
     async def _model(self, wire: WireFormat, http: HttpRequest, response: Response) -> None:
         call = self.log.add(http.path, http.headers)
         try:
-            await self._asked(wire, http, response, call)
+            await self._asked(http, Delivery(response, self.log, call, wire))
         except asyncio.CancelledError:
-            call.outcome = "closed" if self.closing else "gone"
+            self.log.note(call, outcome="closed" if self.closing else "gone")
             raise
-        finally:
-            self.log.changed()
 
-    async def _asked(self, wire: WireFormat, http: HttpRequest, response: Response, call: Call) -> None:
+    async def _asked(self, http: HttpRequest, delivery: Delivery) -> None:
+        call = delivery.call
         try:
-            request = self._understood(wire, http)
-            call.describe(request)
-            request, reply = self._answers.reply_to(request)
+            request, reply = self._answers.reply_to(self._understood(http, delivery))
         except Refused as refused:
-            return await refuse(response, call, wire, refused)
+            return await delivery.refuse(refused)
         except ScriptError as error:
-            return await refuse(response, call, wire, Refused(str(error), code="tenuto_script"))
-        call.describe(request)
-        self.log.changed()
+            return await delivery.refuse(Refused(str(error), code="tenuto_script"))
+        self.log.understood(call, request)
         answer = answer_to(request, reply, f"{self._nonce}{call.number:06}")
         if request.body.get("background") and not request.stream:
-            return await self._background.begin(response, call, reply, answer, self._wait(reply))
-        await self._wait(reply)
-        return await deliver(response, call, wire, reply, answer)
+            return await self._background.begin(delivery, reply, answer, self.gates.wait(reply))
+        await self.gates.wait(reply)
+        return await delivery.deliver(reply, answer)
 
-    def _understood(self, wire: WireFormat, http: HttpRequest) -> Request:
+    def _understood(self, http: HttpRequest, delivery: Delivery) -> Request:
         try:
             body: Any = msgspec.json.decode(http.body)
         except msgspec.DecodeError:
             body = None
         if not isinstance(body, dict):
             raise Refused("We could not parse the JSON body of your request.")
-        request = wire.read(body)
+        request = delivery.wire.read(body)
+        self.log.understood(delivery.call, request)
         if self._models and request.model not in self._models:
-            raise Refused(_unknown(wire, request.model), status=404)
+            raise Refused(_unknown(delivery.wire, request.model), status=404)
         return request
-
-    async def _wait(self, reply: Reply) -> None:
-        if reply.silent:
-            await asyncio.Event().wait()
-        if reply.hold:
-            await self._held(reply.hold).wait()
-        if reply.delay:
-            await asyncio.sleep(reply.delay)
-
-    def _held(self, name: str) -> asyncio.Event:
-        return self._released.setdefault(name, asyncio.Event())
 
     async def _count(self, wire: WireFormat, http: HttpRequest, response: Response) -> None:
         body: dict[str, Any] = {"max_tokens": 1, **msgspec.json.decode(http.body, type=dict[str, Any])}
@@ -154,7 +137,7 @@ class Routes:
         if (http.method, path) == ("GET", "/_calls"):
             return await send_json(response, 200, self.log.all())
         if (http.method, path) == ("POST", "/_release"):
-            self.release(query.get("name", [""])[0])
+            self.gates.open(query.get("name", [""])[0])
             return await send_json(response, 200, {})
         if (http.method, path) == ("POST", "/_script"):
             try:

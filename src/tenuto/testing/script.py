@@ -23,7 +23,7 @@ from msgspec import UNSET, Struct, UnsetType
 from tenuto.errors import InvalidInput, TenutoError
 from tenuto.testing.conversation import Request, ToolCall
 
-__all__ = ["Answers", "Reply", "Rule", "Script", "ScriptError", "Usage", "read_script"]
+__all__ = ["Answers", "Reply", "Rule", "Script", "ScriptError", "Usage", "read_script", "rules_of"]
 
 
 class ScriptError(TenutoError):
@@ -66,7 +66,7 @@ class Reply(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
       (500 where none is given)
     - `cut_after_events`, `cut_after_bytes`: the connection is dropped after so many events, or bytes of the body. An
       answer that is not streamed is one event. With 0 not even the headers are sent
-    - `malformed`: JSON that ends half way, as body or as second event
+    - `malformed`: JSON that ends half way, as body or as third event
     - `body`, `content_type`, `headers`: sent as they are
     """
 
@@ -147,7 +147,7 @@ class Answers:
     def __init__(self, script: Script) -> None:
         """Raises `InvalidInput` for what is no script."""
         self._function = script if callable(script) else None
-        self._rules = [] if callable(script) else _rules(script)
+        self._rules = [] if callable(script) else rules_of(script)
         self._attempts: Counter[str] = Counter()
 
     def reply_to(self, request: Request) -> tuple[Request, Reply]:
@@ -177,7 +177,8 @@ def read_script(text: str | bytes) -> list[Rule]:
         raise InvalidInput(f"the script is not valid: {error}") from None
 
 
-def _rules(script: Sequence[Turn | Rule]) -> list[Rule]:
+def rules_of(script: Sequence[Turn | Rule]) -> list[Rule]:
+    """The rules that `script` stands for. Raises `InvalidInput` for what is none."""
     if isinstance(script, str) or not isinstance(script, Sequence):
         raise InvalidInput(f"a script is a list of turns or rules, or a function, not {type(script).__name__}")
     rules = [one for one in script if isinstance(one, Rule)]
