@@ -7,6 +7,7 @@ import re
 import secrets
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,37 @@ def test_a_killed_letter_goes_on_and_is_not_drafted_again(home: Path) -> None:
     third = start(home)
     said, _ = third.communicate(timeout=LIMIT)
     assert said.splitlines() == ["sent 24 characters"]
+
+
+def test_agents_that_run_by_themselves_are_looked_into_from_another_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given the README's program, which runs
+    for name in ("TENUTO_STORE", "TENUTO_RUN_DIR", "TENUTO_LOG_DIR", "TENUTO_COMMAND_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    readme = README.read_text()
+    (code,) = re.findall(r"Put this into\n`shop.py`:\n\n```python\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "shop.py").write_text(code)
+    with subprocess.Popen([sys.executable, "shop.py"], cwd=tmp_path) as running:
+        try:
+            end = time.monotonic() + LIMIT
+            while not (tmp_path / ".tenuto/logs/returns.log").exists():
+                assert time.monotonic() < end
+                time.sleep(0.05)
+
+            # When the commands of the README are given
+            (commands,) = re.findall(r"in the same folder:\n\n```\n(.*?)```", readme, re.DOTALL)
+            listed, restarted, told, logged, ended = (shell(tmp_path, line) for line in commands.strip().splitlines())
+
+            # Then they show and do what they say
+            assert [line.split()[:2] for line in listed.splitlines()[1:]] == [
+                ["orders", "RUNNING"],
+                ["returns", "RUNNING"],
+            ]
+            assert restarted == "returns restarted\n"
+            assert "AGENT_TERMINATED" in told
+            assert "looking for work" in logged
+            assert "has ended" in ended
+            assert running.wait(LIMIT) == 0
+        finally:
+            running.kill()

@@ -1,4 +1,4 @@
-"""Managers on their own, and managers that are replaced: the examples of docs/supervisor.md."""
+"""Managers on their own, and managers that are replaced."""
 
 from __future__ import annotations
 
