@@ -137,7 +137,7 @@ class Limits(Protocol):
         """An owner's share relative to the others, 0.001 to 1000; 1 unless said."""
 
 
-class Store(Limits, Blobs, Protocol):
+class Store(Limits, Money, Blobs, Protocol):
     """The store. Every method may be called from any thread and any event loop."""
 
     url: str

@@ -48,10 +48,10 @@ _FORMS = {
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 FIRST_WORDS = frozenset(
     {
-        *("agent", "arriving", "bands", "blobs", "children", "closed", "cursors", "dag", "doom", "ended", "feed"),
-        *("gate", "goals", "heard", "inbox", "journal", "keys", "lanes", "limit", "limits", "owner", "parked"),
-        *("ready", "replicas", "reply", "schedules", "staged", "tag", "task", "tree", "unique", "waits", "walk"),
-        "workers",
+        *("agent", "arriving", "bands", "blobs", "budgets", "children", "closed", "count", "cursors", "dag", "days"),
+        *("doom", "ended", "feed", "gate", "goals", "heard", "inbox", "journal", "keys", "lanes", "ledger", "limit"),
+        *("limits", "owner", "paces", "parked", "ready", "replicas", "reply", "schedules", "staged", "tag", "task"),
+        *("tree", "unique", "waits", "walk", "workers"),
     }
 )
 """With these the keys of a store without a namespace begin."""

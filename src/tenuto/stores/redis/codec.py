@@ -19,6 +19,7 @@ from tenuto.tasks.event import Event, EventKind
 from tenuto.tasks.goal import Edge, When
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.limits import Limit
+from tenuto.tasks.money import Budget
 from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.schedules import Schedule
@@ -91,7 +92,7 @@ _happening = msgspec.json.Decoder(_Happening)
 
 _TEXTS = ("agent", "owner", "title", "idempotency_key")
 _NUMBERS = ("priority", "band", "run_at", "deadline", "attempt_timeout", "timeout")
-_PARTS = ("retry", "unique", "limits", "tags", "metadata")
+_PARTS = ("retry", "unique", "limits", "tags", "metadata", "budget")
 
 
 # -- to the server -----------------------------------------------------------------------------------------
@@ -196,6 +197,7 @@ def task_of(task_id: str, flat: Sequence[bytes]) -> Task | None:
         limits=part(b"limits", tuple[str, ...], ()),
         tags=part(b"tags", tuple[str, ...], ()),
         metadata=part(b"metadata", dict[str, Any], {}),
+        budget=part(b"budget", Budget),
         kind=Kind(word(b"kind") or "task"),
         root=word(b"root") or task_id,
         parent=word(b"goal") or word(b"parent") or None,
@@ -224,6 +226,7 @@ def task_of(task_id: str, flat: Sequence[bytes]) -> Task | None:
         error=part(b"last_error", ErrorRecord),
         seq=int(seq),
         steps=number(b"steps"),
+        open_calls=len(word(b"calls").split("\n")) if b"calls" in given else 0,
     )
 
 

@@ -8,7 +8,9 @@ import msgspec
 
 from tenuto.errors import InvalidInput, Unstorable
 from tenuto.stores.redis.codec import dump, fields_of, text
+from tenuto.stores.redis.money import reserve_parts, settle_parts
 from tenuto.tasks.ids import check_name
+from tenuto.tasks.money import Reserve, Settle
 from tenuto.tasks.outcome import Ending, Outcome, Record, Step
 from tenuto.tasks.task import ErrorRecord, TaskSpec
 from tenuto.tasks.values import writable
@@ -58,7 +60,7 @@ def _wait_parts(wait: Wait) -> tuple[Any, ...]:
 def record_parts(record: Record) -> dict[str, Any]:
     """A record as `record.lua` takes it."""
     task_id, attempt, nonce = record.hold
-    return {
+    parts = {
         "id": task_id,
         "attempt": attempt,
         "nonce": nonce,
@@ -67,6 +69,21 @@ def record_parts(record: Record) -> dict[str, Any]:
         "steps": [_step_parts(step) for step in record.steps],
         "children": [_child_parts(child, task_id) for child in record.spawned],
         "events": [_event_parts(name, data) for name, data in record.events],
+    }
+    return parts | _call_parts(record) if record.settles or record.reserves else parts
+
+
+def _call_parts(record: Record) -> dict[str, Any]:
+    """What a record says of calls; `unsound`: why that makes no sense."""
+    calls: list[Settle | Reserve] = [*record.settles, *record.reserves]
+    try:
+        for call in calls:
+            call.check()
+    except InvalidInput as error:
+        return {"unsound": str(error)}
+    return {
+        "settles": [settle_parts(settle) for settle in record.settles],
+        "reserves": [reserve_parts(reserve) for reserve in record.reserves],
     }
 
 

@@ -31,6 +31,7 @@ SCRIPTS = (
     "purge",
     "schedule",
     "settings",
+    "money",
     "reads/tasks",
     "reads/find",
     "reads/feed",
@@ -39,6 +40,8 @@ SCRIPTS = (
     "reads/limits",
     "reads/workers",
     "reads/needs",
+    "reads/scan",
+    "reads/fields",
 )
 
 

@@ -37,6 +37,7 @@ from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.hints import Hints
 from tenuto.stores.redis.line import Line, load_scripts
 from tenuto.stores.redis.maintenance import Maintenance, must_exist
+from tenuto.stores.redis.money import RedisMoney, refusal_of
 from tenuto.stores.redis.reports import outcome_parts, record_parts
 from tenuto.stores.redis.rights import check_rights, script_commands
 from tenuto.stores.redis.scripts import script
@@ -55,7 +56,7 @@ from tenuto.tasks.signal import Signal
 __all__ = ["RedisStore"]
 
 
-class RedisStore(Maintenance, Timekeeping):
+class RedisStore(Maintenance, Timekeeping, RedisMoney):
     """A store on the server that `url` names."""
 
     def __init__(self, url: str, *, clock: Callable[[], Millis] = wall_clock) -> None:
@@ -308,7 +309,9 @@ class RedisStore(Maintenance, Timekeeping):
         return self._hints.listen(listener)
 
 
-def _recorded(record: Record, answer: str, paused: bool, messages: bool, *why: str) -> Recorded:
+def _recorded(record: Record, answer: str, paused: bool, messages: bool, *why: Any) -> Recorded:
+    if answer == Answer.REFUSED:
+        return Recorded(Answer.REFUSED, refused=refusal_of(why))
     detail = why[0] if why else ""
     if len(why) == 2:
         child, root = why

@@ -1,10 +1,10 @@
--- needs: session, rows, indexes, events, lanes, limits, transitions, waits, walks, admission, holds, journal
+-- needs: session, rows, indexes, events, lanes, limits, books, money, transitions, waits, walks, admission, holds, journal
 -- Appends to journals, with children, events and consumed messages, and extends the leases (`rules/record.py`).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {records, lease in ms}. A child that cannot be
 -- accepted says why; whether it belongs to the tree is looked at here.
 -- Returns for each: what became of it, whether the task is paused, whether there are messages; and of an invalid one
--- why, or the child and the tree that it does not belong to.
+-- why, or the child and the tree that it does not belong to; of a refused one what `money.reserve` says.
 
 local again = session.begin()
 if again then
@@ -62,6 +62,15 @@ local function record(each, lease)
   local why = objection(rows.root_of(t), each.children)
   if why then
     return { 'invalid', false, false, why[1], why[2] }
+  elseif each.unsound then
+    return { 'invalid', false, false, each.unsound }
+  end
+  local plan, refusal
+  if each.settles then
+    plan, refusal = money.planned(t, each.settles, each.reserves)
+    if refusal then
+      return { 'refused', false, false, unpack(refusal) }
+    end
   end
   admission.put_blobs(rows.root_of(t), each.blobs)
   waits.consume(t, each.consumed)
@@ -82,6 +91,9 @@ local function record(each, lease)
     else
       events.tell(t, 'emitted', event[2])
     end
+  end
+  if plan then
+    money.write(plan)
   end
   return { 'accepted', t.paused ~= nil, t.mail ~= nil }
 end

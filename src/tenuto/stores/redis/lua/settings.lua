@@ -1,4 +1,4 @@
--- needs: session, rows, indexes, events, lanes, limits, transitions, waits, admission, submission
+-- needs: session, rows, indexes, events, lanes, limits, books, money, transitions, waits, admission, submission
 -- What operators set: limits and weights.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {define: a limit}, {drop: its key} or {owner, weight}
@@ -20,6 +20,7 @@ local function drop(key)
       limits.apply(t, transitions.park, nil)
     end
   end
+  books.start_afresh(key)
   limits.set(usage, { concurrency = false, rate = false, period = false, burst = false, tat = 0, opens = false })
   return true
 end

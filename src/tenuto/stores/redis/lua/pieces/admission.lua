@@ -42,6 +42,9 @@ function admission.admit(id, flat, place, unmet)
   t.number, t.seq = session.next_number(), 1
   t.cursors = events.append(id, root, 1, 'created', 0, t.owner or '', '{"state":"' .. t.status .. '"}')
   rows.insert(id, flat, t)
+  if t.budget then
+    books.put_own(id, t.budget)
+  end
   return t
 end
 

@@ -59,13 +59,16 @@ function limits.write()
   changed = {}
 end
 
-local function interval(usage)
+-- Milliseconds between two claims at the full rate.
+function limits.interval(usage)
   return usage.rate and usage.period / usage.rate or 0
 end
 
--- The first instant at which a claim is allowed.
-function limits.allowed_at(usage, tat)
-  return usage.rate and math.ceil(tat - (usage.burst - 1) * interval(usage)) or 0
+local interval = limits.interval
+
+-- The first instant at which a claim is allowed, or so many units together.
+function limits.allowed_at(usage, tat, units)
+  return usage.rate and math.ceil(tat - (usage.burst - (units or 1)) * interval(usage)) or 0
 end
 
 -- How many tasks may be claimed now.
@@ -78,9 +81,9 @@ function limits.room(usage)
   return spare >= 0 and math.min(slots, usage.burst, math.floor(spare / interval(usage)) + 1) or 0
 end
 
--- The theoretical arrival time after a claim now.
-function limits.taken(usage, tat)
-  return usage.rate and math.max(tat, session.now) + interval(usage) or tat
+-- The theoretical arrival time after a claim now, or after so many units were taken.
+function limits.taken(usage, tat, units)
+  return usage.rate and math.max(tat, session.now) + (units or 1) * interval(usage) or tat
 end
 
 -- Keys that are defined and whose `opens` is not later than now, at most `most`.
@@ -171,15 +174,20 @@ local function give_room(t, was_claimable, was_held)
   end
 end
 
--- Makes a transition, with what it means for the limits of the task.
+-- Makes a transition, with what it means for the limits of the task and for calls that it has reserved.
 function limits.apply(t, transition, ...)
-  if not t.limits then
+  if not t.limits and not t.calls then
     transition(t, ...)
     return
   end
   local was_claimable, was_held = rows.is_claimable(t), t.lease_expires ~= nil
   transition(t, ...)
-  give_room(t, was_claimable, was_held)
+  if t.calls and not t.lease_expires then
+    money.abandon(t)
+  end
+  if t.limits then
+    give_room(t, was_claimable, was_held)
+  end
 end
 
 -- Puts parked tasks back where their limit has room again; how many limits were looked at.

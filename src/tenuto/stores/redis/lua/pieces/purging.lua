@@ -4,11 +4,11 @@ purging = {}
 
 local LISTS = 'blocked ready scheduled active waiting done failed cancelled'
 
-local removed = false
+local removed = {}
 
 local function remove(t)
-  removed = true
   local id, key = t.id, session.key
+  removed[#removed + 1] = id
   local entries = {}
   for at, cursor in ipairs(events.cursors_of(t)) do
     entries[at] = cursor .. '-0'
@@ -31,14 +31,15 @@ local function remove(t)
   end
   redis.call(
     'UNLINK', rows.key(id), rows.lock(t), key('inbox:') .. id, key('heard:') .. id, key('journal:') .. id,
-    key('children:') .. id, key('cursors:') .. id
+    key('children:') .. id, key('cursors:') .. id, key('ledger:') .. id
   )
 end
 
--- Forgets agents that have no tasks any more, where tasks were removed.
+-- Forgets what was counted for tasks that were removed, and agents that have none any more.
 function purging.forget_agents()
   session.write_moves()
-  for _, agent in ipairs(removed and redis.call('SMEMBERS', session.key('agents')) or {}) do
+  books.forget(removed)
+  for _, agent in ipairs(removed[1] and redis.call('SMEMBERS', session.key('agents')) or {}) do
     local left = 0
     for status in LISTS:gmatch('%S+') do
       left = left + redis.call('EXISTS', session.key('agent:') .. agent .. ':' .. status)
