@@ -31,13 +31,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypedDict, Unpack
 
 import msgspec
 
 from tenuto.errors import InvalidInput, JournalMismatch, LeaseLost, Unstorable
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.lease import Lease
+from tenuto.tasks.money import Refusal, Reserve, Settle
 from tenuto.tasks.outcome import Answer, Record, Recorded, Step
 from tenuto.tasks.signal import Message, SignalKind
 from tenuto.tasks.task import TaskSpec
@@ -47,12 +48,31 @@ from tenuto.workers.interruption import HandedBack, Suspended
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope, scope_of
 from tenuto.workers.services import Services
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "NotGranted"]
 
 _VERSION = "@version"
 _GATHER = "a gather"
 _MOST_UNSETTLED = 64
 """Reports of progress on their way, from which on a task waits for them."""
+
+
+class Along(TypedDict, total=False):
+    """What commits together with steps: see `Record`."""
+
+    consumed: tuple[int, ...]
+    spawned: tuple[TaskSpec, ...]
+    events: tuple[tuple[str, Any], ...]
+    settles: tuple[Settle, ...]
+    reserves: tuple[Reserve, ...]
+    blobs: Mapping[str, bytes]
+
+
+class NotGranted(Exception):
+    """A reservation has no room; nothing of its record was stored."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"{refusal.kind} {refusal.key!r} has no room for call {refusal.call!r}")
+        self.refusal = refusal
 
 
 class Journal:
@@ -216,44 +236,36 @@ class Journal:
         value: Any,
         *,
         notes: Mapping[str, Any] | None = None,
-        consumed: tuple[int, ...] = (),
-        spawned: tuple[TaskSpec, ...] = (),
-        events: tuple[tuple[str, Any], ...] = (),
-        blobs: Mapping[str, bytes] | None = None,
         wait: bool = True,
+        **along: Unpack[Along],
     ) -> Step:
         """Records that the call at `place` ended with `value`. `wait` False: without waiting until it is durable."""
         data, key = to_blob(encoded := encode(value, f"the value of step {place.key!r}"))
-        kept = dict(blobs or {}) | ({key: encoded} if key else {})
+        if key is not None:
+            along["blobs"] = {**along.get("blobs", {}), key: encoded}
         step = Step(place.key, place.position, value=msgspec.Raw(data))
         self._entries[place.key] = step
         steps = (step, *(Step(name, NOTE, value=msgspec.Raw(encode(it, name))) for name, it in (notes or {}).items()))
         if wait:
             try:
-                await self.commit(place.scope, steps, consumed=consumed, spawned=spawned, events=events, blobs=kept)
+                await self.commit(place.scope, steps, **along)
             except BaseException:
                 self._entries.pop(place.key, None)
                 raise
         else:
-            self._report(self._record(place.scope, steps, consumed, spawned, events, kept))
+            self._report(self._record(place.scope, steps, along))
         # The value itself is at hand: a reader need not fetch from the store what was just sent there.
         return msgspec.structs.replace(step, value=msgspec.Raw(encoded))
 
-    async def commit(
-        self,
-        scope: Scope,
-        steps: tuple[Step, ...],
-        *,
-        consumed: tuple[int, ...] = (),
-        spawned: tuple[TaskSpec, ...] = (),
-        events: tuple[tuple[str, Any], ...] = (),
-        blobs: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """Makes entries durable, with what must commit together with them."""
+    async def commit(self, scope: Scope, steps: tuple[Step, ...], **along: Unpack[Along]) -> None:
+        """Makes entries durable, with what must commit together with them. Raises `NotGranted` where a reservation has
+        no room: then nothing is stored."""
         notes, failures = tuple(self._notes), tuple(scope.failures)
-        record = self._record(scope, steps, consumed, spawned, events, dict(blobs or {}))
+        record = self._record(scope, steps, along)
         try:
             answer = await self.services.recorder.put(record)
+            if answer.refused is not None:
+                raise NotGranted(answer.refused)
             if answer.answer is Answer.INVALID:
                 raise InvalidInput(answer.detail or f"the store refused a step of task {self.lease.task_id!r}")
         except BaseException:
@@ -264,23 +276,25 @@ class Journal:
         self.hear(answer)
         self.check()
 
-    def _record(
-        self,
-        scope: Scope,
-        steps: tuple[Step, ...],
-        consumed: tuple[int, ...],
-        spawned: tuple[TaskSpec, ...],
-        events: tuple[tuple[str, Any], ...],
-        blobs: dict[str, bytes],
-    ) -> Record:
+    def _record(self, scope: Scope, steps: tuple[Step, ...], along: Along) -> Record:
         before = (*self._notes, *scope.failures)
         self._notes.clear()
         scope.failures.clear()
-        self._consumed.update(consumed)
+        self._consumed.update(along.get("consumed", ()))
         for step in (*before, *steps):
             self._entries.setdefault(step.key, step)
+        events = along.get("events", ())
         told = tuple((name, msgspec.Raw(encode(data, f"the event {name!r}"))) for name, data in events)
-        return Record(self._hold, (*before, *steps), consumed=consumed, spawned=spawned, events=told, blobs=blobs)
+        return Record(
+            self._hold,
+            (*before, *steps),
+            consumed=along.get("consumed", ()),
+            spawned=along.get("spawned", ()),
+            events=told,
+            blobs=dict(along.get("blobs", {})),
+            settles=along.get("settles", ()),
+            reserves=along.get("reserves", ()),
+        )
 
     async def outlive(self, scope: Scope) -> None:
         """The program goes on after failed steps: records them."""
