@@ -22,13 +22,16 @@ __all__ = ["SUBJECT", "serve"]
 
 _SERVE = f"{__name__}:serve"
 _AT_ONCE = 100
+_CONNECTIONS = 2**31
+"""As many as it wants, as with the redis-py that it was written for: 8 allows 100, which its coroutines wait on."""
 
 
 async def _with_queue(url: str, use: Callable[[Any], Awaitable[Any]]) -> Any:
     """What `use(queue)` returns."""
-    from saq import Queue
+    from redis.asyncio import Redis
+    from saq.queue.redis import RedisQueue
 
-    queue: Any = Queue.from_url(url)
+    queue: Any = RedisQueue(Redis.from_url(url, max_connections=_CONNECTIONS))
     await queue.connect()
     try:
         return await use(queue)
