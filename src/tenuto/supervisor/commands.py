@@ -75,7 +75,7 @@ class Command:
         if parameter.kind is int and isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value)
         good = isinstance(value, parameter.kind) and not (parameter.kind is int and isinstance(value, bool))
-        if isinstance(value, str) and not value:
+        if parameter.kind is str and value == "":
             raise InvalidInput(f"{self.name}: {parameter.name} is empty")
         if not good:
             raise InvalidInput(

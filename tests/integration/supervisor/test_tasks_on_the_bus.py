@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tenuto import Orchestrator, task_agent
-from tenuto.errors import InvalidInput, NotFound
+from tenuto import Context, Orchestrator, task_agent
+from tenuto.errors import Conflict, InvalidInput, NotFound
 from tenuto.supervisor.command_client import CommandClient
 from tenuto.supervisor.events import OrchestratorEvent
 
@@ -27,6 +27,12 @@ def double(payload: int) -> int:
 @task_agent(max_retries=0)
 def broken(payload: int) -> None:
     raise ValueError(f"cannot do {payload}")
+
+
+@task_agent(max_retries=0)
+async def letter(ctx: Context, payload: str) -> Any:
+    decision = await ctx.wait_answer("sign-off")
+    return {payload: decision}
 
 
 def wait(condition: Callable[[], object]) -> None:
@@ -128,3 +134,45 @@ def test_task_verbs_are_commands(tmp_path: Path) -> None:
     finally:
         asyncio.run(made.close())
     assert feed_threads() == []
+
+
+def test_batches_results_answers_and_decisions_are_commands_too(tmp_path: Path) -> None:
+    made = orchestrator(tmp_path, enable_command_interface=True, run_mode="DAEMON")
+    made.register_runner([double, letter, broken])
+    made.start()
+    try:
+        assert made.command_interface is not None
+        with CommandClient(made.command_interface.address, timeout=PATIENCE) as client:
+            # Given a batch, and letters that wait for an answer
+            numbers = client.request("enqueue-batch", {"agent": "double", "payloads": [1, 2]})["task_ids"]
+            ask = {"agent": "letter", "payloads": ["a", "b", "c"]}
+            first, second, third = client.request("enqueue-batch", ask)["task_ids"]
+            failing = client.request("enqueue-task", {"agent": "broken", "payload": 1})["task_id"]
+            wait(lambda: "sign-off" in str(client.request("why", {"task_id": third})))
+            with pytest.raises(Conflict, match="has no result yet: it is processing"):
+                client.request("get-task-result", {"task_id": first})
+
+            # When they are answered
+            call = {"tool_call_id": "sign-off"}
+            assert client.request("approve", {"task_id": first, **call, "note": "fine", "by": "Ada"})["delivered"]
+            assert client.request("reject", {"task_id": second, **call})["delivered"]
+            assert client.request("complete-deferred-tool", {"task_id": third, **call, "result": [7]})["delivered"]
+
+            # Then the results are there
+            everything = [*numbers, first, second, third]
+            wait(lambda: {client.request("get-task-status", [each]) for each in everything} == {"completed"})
+            results = [client.request("get-task-result", [each])["result"] for each in everything]
+            assert results == [
+                2,
+                4,
+                {"a": {"approved": True, "note": "fine", "by": "Ada"}},
+                {"b": {"approved": False, "note": None}},
+                {"c": [7]},
+            ]
+            wait(lambda: client.request("get-task-status", [failing]) == "failed")
+            with pytest.raises(Conflict, match="ValueError: cannot do 1"):
+                client.request("get-task-result", {"task_id": failing})
+            with pytest.raises(InvalidInput, match="how must be 'done', 'retry' or 'fail'"):
+                client.request("resolve-step", {"task_id": failing, "key": "send", "how": "maybe"})
+    finally:
+        asyncio.run(made.close())
