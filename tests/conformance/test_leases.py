@@ -232,6 +232,22 @@ async def test_a_hand_back_can_pause_the_task(stage: Stage) -> None:
     assert await worker.ids() == ["task-1"]
 
 
+async def test_a_task_can_be_handed_back_and_claimed_in_one_exchange(stage: Stage) -> None:
+    # Given a task that runs, with all that a lease tells of it
+    await stage.add(spec("a", owner="ann", payload=raw({"n": 1})))
+    worker = stage.worker()
+    first = await worker.claim_one()
+    begun = (await stage.task("a")).started_at
+    stage.clock.move(5)
+    # When its worker hands it back and claims in the same exchange
+    reply = await worker.exchange([Outcome(first.hold, Ending.RELEASE)], slots=1)
+    # Then it gets all of it again
+    (again,) = reply.leases
+    assert (again.task_id, again.owner, again.payload, again.attempt) == ("a", "ann", first.payload, 2)
+    assert (await stage.task("a")).started_at == begun
+    assert await worker.done(again) is Answer.ACCEPTED
+
+
 @pytest.mark.parametrize("ending", ["done", "fail", "release"])
 async def test_a_cancelled_task_fences_its_worker(stage: Stage, ending: str) -> None:
     await stage.add(spec(limits=("api",)))

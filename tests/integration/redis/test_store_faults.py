@@ -120,13 +120,54 @@ async def test_a_restart_without_persistence_leaves_a_store_that_can_be_used(ope
         assert await states(store) == {State.READY: 1}
 
 
-async def test_scripts_that_were_flushed_are_loaded_again(opened: Opener) -> None:
-    with RedisServer() as server:
+def forget_scripts(server: RedisServer, functions: bool) -> None:
+    server.command("SCRIPT", "FLUSH")
+    if functions:
+        server.command("FUNCTION", "FLUSH")
+
+
+def keeps_functions(version: str) -> bool:
+    return version != "redis6"
+
+
+@pytest.mark.parametrize("version", installations())
+async def test_scripts_that_were_flushed_are_loaded_again(version: str, opened: Opener) -> None:
+    with RedisServer(version) as server:
         store = await opened(server.url())
         await add(store, "a")
-        server.command("SCRIPT", "FLUSH")
+        forget_scripts(server, keeps_functions(version))
         await add(store, "b")
         assert await states(store) == {State.READY: 2}
+
+
+@pytest.mark.parametrize("less", ["-function|load", "-fcall", "-function|list"])
+@pytest.mark.parametrize("version", [version for version in installations() if keeps_functions(version)])
+async def test_a_user_who_may_not_use_functions_uses_scripts(version: str, less: str, opened: Opener) -> None:
+    with RedisServer(version) as server:
+        server.command("ACL", "SETUSER", "bob", "on", ">secret", "~*", "&*", "+@all", less)
+        store = await opened(server.url(user="bob", password="secret"))
+        await add(store, "a")
+        forget_scripts(server, functions=True)
+        worker = Worker(store, "w", ("echo",))
+        assert await worker.done(await worker.claim_one()) is Answer.ACCEPTED
+        assert await states(store) == {State.DONE: 1}
+        assert server.command("FUNCTION", "LIST") == []
+
+
+@pytest.mark.parametrize("version", installations())
+async def test_a_request_that_failed_half_way_leaves_nothing_to_the_next(version: str, opened: Opener) -> None:
+    # Given a submission that fails half way, because a key has become something else
+    with RedisServer(version) as server:
+        store = await opened(server.url(namespace="one"))
+        other = await opened(server.url(namespace="two"))
+        server.command("SET", "one:tasks", "no sorted set")
+        with pytest.raises(StoreError, match="wrong kind of value"):
+            await add(store, "a")
+        # When another store asks for something, then what was begun is not carried on there
+        await add(other, "b")
+        assert await states(other) == {State.READY: 1}
+        assert await other.task("a") is None
+        assert server.command("ZRANGE", "two:tasks", 0, -1) == ["b"]
 
 
 # -- one sentence for each ---------------------------------------------------------------------------------

@@ -18,30 +18,30 @@ from tenuto.stores.base import Hint
 from tenuto.stores.redis.codec import no_text
 from tenuto.stores.redis.connection import Command, Connections
 from tenuto.stores.redis.errors import translate
-from tenuto.stores.redis.scripts import SCRIPTS, script
+from tenuto.stores.redis.library import Scripts, is_unknown
 from tenuto.stores.requests import Mailbox, Request, answer, joined
 
-__all__ = ["Line", "load_scripts"]
+__all__ = ["Line"]
 
 _MOST_WEIGHT = 1_024
 
 _decode = msgspec.msgpack.Decoder().decode
 
 
-def load_scripts(connections: Connections) -> None:
-    """Has the server know all scripts: when a store is opened, and when the server has forgotten them."""
-    for told in connections.ask([("SCRIPT", "LOAD", script(name).text) for name in SCRIPTS]):
-        if isinstance(told, redis.RedisError):
-            raise translate(told, connections.address.url) from told
-
-
 class Line:
     """A thread that asks the server. A request's verb, given nothing, is the command."""
 
-    def __init__(self, connections: Connections, name: str, tell: Callable[[Hint, bool], None] | None = None) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        scripts: Scripts,
+        name: str,
+        tell: Callable[[Hint, bool], None] | None = None,
+    ) -> None:
         """`tell`: it carries scripts that write, and this is told what they have for those who wait, and whether the
         scripts have published it."""
         self._connections = connections
+        self._scripts = scripts
         self._tell = tell
         self._all_published = True
         self._mailbox: Mailbox[None] = Mailbox()
@@ -75,7 +75,7 @@ class Line:
         sound: list[Request[None]] = []
         for request in requests:
             try:
-                commands.append([each.encode() if isinstance(each, str) else each for each in request.verb(None)])
+                commands.append(_command(request))
                 sound.append(request)
             except UnicodeEncodeError as error:
                 request.error = no_text(error)
@@ -84,7 +84,7 @@ class Line:
 
     def _exchange(self, requests: Sequence[Request[None]], commands: Sequence[Command]) -> None:
         try:
-            answers = self._ask(commands)
+            answers = self._ask(requests, commands)
         except Exception as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
             for request in requests:
                 request.error = error
@@ -97,12 +97,12 @@ class Line:
             else:
                 self._open(request, told)
 
-    def _ask(self, commands: Sequence[Command]) -> list[Any]:
+    def _ask(self, requests: Sequence[Request[None]], commands: Sequence[Command]) -> list[Any]:
         answers = self._connections.ask(commands, writes=self._tell is not None)
-        unknown = [at for at, told in enumerate(answers) if isinstance(told, redis.exceptions.NoScriptError)]
+        unknown = [at for at, told in enumerate(answers) if is_unknown(told)]
         if unknown:
-            load_scripts(self._connections)
-            again = self._connections.ask([commands[at] for at in unknown], writes=self._tell is not None)
+            self._scripts.load(self._connections)
+            again = self._connections.ask([_command(requests[at]) for at in unknown], writes=self._tell is not None)
             for at, told in zip(unknown, again, strict=True):
                 answers[at] = told
         return answers
@@ -117,3 +117,8 @@ class Line:
         if ready or tasks:
             self._all_published = self._all_published and published
             request.hint = Hint(frozenset(ready), frozenset(tasks))
+
+
+def _command(request: Request[None]) -> Command:
+    """What is sent for a request. Raises `UnicodeEncodeError` for what is no text."""
+    return [each.encode() if isinstance(each, str) else each for each in request.verb(None)]

@@ -35,12 +35,12 @@ from tenuto.stores.redis.address import Address
 from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, pack, text
 from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.hints import Hints
-from tenuto.stores.redis.line import Line, load_scripts
+from tenuto.stores.redis.library import Scripts
+from tenuto.stores.redis.line import Line
 from tenuto.stores.redis.maintenance import Maintenance, must_exist
 from tenuto.stores.redis.money import RedisMoney, refusal_of
 from tenuto.stores.redis.reports import outcome_parts, record_parts
 from tenuto.stores.redis.rights import check_rights, script_commands
-from tenuto.stores.redis.scripts import script
 from tenuto.stores.redis.sentences import delivered, signal_parts
 from tenuto.stores.redis.server import examine
 from tenuto.stores.redis.timekeeping import MOST_TASKS, Timekeeping, refusal
@@ -69,6 +69,7 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
         self._requests = itertools.count(1)
         self._connections = Connections(self._address)
         self._hints = Hints(self._connections)
+        self._scripts = Scripts()
         self._writer: Line | None = None
         self._reader: Line | None = None
         self._process = os.getpid()
@@ -91,14 +92,14 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
                 check_rights(connections, script_commands())
                 if not create:
                     must_exist(connections)
-                load_scripts(connections)
+                self._scripts.load(connections)
             except BaseException:
                 connections.close()
                 raise
             self._hints.use(connections)
             self._connections = connections
-            self._writer = Line(connections, "tenuto-redis-writer", self._hints.tell)
-            self._reader = Line(connections, "tenuto-redis-reader")
+            self._writer = Line(connections, self._scripts, "tenuto-redis-writer", self._hints.tell)
+            self._reader = Line(connections, self._scripts, "tenuto-redis-reader")
             self._hints.open()
 
     async def close(self) -> None:
@@ -133,8 +134,7 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
 
     async def _read(self, name: str, *given: Any) -> Any:
         """What the script in `lua/reads/` answers, bytes as they came."""
-        sha = script(f"reads/{name}").sha
-        return await self._ask(self._reader, lambda _: ("EVALSHA", sha, 1, self._root, *given))
+        return await self._ask(self._reader, lambda _: self._scripts.call(f"reads/{name}", self._root, *given))
 
     async def _fetch(self, command: str, key: str, *given: Any) -> Any:
         """What a plain command on a key of this store answers."""
@@ -148,12 +148,11 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
         `once=False`: twice is as good, and its answer, which may be large, need not be kept.
         """
         packed = pack(given)
-        sha = script(name).sha
         if once and not who:
             who = f"{self._client}-{next(self._requests)}"
 
         def command(_: None) -> tuple[Any, ...]:
-            return "EVALSHA", sha, 1, self._root, self._now(), who, number, packed, self._hints.name
+            return self._scripts.call(name, self._root, self._now(), who, number, packed, self._hints.name)
 
         return await self._ask(self._writer, command, weight)
 

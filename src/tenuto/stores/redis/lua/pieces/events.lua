@@ -7,7 +7,7 @@
 
 events = {}
 
-local whole, EVENTS = session.whole, session.key('events')
+local whole = session.whole
 local MOST_IN_ROW = 1150 -- characters: about 64 cursors
 
 -- Text as JSON.
@@ -15,7 +15,11 @@ function events.quote(text)
   return cjson.encode(text)
 end
 
-local quoted = {}
+local EVENTS, quoted
+
+session.each_request(function()
+  EVENTS, quoted = session.key('events'), {}
+end)
 
 local function quoted_owner(owner)
   local text = quoted[owner]

@@ -19,14 +19,19 @@
 
 indexes = {}
 
-local AGENT, READY, ENDED = session.key('agent:'), session.key('ready:'), session.key('ended:')
-local DUE, LEASES = session.key('due'), session.key('leases')
+local AGENT, READY, ENDED, DUE, LEASES
 
 local HUGE = math.huge
 local FINAL = { done = true, failed = true, cancelled = true }
 
-local known_agents, leased = {}, {}
+local known_agents, leased, lists, found_lanes
 local move, whole = session.move, session.whole
+
+session.each_request(function()
+  AGENT, READY, ENDED = session.key('agent:'), session.key('ready:'), session.key('ended:')
+  DUE, LEASES = session.key('due'), session.key('leases')
+  known_agents, leased, lists, found_lanes = {}, {}, {}, {}
+end)
 
 -- The next instant at which time alone changes a task (`Task.due`).
 function indexes.due(t)
@@ -48,8 +53,6 @@ function indexes.due(t)
   return at < HUGE and at or nil
 end
 
-local lists = {}
-
 -- The list of an agent that a task stands in.
 local function list_key(t, status)
   if t.kind == 'goal' then
@@ -67,8 +70,6 @@ local function list_key(t, status)
   end
   return key
 end
-
-local found_lanes = {}
 
 -- A lane, by agent, band and owner.
 local function lane_key(t)

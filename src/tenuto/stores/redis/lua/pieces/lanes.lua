@@ -11,7 +11,11 @@ lanes = {}
 local FEWEST = 64
 local HUGE = math.huge
 
-local opened = {}
+local opened
+
+session.each_request(function()
+  opened = {}
+end)
 
 local function set_of(kind, band, agent)
   return session.key(kind) .. band .. ':' .. agent

@@ -8,7 +8,11 @@ limits = {}
 
 local PLENTY = 1000000000
 
-local usages, changed = {}, {}
+local usages, changed
+
+session.each_request(function()
+  usages, changed = {}, {}
+end)
 
 -- What is known about a key. `defined`: somebody has defined it, so that it limits something.
 function limits.usage(key)

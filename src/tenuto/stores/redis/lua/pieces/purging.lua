@@ -4,7 +4,11 @@ purging = {}
 
 local LISTS = 'blocked ready scheduled active waiting done failed cancelled'
 
-local removed = {}
+local removed
+
+session.each_request(function()
+  removed = {}
+end)
 
 local function remove(t)
   local id, key = t.id, session.key

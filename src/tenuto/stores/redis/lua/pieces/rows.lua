@@ -27,10 +27,12 @@ local TRAIL = { number = true, seq = true, nonce = true, cursors = true }
 local MOST_WRITTEN = 1000
 local NEW = {} -- what the indexes know of a new task
 
-local cache, touched = {}, {}
+local cache, touched, TASK
 local byte, match = string.byte, string.match
 
-local TASK = session.key('task:')
+session.each_request(function()
+  cache, touched, TASK = {}, {}, session.key('task:')
+end)
 
 -- The key of a task's hash. None ends like that of a lock, whatever the id.
 function rows.key(id)
@@ -134,7 +136,7 @@ function rows.reported(id)
     return rows.load(id)
   end
   t = {
-    id = id, key = key, trail = trail, agent = known[2], owner = known[3] or nil, status = known[4],
+    id = id, key = key, brief = true, trail = trail, agent = known[2], owner = known[3] or nil, status = known[4],
     attempt = attempt and attempt + 0 or nil, lease_expires = expires and expires ~= '' and expires + 0 or nil,
     place = nil, counted = nil, number = nil, seq = nil, nonce = nil, more = nil, cursors = nil, finished_at = nil,
     artifacts = nil, was = nil, written = nil,
@@ -146,9 +148,14 @@ function rows.reported(id)
 end
 
 -- A ready task at a place in a lane of that agent and owner, for a claim: of a plain one, only what that looks at.
+-- What was changed has been written.
 function rows.claimed(place, agent, owner)
   local id = place:sub(18)
   local t = cache[id]
+  if t and t.brief then
+    local known = redis.call('HMGET', t.key, 'payload', 'started_at')
+    t.brief, t.payload, t.started_at = nil, known[1] or nil, known[2] ~= '' and known[2] or nil
+  end
   if t ~= nil then
     return t
   end

@@ -12,27 +12,36 @@
 --
 -- All keys begin with the prefix and lie in the hash slot of KEYS[1].
 
-session = {
-  prefix = KEYS[1]:sub(1, -6),
-  ready = {}, -- agents with new claimable tasks
-  told = {}, -- tasks that ended, were paused or resumed, or got a message
-}
+session = {}
 
 local REPLIES_LAST = { worker = 600000, client = 60000 }
 local SPACING = 2000 -- microseconds between two hints that scripts publish
 local MOST_NAMED = 256
 local MOST_ARGUMENTS = 1000
 
-local runs, gone = {}, {}
+local begins = {}
+local runs, gone, texts
 local micros -- of the server's clock
 local hinted
+
+-- Has `begin` run now, and when a request begins: what a piece knows of the last one is forgotten. A server that keeps
+-- functions keeps the pieces as well.
+function session.each_request(begin)
+  begins[#begins + 1] = begin
+  begin()
+end
+
+session.each_request(function()
+  session.prefix = KEYS[1]:sub(1, -6)
+  session.ready = {} -- agents with new claimable tasks
+  session.told = {} -- tasks that ended, were paused or resumed, or got a message
+  runs, gone, texts = {}, {}, {}
+end)
 
 -- A key of this store.
 function session.key(name)
   return session.prefix .. name
 end
-
-local texts = {}
 
 -- A whole number as text, never with an exponent. Many are asked for again, and to write one takes the server longer
 -- than to look it up.
@@ -68,6 +77,9 @@ end
 
 -- Begins; the answer that this very request got before, if it did.
 function session.begin()
+  for _, begin in ipairs(begins) do
+    begin()
+  end
   check_rights()
   if ARGV[2] ~= '' then
     local reply = redis.call('GET', session.key('reply:') .. ARGV[2])

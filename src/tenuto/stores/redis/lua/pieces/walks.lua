@@ -19,7 +19,11 @@ local MOST = 250 -- tasks that one script changes for long work, about: some ten
 local MOST_AT_ONCE = 1000
 local LOOKS = 8 -- tasks that may be looked at in the time of a change
 
-local left, unfinished, dooms = MOST, {}, {}
+local left, unfinished, dooms
+
+session.each_request(function()
+  left, unfinished, dooms = MOST, {}, {}
+end)
 
 local steps = {}
 
