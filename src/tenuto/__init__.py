@@ -19,6 +19,7 @@ Everything here is imported when it is first used, so that `import tenuto` costs
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.machinery import PathFinder
 
 from tenuto._version import __version__
 
@@ -314,6 +315,9 @@ _HOMES = {
     "tenuto.workers.worker": ("Worker",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+if PathFinder.find_spec("pydantic_ai") is None:  # `from tenuto import *` must not need an extra
+    __all__ = [name for name in __all__ if not _HOME_OF.get(name, "").startswith("tenuto.agents.llm")]
 
 
 def __getattr__(name: str) -> Any:
