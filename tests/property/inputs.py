@@ -18,6 +18,7 @@ from tenuto.tasks.states import ACTIVE, State
 from tenuto.tasks.task import ErrorRecord, TaskSpec, Unique
 from tenuto.tasks.waits import Wait
 from tests.conformance.stage import START
+from tests.property import money
 
 __all__ = [
     "AGENTS",
@@ -71,6 +72,7 @@ COMMON: dict[str, st.SearchStrategy[Any]] = {
     "timeout": _seldom(st.sampled_from((500, 5_000))),
     "limits": LIMIT_KEYS,
     "tags": st.sampled_from(((), ("x",), ("x", "y"))),
+    "budget": _seldom(money.OWN_BUDGETS),
 }
 TASKS = st.builds(
     TaskSpec,
@@ -92,7 +94,7 @@ LIMITS = st.builds(
     concurrency=st.sampled_from((None, 1, 2, 3)),
     rate=st.sampled_from((None, None, 1, 3)),
     period=st.sampled_from((1_000, 7_000)),
-    burst=st.sampled_from((1, 1, 2)),
+    burst=st.sampled_from((1, 1, 2, 5)),
 )
 
 
@@ -118,6 +120,7 @@ def goals(draw: st.DrawFn) -> Tree:
         owner=draw(OWNERS),
         timeout=draw(_seldom(st.just(20_000))),
         idempotency_key=draw(_seldom(st.just("k2"))),
+        budget=draw(_seldom(money.OWN_BUDGETS)),
     )
     return Tree(root, nodes, edges, draw(BLOBS), draw(st.lists(LIMITS, max_size=1).map(tuple)))
 
@@ -191,6 +194,7 @@ DECREES: st.SearchStrategy[Callable[[Store], Awaitable[object]]] = st.one_of(
     st.tuples(OWNERS, st.sampled_from((0.5, 1, 3))).map(lambda pair: lambda store: store.put_weight(*pair)),
     SCHEDULES.map(lambda schedule: lambda store: store.put_schedule(schedule)),
     st.sampled_from(("often", "daily")).map(lambda name: lambda store: store.delete_schedule(name)),
+    money.DECREES,
 )
 """What operators ask of a store."""
 

@@ -11,6 +11,7 @@ from tenuto.tasks.goal import Edge, Fate, edge_fate
 from tenuto.tasks.signal import Message
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Kind, Task
+from tests.property import money
 from tests.property.pair import Snapshot
 
 __all__ = ["check", "claim_left_nothing_behind"]
@@ -24,6 +25,7 @@ def check(seen: Snapshot, now: Millis) -> None:
     _check_history(tasks, seen["events"])
     _check_slots(tasks, seen["limits"])
     _check_counts(tasks, seen["stats"])
+    money.check(seen)
     for task in tasks.values():
         if task.kind is Kind.GOAL:
             _check_goal(task, *seen[f"goal {task.id}"][1:])

@@ -22,7 +22,7 @@ from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import FINAL, State
 from tenuto.tasks.task import NULL, ErrorRecord, Kind, Task
 from tests.conformance.engines import Engine
-from tests.property import inputs, invariants
+from tests.property import inputs, invariants, money
 from tests.property.pair import Pair, Snapshot
 
 __all__ = ["Lockstep"]
@@ -175,16 +175,31 @@ class Lockstep(RuleBasedStateMachine):
         children=st.lists(inputs.CHILDREN, max_size=2),
         consumed=st.lists(st.integers(1, 4), max_size=2).map(tuple),
         blobs=inputs.BLOBS,
+        calls=st.one_of(st.just(((), ())), st.tuples(money.SETTLES, money.RESERVES)),
         lease=inputs.LEASES,
     )
     def record(
-        self, number: int, steps: Any, events: Any, children: Any, consumed: Any, blobs: Any, lease: int
+        self, number: int, steps: Any, events: Any, children: Any, consumed: Any, blobs: Any, calls: Any, lease: int
     ) -> None:
         held = self.held[-1 - number % len(self.held)]
         spawned = tuple(replace(child, id=f"{held.model.root}.{child.id}") for child in children)
-        entry = Record(held.model.hold, steps, consumed, spawned, events, blobs)
+        entry = Record(held.model.hold, steps, consumed, spawned, events, blobs, *calls)
         entry_of_engine = replace(entry, hold=held.engine.hold)
         self.pair.both(lambda store: store.record([entry], lease), lambda store: store.record([entry_of_engine], lease))
+
+    @precondition(lambda self: self.held)
+    @rule(number=st.integers(0, 40), settles=money.SETTLES, reserves=money.RESERVES)
+    def call(self, number: int, settles: Any, reserves: Any) -> None:
+        """A worker settles what it has called, and reserves what it is about to call."""
+        held = self.held[-1 - number % min(len(self.held), 3)]
+        entries = [Record(hold, settles=settles, reserves=reserves) for hold in (held.model.hold, held.engine.hold)]
+        self.pair.both(lambda store: store.record(entries[:1], 1_000), lambda store: store.record(entries[1:], 1_000))
+
+    @rule(data=st.data(), settles=money.SETTLES)
+    def reconcile(self, data: st.DataObject, settles: Any) -> None:
+        """Somebody who holds nothing knows what calls did cost."""
+        task_id = data.draw(st.sampled_from([task.id for task in self.seen.get("tasks", ())] or ["nobody"]))
+        self.pair.both(lambda store: store.settle(task_id, settles))
 
     @rule(worker=st.sampled_from(("w0", "w1")), numbers=st.lists(st.integers(0, 40), max_size=3), lease=inputs.LEASES)
     def renew(self, worker: str, numbers: list[int], lease: int) -> None:

@@ -18,6 +18,7 @@ from tenuto.tasks.event import Event
 from tenuto.tasks.task import Kind, Task
 from tests.conformance.engines import Engine
 from tests.conformance.stage import VirtualClock
+from tests.property import money
 
 __all__ = ["Pair", "Snapshot", "same"]
 
@@ -53,6 +54,7 @@ async def look(store: Store) -> Snapshot:
         "agents": list(await store.agents()),
         "workers": list(await store.workers()),
     }
+    seen |= await money.look(store, list(tasks))
     for task in tasks:
         seen[f"journal of {task.id}"] = list(await store.journal(task.id))
         seen[f"inbox of {task.id}"] = list(await store.inbox(task.id))
