@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeAlias
@@ -26,14 +26,10 @@ try:
     from pydantic_ai.messages import (
         FinishReason,
         ModelMessage,
+        ModelRequest,
         ModelResponse,
         ModelResponsePart,
-        ModelResponseStreamEvent,
-        PartDeltaEvent,
-        PartEndEvent,
-        PartStartEvent,
         TextPart,
-        TextPartDelta,
         ThinkingPart,
         ToolCallPart,
     )
@@ -49,11 +45,12 @@ except ImportError as error:
         extra="llm",
     ) from None
 
-from tenuto.testing.answer import Answer, Stop, answer_to, pieces
+from tenuto.testing.answer import Answer, Stop, answer_to, estimate
 from tenuto.testing.calls import Call, CallLog, matching
 from tenuto.testing.gates import Gates
 from tenuto.testing.history import request_from
 from tenuto.testing.openai_errors import openai_error
+from tenuto.testing.replay import events_of
 from tenuto.testing.script import Answers, Reply, Script
 from tenuto.testing.wire import Refused
 
@@ -148,10 +145,27 @@ class ScriptedModel(FunctionModel):
             response = await self.request(messages, model_settings, model_request_parameters)
         finally:
             _streamed.reset(token)
-        events = list(_events(response))
+        events = list(events_of(response, model_request_parameters))
         yield CompletedStreamedResponse(
             response, model_request_parameters=model_request_parameters, replay_events=events
         )
+
+    async def count_tokens(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> RequestUsage:
+        """The estimate that an answer would be charged for."""
+        info = AgentInfo(
+            function_tools=model_request_parameters.function_tools,
+            allow_text_output=model_request_parameters.allow_text_output,
+            output_tools=model_request_parameters.output_tools,
+            model_settings=model_settings,
+            model_request_parameters=model_request_parameters,
+            instructions=next((one.instructions for one in reversed(messages) if isinstance(one, ModelRequest)), None),
+        )
+        return RequestUsage(input_tokens=estimate(request_from(messages, info, self.model_name, stream=False)))
 
     async def _respond(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         call = self._log.add("", {})
@@ -222,15 +236,3 @@ class ScriptedModel(FunctionModel):
 
 def _restored(script: Script, name: str, provider: str) -> ScriptedModel:
     return ScriptedModel(script, name=name, provider=provider)
-
-
-def _events(response: ModelResponse) -> Iterator[ModelResponseStreamEvent]:
-    """The answer as a stream brings it: texts in pieces, other parts whole."""
-    for index, part in enumerate(response.parts):
-        if isinstance(part, TextPart):
-            yield PartStartEvent(index=index, part=TextPart(""))
-            for piece in pieces(part.content):
-                yield PartDeltaEvent(index=index, delta=TextPartDelta(piece))
-        else:
-            yield PartStartEvent(index=index, part=part)
-        yield PartEndEvent(index=index, part=part)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterable
+from typing import Literal
 
 import pytest
+from anthropic import Anthropic
+from openai import OpenAI
 from pydantic import BaseModel
-from pydantic_ai import Agent, RunContext
-from pydantic_ai.messages import ModelResponse
+from pydantic_ai import Agent, NativeOutput, RunContext, capture_run_messages
+from pydantic_ai.exceptions import ContentFilterError
+from pydantic_ai.messages import ModelResponse, ThinkingPart
+from pydantic_ai.settings import ModelSettings
 
 from tenuto.testing import Endpoint, Reply, Script, ToolCall, Usage
 from tests.integration.testing.clients import FORMATS, model
@@ -100,3 +106,113 @@ async def test_an_output_type_is_filled(format: str) -> None:
         result = await Agent(asked, output_type=Weather).run("Oslo?")
         # Then
         assert result.output == Weather(city="Oslo", rain=True)
+
+
+@each_format
+async def test_an_output_type_is_filled_by_the_providers_own_means(format: str) -> None:
+    # Given
+    async with Endpoint([Reply(output={"city": "Oslo", "rain": True})]) as endpoint, model(format, endpoint) as asked:
+        # When
+        result = await Agent(asked, output_type=NativeOutput(Weather)).run("Oslo?")
+        # Then
+        assert result.output == Weather(city="Oslo", rain=True)
+        assert endpoint.calls[0].tools == ()
+
+
+@each_format
+async def test_an_output_that_does_not_fit_is_asked_for_again(format: str) -> None:
+    # Given
+    turns = [Reply(output={"city": "Oslo"}), Reply(output={"city": "Oslo", "rain": False})]
+    async with Endpoint(turns) as endpoint, model(format, endpoint) as asked:
+        # When
+        result = await Agent(asked, output_type=Weather).run("Oslo?")
+        # Then
+        assert result.output == Weather(city="Oslo", rain=False)
+        assert [call.turn for call in endpoint.calls] == [1, 2]
+
+
+@each_format
+@pytest.mark.parametrize("args", ['{"city": ', "[]"])
+async def test_arguments_that_do_not_fit_come_back_as_an_error(format: str, args: str) -> None:
+    # Given
+    turns: Script = [Reply(tools=[ToolCall("weather", args)]), "Sorry."]
+    async with Endpoint(turns) as endpoint, model(format, endpoint) as asked:
+        agent = Agent(asked)
+
+        @agent.tool_plain
+        def weather(city: str) -> str:
+            return city
+
+        # When
+        result = await agent.run("Oslo?", event_stream_handler=_drain)
+        # Then
+        assert result.output == "Sorry."
+        assert "invalid" in endpoint.calls[1].text.lower()
+
+
+@each_format
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("stop", "reason"), [("length", "length"), ("filter", "content_filter")])
+async def test_the_reason_to_stop_is_the_providers(
+    format: str, streamed: bool, stop: Literal["length", "filter"], reason: str
+) -> None:
+    async with Endpoint([Reply(text="half a sen", stop=stop)]) as endpoint, model(format, endpoint) as asked:
+        agent = Agent(asked)
+        with capture_run_messages() as messages, contextlib.suppress(ContentFilterError):
+            await agent.run("Go", event_stream_handler=_drain if streamed else None)
+        responses = [one for one in messages if isinstance(one, ModelResponse)]
+        assert responses[-1].finish_reason == reason
+
+
+@each_format
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_thoughts_arrive_and_go_back(format: str, streamed: bool) -> None:
+    # Given
+    turns: Script = [Reply(thinking="Is it raining there? " * 5, text="Yes."), "Still."]
+    async with Endpoint(turns) as endpoint, model(format, endpoint) as asked:
+        agent = Agent(asked)
+        # When
+        first = await agent.run("Oslo?", event_stream_handler=_drain if streamed else None)
+        # Then
+        (response,) = [one for one in first.all_messages() if isinstance(one, ModelResponse)]
+        assert [part.content for part in response.parts if isinstance(part, ThinkingPart)] == [
+            "Is it raining there? " * 5
+        ]
+        assert first.output == "Yes."
+        second = await agent.run("Now?", message_history=first.all_messages())
+        assert second.output == "Still."
+        assert endpoint.calls[1].turn == 2
+
+
+def test_the_sdks_that_block_are_served_as_well() -> None:
+    with Endpoint(["yes"]) as endpoint:
+        with OpenAI(base_url=endpoint.openai_url, api_key="sk-test-0") as openai:
+            said = openai.responses.create(model="m", input="Go").output_text
+            with openai.chat.completions.stream(model="m", messages=[{"role": "user", "content": "Go"}]) as stream:
+                streamed = stream.get_final_completion().choices[0].message.content
+        with (
+            Anthropic(base_url=endpoint.anthropic_url, api_key="sk-test-0") as anthropic,
+            anthropic.messages.stream(model="m", max_tokens=9, messages=[{"role": "user", "content": "Go"}]) as events,
+        ):
+            last = events.get_final_text()
+    assert [said, streamed, last] == ["yes", "yes", "yes"]
+
+
+async def test_an_answer_may_be_paused_and_is_continued() -> None:
+    # Given the way in which Anthropic interrupts long answers
+    turns: Script = [Reply(text="First half,", stop="pause"), " second half."]
+    async with Endpoint(turns) as endpoint, model("anthropic", endpoint) as asked:
+        # When
+        result = await Agent(asked).run("Go")
+        # Then
+        assert result.output == "First half, second half."
+        assert endpoint.count() == 2
+
+
+async def test_an_estimate_of_tokens_is_bounded_by_what_was_sent() -> None:
+    async with Endpoint(["word " * 100]) as endpoint, model("openai-chat", endpoint) as asked:
+        free = (await Agent(asked).run("x" * 400)).usage
+        bound = (await Agent(asked).run("x" * 400, model_settings=ModelSettings(max_tokens=7))).usage
+    assert 100 <= free.input_tokens <= 400
+    assert 100 <= free.output_tokens <= 500
+    assert bound.output_tokens == 7
