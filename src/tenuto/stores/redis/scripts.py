@@ -28,6 +28,7 @@ SCRIPTS = (
     "renew",
     "signal",
     "walk",
+    "plan",
     "ring",
     "fire",
     "tidy",

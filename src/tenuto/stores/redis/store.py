@@ -32,7 +32,7 @@ from tenuto.stores.base import (
 )
 from tenuto.stores.batches import in_parts, tasks_in
 from tenuto.stores.redis.address import Address
-from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, pack, text
+from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, pack
 from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.hints import Hints
 from tenuto.stores.redis.library import Scripts
@@ -43,8 +43,9 @@ from tenuto.stores.redis.reports import outcome_parts, record_parts
 from tenuto.stores.redis.rights import check_rights, script_commands
 from tenuto.stores.redis.sentences import delivered, signal_parts
 from tenuto.stores.redis.server import examine
-from tenuto.stores.redis.timekeeping import MOST_TASKS, Timekeeping, refusal
+from tenuto.stores.redis.timekeeping import Timekeeping, refusal
 from tenuto.stores.redis.trees import is_large, parts_of, tree_parts
+from tenuto.stores.redis.walks import MOST_TASKS
 from tenuto.stores.requests import Request
 from tenuto.tasks.clock import Millis, wall_clock
 from tenuto.tasks.goal import Tree, same_tree
@@ -181,17 +182,10 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
         return found
 
     async def _submit_part(self, trees: Sequence[Tree]) -> list[Any]:
-        given = [tree_parts(tree, await self._stage(tree) if is_large(tree) else None) for tree in trees]
+        given = [tree_parts(tree, await self._stage(parts_of(tree)) if is_large(tree) else None) for tree in trees]
         told, unfinished = await self._write("submit", given, tasks_in(trees))
         await self._finish(unfinished)
         return cast(list[Any], told)
-
-    async def _stage(self, tree: Tree) -> tuple[str, int]:
-        """Sends nodes and edges ahead; their name and the number of their parts."""
-        name, number = f"{self._client}-{next(self._requests)}", 0
-        for number, part in enumerate(parts_of(tree), 1):
-            await self._write("stage", (name, number, text(pack(part))), once=False)
-        return name, number
 
     async def _nodes_of(self, goal: str, names: Sequence[str]) -> dict[str, str]:
         """Task ids by node."""
@@ -285,8 +279,10 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
         answers: list[Any] = []
         while len(answers) < len(given):
             part = given[len(answers) : len(answers) + MOST_TASKS]
-            told, unfinished = await self._write("signal", part, len(part))
+            told, unfinished, wish = await self._write("signal", part, len(part))
             answers += told
+            if wish:
+                answers.append(await self._plan(*wish))
             await self._finish(unfinished)
         return answers
 

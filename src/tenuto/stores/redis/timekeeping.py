@@ -6,7 +6,6 @@ first makes sure that the schedule is still the one that was looked at.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -15,43 +14,21 @@ from msgspec.structs import replace
 from tenuto.errors import InvalidInput, Unstorable
 from tenuto.stores.base import Submission, Swept, TimeToLive, Verdict
 from tenuto.stores.redis.codec import dump, schedule_of
-from tenuto.stores.redis.reads import Reads
 from tenuto.stores.redis.trees import tree_parts
+from tenuto.stores.redis.walks import MOST_TASKS, Walks
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.goal import Tree, check_tree
 from tenuto.tasks.schedules import Schedule, due_instants, fired, next_instant
 from tenuto.tasks.states import FINAL, State
 
-__all__ = ["MOST_TASKS", "Timekeeping", "refusal"]
-
-MOST_TASKS = 200
-"""Tasks that one script stores, puts right or removes, about: some milliseconds of work."""
+__all__ = ["Timekeeping", "refusal"]
 
 _WORKER_FORGOTTEN: Millis = 3_600_000
 """A worker that was not seen for this long is not listed any more."""
 
 
-class Timekeeping(Reads):
+class Timekeeping(Walks):
     """The part of a Redis store that keeps time."""
-
-    @abstractmethod
-    async def _write(
-        self, name: str, given: Any, weight: int = 1, who: str = "", number: int = 0, *, once: bool = True
-    ) -> Any:
-        """What a script that writes answers."""
-
-    async def _finish(self, roots: Sequence[str]) -> None:
-        """Does what is left to be done on the trees of these roots, in scripts of a few milliseconds."""
-        for root in roots:
-            while not await self._write("walk", root, once=False):
-                pass
-
-    async def _finish_some(self, limit: int) -> bool:
-        """Does about `limit` tasks of what others have left to be done; whether that was all."""
-        for _ in range(-(-limit // MOST_TASKS)):
-            if await self._write("walk", None, once=False):
-                return True
-        return False
 
     async def put_schedule(self, schedule: Schedule) -> Schedule:
         schedule.check()

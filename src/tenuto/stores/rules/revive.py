@@ -55,10 +55,10 @@ def _revive(work: Work, task: Task, fresh: bool, unmet: int = 0, *, goal: Task |
 
 
 def _goal(work: Work, goal: Task, fresh: bool) -> Delivered:
-    revived = _nodes(work, goal, fresh, None)
-    if not revived:
+    plan = _plan(work, goal, None)
+    if not plan:
         return _refused(f"the goal {goal.id!r} is {goal.state.value} and has no node that can run again")
-    work.apply(goal, transitions.revive(goal, work.now, unmet=revived))
+    _nodes(work, work.apply(goal, transitions.revive(goal, work.now, unmet=len(plan))), fresh, plan)
     return _ACCEPTED
 
 
@@ -68,30 +68,31 @@ def _node(work: Work, node: Task, fresh: bool) -> Delivered:
         return _refused(f"the goal of {node.id!r} has ended: retry the goal {node.parent!r}")
     if node.state is not State.FAILED:
         return _refused(f"{node.id!r} is {node.state.value}: in a running goal, only a failed node can be retried")
-    revived = _nodes(work, goal, fresh, node.node)
-    if not revived:
+    plan = _plan(work, goal, node.node)
+    if node.node not in plan:
         return _refused(f"{node.id!r} depends on a node that did not end as it needs: retry that one")
-    work.store(goal, transitions.more(goal, revived))
+    _nodes(work, work.store(goal, transitions.more(goal, len(plan))), fresh, plan)
     return _ACCEPTED
 
 
-def _nodes(work: Work, goal: Task, fresh: bool, only: str | None) -> int:
-    """Revives the nodes that can run again; how many."""
+def _plan(work: Work, goal: Task, only: str | None) -> dict[str, int]:
+    """The nodes that can run again, each with the number of its edges that are unmet then."""
     nodes = {node.node or node.id: node for node in work.tables.children(goal.id)}
     names = {node.id: name for name, node in nodes.items()}
     links = work.tables.links(goal.id)
-    edges = [Edge(names[link.source], names[link.target], link.when) for link in links]
-    revived = revivable(nodes, edges, only)
-    if only is not None and only not in revived:
-        return 0
-    for name, unmet in revived.items():
+    return revivable(nodes, [Edge(names[link.source], names[link.target], link.when) for link in links], only)
+
+
+def _nodes(work: Work, goal: Task, fresh: bool, plan: dict[str, int]) -> None:
+    """Revives the nodes of `plan`, each after those that it depends on."""
+    nodes = {node.node or node.id: node for node in work.tables.children(goal.id)}
+    for name, unmet in plan.items():
         node = nodes[name]
         for link in work.tables.links_from(node.id):
             target = work.tables.task(link.target)
             fired = edge_fate(link.when, node.state) is Fate.MET
-            if fired and target is not None and target.state is State.BLOCKED and names[target.id] not in revived:
+            if fired and target is not None and target.state is State.BLOCKED and target.node not in plan:
                 work.store(target, transitions.farther(target))
         for again in _revive(work, node, fresh, unmet, goal=goal):
             if goal.paused:
                 work.apply(again, transitions.pause(again, work.now, goal.reason))
-    return len(revived)

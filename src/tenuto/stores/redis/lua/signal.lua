@@ -2,8 +2,9 @@
 -- Applies directives and stores messages, in order (`rules/signals.py`).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: signals
--- Returns for each: what became of it, and what the sentence about it needs; then roots of trees with work left. A
--- directive for a tree of these is not carried out, nor what comes after it.
+-- Returns for each: what became of it, and what the sentence about it needs; then roots of trees with work left; then,
+-- of a retry that is to be planned, its root, its token and its node. A directive for a tree with work left is not carried
+-- out, nor what comes after that or after a retry to be planned.
 
 local again = session.begin()
 if again then
@@ -106,7 +107,7 @@ end
 
 local DIRECTIVES = { cancel = true, pause = true, resume = true, elevate = true, retry = true, resolve = true }
 
-local answers, busy = {}, nil
+local answers, busy, plan = {}, nil, nil
 for at, signal in ipairs(cmsgpack.unpack(ARGV[4])) do
   local t = rows.load(signal.id)
   if t and DIRECTIVES[signal.kind] and walks.is_left(rows.root_of(t)) then
@@ -118,7 +119,11 @@ for at, signal in ipairs(cmsgpack.unpack(ARGV[4])) do
   if not t then
     answers[at] = { 'unknown', 'unknown' }
   elseif signal.kind == 'retry' then
-    answers[at] = revival.retry(t, signal.fresh)
+    answers[at] = revival.retry(t, signal.fresh, ARGV[2] .. '-plan')
+    if not answers[at] then
+      plan = { t.goal or t.id, ARGV[2] .. '-plan', t.node or false }
+      break
+    end
   elseif signal.kind == 'resolve' then
     answers[at] = resolve(t, signal)
   elseif rows.is_final(t) then
@@ -131,4 +136,4 @@ rows.write()
 limits.write()
 local roots = walks.unfinished()
 roots[#roots + 1] = busy
-return session.finish({ answers, roots })
+return session.finish({ answers, roots, plan or false })

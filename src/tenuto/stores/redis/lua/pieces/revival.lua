@@ -1,4 +1,10 @@
 -- Retrying what has ended (`rules/revive.py`): a task, or a goal from where it failed.
+--
+--   reviving:<goal>   hash: number of a part -> {task of a node, its unmet edges then} of each node that is revived, those
+--                     first on which others depend; as msgpack
+--
+-- Which nodes can run again is found out by the client (`tasks/goal.py`), while the tree has work left and so stands
+-- still: no edge is decided, and no directive taken. What it has found is carried out here.
 
 revival = {}
 
@@ -8,186 +14,157 @@ local function starts_with(text, beginning)
   return (text or ''):sub(1, #beginning) == beginning
 end
 
--- Revives a task, and where it goes on with its journal what was cancelled below it because it or `goal` ended.
-local function revive(t, fresh, unmet, goal)
-  fresh = fresh or t.status == 'done'
+-- Runs a task again that was cancelled because one above it, or the goal, ended.
+local function again(t, top, goal)
+  local because = starts_with(t.reason, SKIPPED .. top.id .. ' ')
+    or (goal and starts_with(t.reason, SKIPPED .. goal.id .. ' '))
+  if t.status == 'cancelled' and because then
+    limits.apply(t, transitions.revive, 0, false)
+    return true
+  end
+  return false
+end
+
+local function keep_paused(t, goal)
+  if goal and goal.paused then
+    limits.apply(t, transitions.pause, goal.reason or '')
+  end
+end
+
+-- Revives a task, and where it goes on with its journal what is to run again below it, as far as this script may;
+-- whether that was all. Where that is much, the task itself comes last.
+local function revive(t, unmet, goal, item)
+  local fresh = item.fresh or t.status == 'done'
+  local few = (fresh or not t.kids) and {} or rows.below(t, walks.MOST_AT_ONCE)
+  if not few then
+    local all = walks.scan(t, item, 'cancelled', function(each)
+      if again(each, t, goal) then
+        keep_paused(each, goal)
+      end
+    end)
+    if not all then
+      return false
+    end
+  end
+  item.after = nil
   if fresh then
     journal.drop_all(t)
   end
   limits.apply(t, transitions.revive, unmet, fresh)
   local revived = { t }
-  if fresh or not t.kids then
-    return revived
-  end
-  local ahead, at = rows.children(t), 1
-  while ahead[at] do
-    local child = ahead[at]
-    for _, each in ipairs(child.kids and rows.children(child) or {}) do
-      ahead[#ahead + 1] = each
+  for _, each in ipairs(few or {}) do
+    if again(each, t, goal) then
+      revived[#revived + 1] = each
     end
-    if child.status == 'cancelled' then
-      local because = starts_with(child.reason, SKIPPED .. t.id .. ' ')
-        or (goal and starts_with(child.reason, SKIPPED .. goal.id .. ' '))
-      if because then
-        limits.apply(child, transitions.revive, 0, false)
-        revived[#revived + 1] = child
-      end
-    end
-    at = at + 1
   end
-  return revived
+  for _, each in ipairs(revived) do
+    keep_paused(each, goal)
+  end
+  walks.spend(1 + #(few or {}))
+  return true
 end
 
--- The nodes of a goal by name and in order, and its edges.
-local function nodes_of(goal)
-  local nodes, order = {}, rows.children(goal)
-  for _, node in ipairs(order) do
-    nodes[node.node or node.id] = node
-  end
-  return nodes, order, cjson.decode(redis.call('GET', session.key('dag:') .. goal.id .. ':edges') or '[]')
-end
-
--- Nodes that failed, and whose end no other node has handled.
-local function unhandled(nodes, order, edges)
-  local handled, found = {}, {}
-  for _, edge in ipairs(edges) do
-    if nodes[edge[2]].status == 'done' and edge[3] ~= 'done' then
-      handled[edge[1]] = true
-    end
-  end
-  for _, node in ipairs(order) do
-    if node.status == 'failed' and not handled[node.node] then
-      found[#found + 1] = node
-    end
-  end
-  return found
-end
-
--- Edges by target, and nodes in an order in which each comes after those it depends on.
-local function sorted(order, edges)
-  local incoming, following, open, queue = {}, {}, {}, {}
-  for _, edge in ipairs(edges) do
-    incoming[edge[2]] = incoming[edge[2]] or {}
-    table.insert(incoming[edge[2]], edge)
-    following[edge[1]] = following[edge[1]] or {}
-    table.insert(following[edge[1]], edge[2])
-  end
-  for _, node in ipairs(order) do
-    open[node.node] = #(incoming[node.node] or {})
-    if open[node.node] == 0 then
-      queue[#queue + 1] = node
-    end
-  end
-  local names, at = {}, 1
-  for _, node in ipairs(order) do
-    names[node.node] = node
-  end
-  while queue[at] do
-    for _, target in ipairs(following[queue[at].node] or {}) do
-      open[target] = open[target] - 1
-      if open[target] == 0 then
-        queue[#queue + 1] = names[target]
+-- Edges that have fired are open again for those that still wait for others.
+local function reopen(node)
+  local links, part = nil, 1
+  while part > 0 do
+    links, part = ends.links(node, part)
+    for _, link in ipairs(links) do
+      if ends.is_met(link[2], node.status) and rows.status(link[1]) == 'blocked' then
+        transitions.farther(rows.load(link[1]))
       end
     end
-    at = at + 1
+    walks.spend(#links / 8)
   end
-  return incoming, queue
 end
 
--- The nodes that a retry revives: {node, its unmet edges then} in order, and by name (`goal.revivable`).
-local function revivable(nodes, order, edges, only)
-  local begin, found, by_name = {}, {}, {}
-  if only then
-    begin[only] = true
-  else
-    for _, node in ipairs(unhandled(nodes, order, edges)) do
-      begin[node.node] = true
-    end
+-- Revives what is left of a task, or of the nodes of a goal as planned, as far as this script may; whether that was all.
+function revival.go_on(item)
+  if item.task then
+    return revive(rows.load(item.task), 0, nil, item)
   end
-  local incoming, queue = sorted(order, edges)
-  for _, node in ipairs(queue) do
-    local skipped = node.status == 'cancelled' and ends.is_skipped(node)
-    if begin[node.node] or skipped then
-      local open, never = 0, false
-      for _, edge in ipairs(incoming[node.node] or {}) do
-        local source = nodes[edge[1]]
-        if by_name[edge[1]] or not rows.is_final(source) then
-          open = open + 1
-        elseif not ends.is_met(edge[3], source.status) then
-          never = true
-        end
+  local goal, key = rows.load(item.goal), session.key('reviving:') .. item.goal
+  while item.part <= item.parts do
+    local plan = cmsgpack.unpack(redis.call('HGET', key, item.part))
+    while plan[item.at] do
+      if walks.room() <= 0 then
+        return false
       end
-      if not never then
-        by_name[node.node] = true
-        found[#found + 1] = { node, open }
+      local node = rows.load(plan[item.at][1])
+      if item.only and not item.after then
+        reopen(node)
       end
+      if not revive(node, plan[item.at][2], goal, item) then
+        return false
+      end
+      item.at = item.at + 1
     end
+    item.part, item.at = item.part + 1, 1
   end
-  return found, by_name
+  redis.call('UNLINK', key)
+  return true
 end
 
--- Revives the nodes that can run again; how many.
-local function revive_nodes(goal, fresh, only)
-  local nodes, order, edges = nodes_of(goal)
-  local found, by_name = revivable(nodes, order, edges, only)
-  if only and not by_name[only] then
-    return 0
-  end
-  local following = {}
-  for _, edge in ipairs(edges) do
-    following[edge[1]] = following[edge[1]] or {}
-    table.insert(following[edge[1]], edge)
-  end
-  for _, each in ipairs(found) do
-    local node, unmet = each[1], each[2]
-    for _, edge in ipairs(following[node.node] or {}) do
-      local target = nodes[edge[2]]
-      if ends.is_met(edge[3], node.status) and target.status == 'blocked' and not by_name[target.node] then
-        transitions.farther(target)
-      end
-    end
-    for _, again in ipairs(revive(node, fresh, unmet, goal)) do
-      if goal.paused then
-        limits.apply(again, transitions.pause, goal.reason or '')
-      end
-    end
-  end
-  return #found
+local function unique_held(t)
+  local unique = t.unique and cjson.decode(t.unique)
+  local holder = unique and submission.unique_holder(unique.key, unique.states or revival.active, t.id)
+  return holder and { 'refused', 'unique', unique.key, holder }
 end
 
--- Runs a task again; what became of the wish.
-function revival.retry(t, fresh)
+-- Why a task cannot be retried; nil when it can.
+local function refusal(t)
   if not rows.is_final(t) then
     return { 'refused', 'active', t.status }
+  elseif unique_held(t) then
+    return unique_held(t)
+  elseif t.node and rows.is_final(rows.load(t.goal)) then
+    return { 'refused', 'goal ended', t.goal }
+  elseif t.node and t.status ~= 'failed' then
+    return { 'refused', 'node', t.status }
   end
-  if t.unique then
-    local unique = cjson.decode(t.unique)
-    local holder = submission.unique_holder(unique.key, unique.states or revival.active, t.id)
-    if holder then
-      return { 'refused', 'unique', unique.key, holder }
-    end
+  return nil
+end
+
+-- Runs a task again: what became of the wish; nil where that is to be planned first. `token`: names the wish.
+function revival.retry(t, fresh, token)
+  local refused = refusal(t)
+  if refused then
+    return refused
+  elseif t.kind == 'goal' or t.node then
+    walks.put_off(t.goal or t.id, { act = 'retry', task = t.id, only = t.node, fresh = fresh, token = token })
+    return nil
   end
-  if t.kind == 'goal' then
-    local revived = revive_nodes(t, fresh)
-    if revived == 0 then
-      return { 'refused', 'goal over', t.status }
-    end
-    limits.apply(t, transitions.revive, revived, false)
-  elseif t.node then
-    local goal = rows.load(t.goal)
-    if rows.is_final(goal) then
-      return { 'refused', 'goal ended', t.goal }
-    elseif t.status ~= 'failed' then
-      return { 'refused', 'node', t.status }
-    end
-    local revived = revive_nodes(goal, fresh, t.node)
-    if revived == 0 then
-      return { 'refused', 'node depends' }
-    end
-    transitions.more(goal, revived)
+  walks.begin(rows.root_of(t), { { act = 'revive', task = t.id, fresh = fresh } })
+  return { 'accepted' }
+end
+
+-- The wish that was made under this token can be carried out: what became of it. `plan`: how many nodes are revived,
+-- under which name they were sent ahead, in how many parts.
+function revival.planned(root, token, plan)
+  local wish, goal = walks.first_of(root), rows.load(root)
+  if not wish or wish.token ~= token then
+    return { 'accepted' } -- it was, longer ago than answers are kept
+  end
+  local t = rows.load(wish.task)
+  local refused = refusal(t)
+  if not refused and plan.size == 0 then
+    refused = { 'refused', wish.only and 'node depends' or 'goal over', goal.status }
+  end
+  if refused then
+    walks.replace_first(root, nil)
+    return refused
+  elseif wish.only then
+    transitions.more(goal, plan.size)
   else
-    revive(t, fresh, 0)
+    limits.apply(goal, transitions.revive, plan.size, false)
   end
+  local key = session.key('reviving:') .. root
+  redis.call('RENAME', session.key('staged:') .. plan.name, key)
+  redis.call('PERSIST', key)
+  walks.replace_first(root, {
+    act = 'revive', goal = root, only = wish.only, fresh = wish.fresh, part = 1, at = 1, parts = plan.parts,
+  })
+  walks.go_on(root)
   return { 'accepted' }
 end
 

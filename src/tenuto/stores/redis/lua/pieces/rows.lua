@@ -295,7 +295,7 @@ function rows.status(id)
   return t and t.status or redis.call('HGET', rows.key(id), 'status')
 end
 
--- Tasks below one, at any depth, in the order of submission; nil where they are more than `most`.
+-- Tasks below one, at any depth, its children first; nil where they are more than `most`.
 function rows.below(t, most)
   rows.write()
   local found, ahead = {}, { t }
@@ -314,11 +314,10 @@ function rows.below(t, most)
     end
     at = at + 1
   end
-  table.sort(found, function(one, other) return one.number < other.number end)
   return found
 end
 
--- Those of `below` that are not final.
+-- Those of `below` that are not final, in the order of submission.
 function rows.active_below(t, most)
   local all, found = rows.below(t, most), {}
   for _, each in ipairs(all or {}) do
@@ -326,6 +325,7 @@ function rows.active_below(t, most)
       found[#found + 1] = each
     end
   end
+  table.sort(found, function(one, other) return one.number < other.number end)
   return all and found
 end
 

@@ -16,8 +16,9 @@
 walks = {}
 
 local MOST = 250 -- tasks that one script changes for long work, about: some ten milliseconds
-local MOST_AT_ONCE = 1000
 local LOOKS = 8 -- tasks that may be looked at in the time of a change
+
+walks.MOST_AT_ONCE = 1000
 
 local left, unfinished, dooms
 
@@ -120,6 +121,17 @@ function walks.begin(root, items)
   end
 end
 
+-- Leaves a piece of work on the tree of this root, on which nothing is left, for later.
+function walks.put_off(root, item)
+  keep(root, { item }, 1)
+end
+
+-- The first piece of work that is left of a tree; nil when there is none.
+function walks.first_of(root)
+  local text = redis.call('LRANGE', list_of(root), 0, 0)[1]
+  return text and cjson.decode(text)
+end
+
 local function forget(root)
   redis.call('DEL', list_of(root), session.key('doom:') .. root)
   redis.call('ZREM', session.key('walks'), root)
@@ -149,6 +161,19 @@ function walks.go_on(root)
     return true
   end
   return false
+end
+
+-- Puts `item` in the place of the first piece of work that is left of a tree, or nothing.
+function walks.replace_first(root, item)
+  local key = list_of(root)
+  if item then
+    redis.call('LSET', key, 0, cjson.encode(item))
+    return
+  end
+  redis.call('LTRIM', key, 1, -1)
+  if redis.call('EXISTS', key) == 0 then
+    forget(root)
+  end
 end
 
 -- The root of the tree on which work was left first; nil when there is none.
@@ -199,9 +224,10 @@ local function lies_below(t, top)
   return false
 end
 
--- Goes through the whole tree, from where it was left; whether to its end.
-local function scan(top, item, items)
-  local act, root = acts[item.act], rows.root_of(top)
+-- Calls `act` with each task below another that is in state `wanted` (nil: in none that is final), from where `item` was
+-- left, as far as this script may; whether these were all.
+function walks.scan(top, item, wanted, act)
+  local root = rows.root_of(top)
   item.after = item.after or top.number
   repeat
     local flat = redis.call(
@@ -209,14 +235,15 @@ local function scan(top, item, items)
       'LIMIT', 0, math.max(math.ceil(left), 1)
     )
     for at = 1, #flat, 2 do
-      if rows.is_final({ status = rows.status(flat[at]) }) then
-        left = left - 1 / LOOKS
-      else
+      local status = rows.status(flat[at])
+      if status == wanted or not (wanted or rows.is_final({ status = status })) then
         local t = rows.load(flat[at])
         if top.id == root or lies_below(t, top.id) then
-          act(t, item, items)
+          act(t)
         end
         left = left - 1
+      else
+        left = left - 1 / LOOKS
       end
       item.after = tonumber(flat[at + 1])
     end
@@ -227,7 +254,7 @@ end
 -- Does to each unfinished task below another what is to be done, in the order of submission: few of them at once.
 local function all_below(item, items)
   local top = rows.load(item.below)
-  local few = not item.after and rows.active_below(top, MOST_AT_ONCE)
+  local few = not item.after and rows.active_below(top, walks.MOST_AT_ONCE)
   local done = few ~= nil
   if few then
     for _, t in ipairs(few) do
@@ -235,7 +262,9 @@ local function all_below(item, items)
     end
     left = left - #few
   else
-    done = scan(top, item, items)
+    done = walks.scan(top, item, nil, function(t)
+      acts[item.act](t, item, items)
+    end)
   end
   if done then
     undoom(rows.root_of(top), item)
@@ -250,6 +279,16 @@ end
 -- Stores what is left of a goal.
 function steps.arrive(item)
   return submission.arrive(item)
+end
+
+-- A retry that is still to be planned: nothing goes on before it is.
+function steps.retry()
+  return false
+end
+
+-- Revives what is left.
+function steps.revive(item)
+  return revival.go_on(item)
 end
 
 -- Removes what is left of a tree.
