@@ -184,6 +184,16 @@ class ModelError(TenutoError):
         self.retry_after = retry_after
 
 
+class BudgetExceeded(TenutoError):
+    """A budget has no room for the next call. `scope` is the budget's, such as `owner:ann`."""
+
+    retryable = False
+
+    def __init__(self, message: str, *, scope: str) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
 class AgentStuck(TenutoError):
     """An agent that works in turns cannot come to an end: it used up its turns, or its output never fits."""
 

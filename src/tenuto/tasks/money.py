@@ -162,8 +162,11 @@ class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
                 )
         return self
 
-    def short(self, used: Amount, bound: Amount) -> tuple[str, int] | None:
-        """The field without room for `bound` where `used` is used or reserved already, and what is left of it."""
+    def short(self, used: Amount, reserve: Reserve) -> tuple[str, int] | None:
+        """The field without room for `reserve` where `used` is used or reserved already, and what is left of it."""
+        bound = reserve.bound
+        if reserve.unpriced and self.money is not None:
+            return "price", 0
         for field in Amount.__struct_fields__:
             limit, taken, wanted = getattr(self, field), getattr(used, field), getattr(bound, field)
             if limit is not None and wanted and taken + wanted > limit:
@@ -182,6 +185,8 @@ class Reserve(msgspec.Struct, frozen=True, omit_defaults=True):
     """for the scope `model:<model>`; empty: none"""
     rates: tuple[tuple[str, int], ...] = ()
     """keys of limits with a rate, and the units of each that it takes; a key without a definition limits nothing"""
+    unpriced: bool = False
+    """nobody knows what it costs: no budget in money has room for it"""
 
     def check(self) -> None:
         """Raises `InvalidInput` that names what makes no sense."""
@@ -233,7 +238,8 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_at: Millis | None = None
     """the first instant at which it is worth another try; None: time alone never makes room"""
     short: str = ""
-    """of a budget: what there is too little of, "money", "tokens" or "requests" """
+    """of a budget: what there is too little of, "money", "tokens" or "requests"; or "price": it is in money, and what
+    the call costs is not known"""
     left: int = 0
     """how much of that is left"""
     period: Period | None = None

@@ -14,13 +14,15 @@ from typing import Any, Self
 
 import pydantic_ai
 from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.models import Model
+from pydantic_ai.models import Model, infer_model
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import AbstractToolset
 
 from tenuto.agents.base import TaskAgent, found_at, load
 from tenuto.agents.llm.attempt import Attempt
 from tenuto.agents.llm.context import AgentContext, beginning, read_payload
+from tenuto.agents.llm.money import Terms
+from tenuto.agents.llm.prices import Price
 from tenuto.agents.specs import Duration
 from tenuto.errors import InvalidInput
 from tenuto.tasks.lease import Lease
@@ -50,6 +52,11 @@ class Agent(TaskAgent):
         capabilities: Sequence[AbstractCapability[Any]] = (),
         model_settings: ModelSettings | None = None,
         deps: Callable[[Context, AgentContext], Any] | None = None,
+        retries: int | None = None,
+        price: Price | None = None,
+        fallback: Model | str | Callable[[], Model] | None = None,
+        fallback_price: Price | None = None,
+        limit_key: str | None = None,
         version: str = "",
         retry: RetryPolicy | None = None,
         max_retries: int | None = None,
@@ -66,7 +73,10 @@ class Agent(TaskAgent):
 
         max_turns: a hard stop for each task, however often it is interrupted. context_type: what payloads are read as.
         deps: makes what tools find in `ctx.deps` from the task's context and payload; the payload itself without it.
-        The others: see `task_agent`.
+        retries: how often the model may correct a call or an output that does not fit. price: of a model that no price
+        list knows, US dollars per million tokens in and out. fallback, fallback_price: the model that goes on where a
+        budget says so. limit_key: the limit that counts requests; `<limit_key>:tokens` counts tokens. The others: see
+        `task_agent`.
 
         Raises `InvalidInput` that names the parameter which makes no sense.
         """
@@ -84,6 +94,8 @@ class Agent(TaskAgent):
         if type(max_turns) is not int or max_turns < 1:
             raise InvalidInput(f"max_turns of agent {self.name!r} must be a whole number from 1, not {max_turns!r}")
         self.max_turns = max_turns
+        self._price, self._fallback, self._fallback_price = price, fallback, fallback_price
+        self._limit_key = limit_key
         self._context_type = context_type
         self._deps = deps
         self._recipe: Mapping[str, Any] | None = {
@@ -95,8 +107,10 @@ class Agent(TaskAgent):
             "toolsets": tuple(toolsets),
             "capabilities": tuple(capabilities),
             "model_settings": model_settings,
+            "retries": retries,
         }
         self._made: pydantic_ai.Agent[Any, Any] | None = None
+        self._own_terms: Terms | None = None
 
     @classmethod
     def of(cls, agent: pydantic_ai.Agent[Any, Any], **options: Any) -> Self:
@@ -113,10 +127,17 @@ class Agent(TaskAgent):
         """The agent that runs the conversation, made when it is first needed."""
         if self._made is None:
             recipe = dict(self._recipe or {})
-            if callable(recipe["model"]) and not isinstance(recipe["model"], Model):
-                recipe["model"] = recipe["model"]()
+            recipe["model"] = _built(recipe["model"])
             self._made = pydantic_ai.Agent(**recipe, deps_type=self._context_type, defer_model_check=True)
         return self._made
+
+    @property
+    def _terms(self) -> Terms:
+        if self._own_terms is None:
+            built = _built(self._fallback)
+            fallback = None if built is None else infer_model(built)
+            self._own_terms = Terms(self.max_turns, self._price, fallback, self._fallback_price, self._limit_key)
+        return self._own_terms
 
     def __reduce__(self) -> tuple[Any, ...]:
         # To other processes by name where it can be found there; else what it is made of travels, and it is made anew.
@@ -124,7 +145,7 @@ class Agent(TaskAgent):
         if place is not None:
             return load, place
         made = self._made if self._recipe is None else None
-        return _bare, (type(self),), self.__dict__ | {"_made": made}
+        return _bare, (type(self),), self.__dict__ | {"_made": made, "_own_terms": None}
 
     async def handle(self, context: Context, lease: Lease) -> Any:
         """Carries out one attempt: see `workers.handler`."""
@@ -132,9 +153,13 @@ class Agent(TaskAgent):
         payload = read_payload(bytes(lease.payload), self._context_type, where)
         deps = payload if self._deps is None else self._deps(context, payload)
         before = beginning(payload.messages, where)
-        attempt = Attempt(context, self.max_turns)
+        attempt = Attempt(context, self._terms)
         return await attempt.run(self.pydantic_agent, payload.query or None, before, deps)
 
 
 def _bare(kind: type[Agent]) -> Agent:
     return kind.__new__(kind)
+
+
+def _built(model: Model | str | Callable[[], Model] | None) -> Model | str | None:
+    return model() if callable(model) and not isinstance(model, Model) else model

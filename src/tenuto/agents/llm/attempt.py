@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
+import msgspec
 import pydantic_ai
 from pydantic_ai.durable_exec import (
     DurableOperationId,
@@ -31,10 +32,13 @@ from tenuto.agents.llm.context import request_parts
 from tenuto.agents.llm.conversation import Conversation, model_key
 from tenuto.agents.llm.current import ATTEMPT
 from tenuto.agents.llm.durability import TenutoDurability
-from tenuto.agents.llm.model_calls import ask_model
+from tenuto.agents.llm.model_calls import ModelParams, ask_model
+from tenuto.agents.llm.money import Cheaper, Terms
+from tenuto.agents.llm.prices import Price
 from tenuto.agents.llm.tool_calls import call_tool
 from tenuto.agents.llm.tools import ToolOptions
 from tenuto.errors import AgentStuck, ModelError, TimeLimit
+from tenuto.tasks.outcome import Step
 from tenuto.tasks.waits import Wait
 from tenuto.workers.context import Context
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope
@@ -42,11 +46,14 @@ from tenuto.workers.steps import StepCall, run_at
 
 __all__ = ["Attempt"]
 
+_CHEAPER = "fallback"
+"""The name of the agent's cheaper model, and the journal's key of the turn in which it took over."""
+
 
 class Attempt:
     """Runs the conversation of one task in one process."""
 
-    def __init__(self, context: Context, max_turns: int) -> None:
+    def __init__(self, context: Context, terms: Terms) -> None:
         self.context = context
         self.journal = context.journal
         self.conversation = Conversation(self.journal)
@@ -54,7 +61,9 @@ class Attempt:
         """where the open turn's entries lie"""
         self.suspensions: dict[str, Wait] = {}
         """tool calls that wait through their context, by the call's id"""
-        self._max_turns = max_turns
+        self.terms = terms
+        self.cheaper = self.journal.note(_CHEAPER) is not None
+        """the agent's cheaper model has taken over"""
         self._counts: dict[str, int] = {}
         self._steering: tuple[int, ...] = ()
 
@@ -62,22 +71,15 @@ class Attempt:
         self, agent: pydantic_ai.Agent[Any, Any], prompt: str | None, before: Sequence[ModelMessage], deps: Any
     ) -> Any:
         """The agent's output. Raises `ModelError`, `AgentStuck`, and what a tool raises."""
-        history = await self.conversation.load()
-        fresh = not history
-        bound = TenutoDurability.from_agent(agent) is not None
         token = ATTEMPT.set(self)
         scope = CURRENT.set(self.scope)
         try:
             with replay_scope():
-                async with agent.iter(
-                    prompt if fresh else None,
-                    message_history=list(before) if fresh else history,
-                    deps=deps,
-                    usage=self.conversation.usage,
-                    usage_limits=UsageLimits(request_limit=None),
-                    capabilities=() if bound else (TenutoDurability(name=agent.name or self.context.lease.agent),),
-                ) as run:
-                    return await self._turns(run)
+                while True:
+                    try:
+                        return await self._converse(agent, prompt, before, deps)
+                    except Cheaper:
+                        await self._fall_back()
         except (UnexpectedModelBehavior, UsageLimitExceeded) as error:
             raise AgentStuck(f"agent {self.context.lease.agent!r} cannot come to an end: {error}") from error
         except UserError as error:
@@ -86,6 +88,43 @@ class Attempt:
             CURRENT.reset(scope)
             ATTEMPT.reset(token)
             self.journal.forget("turn-")
+
+    async def _converse(
+        self, agent: pydantic_ai.Agent[Any, Any], prompt: str | None, before: Sequence[ModelMessage], deps: Any
+    ) -> Any:
+        history = await self.conversation.load()
+        fresh = not history
+        capabilities = []
+        if TenutoDurability.from_agent(agent) is None:
+            models = {} if self.terms.fallback is None else {_CHEAPER: self.terms.fallback}
+            capabilities.append(TenutoDurability(name=agent.name or self.context.lease.agent, models=models))
+        async with agent.iter(
+            prompt if fresh else None,
+            message_history=list(before) if fresh else history,
+            model=_CHEAPER if self.cheaper else None,
+            deps=deps,
+            usage=self.conversation.usage,
+            usage_limits=UsageLimits(request_limit=None),
+            capabilities=capabilities,
+        ) as run:
+            return await self._turns(run)
+
+    @property
+    def price(self) -> Price | None:
+        """What the agent says about the price of the model that is asked now."""
+        return self.terms.fallback_price if self.cheaper else self.terms.price
+
+    @property
+    def may_fall_back(self) -> bool:
+        """There is a cheaper model, and it is not the one that is asked already."""
+        return self.terms.fallback is not None and not self.cheaper
+
+    async def _fall_back(self) -> None:
+        """From here on the cheaper model is asked, by the attempts to come too."""
+        turn = msgspec.Raw(msgspec.json.encode(self.conversation.turn))
+        await self.journal.commit(self.scope, (Step(_CHEAPER, NOTE, value=turn),))
+        self.cheaper = True
+        self.conversation = Conversation(self.journal)
 
     async def _turns(self, run: AgentRun[Any, Any]) -> Any:
         node: Any = run.next_node
@@ -120,9 +159,9 @@ class Attempt:
         CURRENT.set(self.scope)
         if conversation.replays:
             return
-        if conversation.turn > self._max_turns:
+        if conversation.turn > self.terms.max_turns:
             raise AgentStuck(
-                f"agent {self.context.lease.agent!r} has used up its {self._max_turns} turns: "
+                f"agent {self.context.lease.agent!r} has used up its {self.terms.max_turns} turns: "
                 "raise max_turns, or give it a smaller task"
             )
         messages = await self.journal.steering_so_far()
@@ -145,9 +184,9 @@ class Attempt:
         """One operation of the library, as one entry of the journal."""
         match operation_id:
             case ModelRequestId():
-                ctx = cast(RunContext[Any], cache_key[4])
                 key = model_key(self.conversation.turn, self._count("model"))
-                return await ask_model(self, key, ctx.messages, body)
+                params = ModelParams(*cast("tuple[Any, Any, Any]", (cache_key[4], cache_key[2], cache_key[3])))
+                return await ask_model(self, key, params, body)
             case ToolsetCallToolId():
                 tool, arguments, ctx = cast("tuple[str, dict[str, Any], RunContext[Any]]", cache_key[:3])
                 return await call_tool(self, tool, arguments, ctx, body, options)

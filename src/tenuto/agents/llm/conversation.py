@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from pydantic_ai.durable_exec import JSON_CODEC
 from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.usage import RunUsage
@@ -62,16 +63,23 @@ class Conversation:
         """The open turn has a response already."""
         return self.turn <= self.recorded
 
-    def entry(self, messages: Sequence[ModelMessage], response: Any) -> dict[str, Any]:
-        """What the journal keeps of the open turn: `messages` is the whole history with the turn's request,
-        `response` the recorded form of what the model said. Call `add` once it is durable."""
+    def addition(self, messages: Sequence[ModelMessage]) -> dict[str, Any]:
+        """What the open turn adds to the log, as the journal keeps it: `messages` is the whole history, with the
+        turn's request at its end. Call `add` once that is durable, with the response."""
         kept = self._standing(messages)
-        added = JSON_CODEC.dump(list[ModelMessage], list(messages[kept:]))
-        return {"from": kept, "messages": added, "response": response}
+        return {"from": kept, "messages": _recorded(messages[kept:])}
 
-    def add(self, messages: Sequence[ModelMessage], response: Any) -> None:
+    def most_tokens(self, messages: Sequence[ModelMessage], addition: dict[str, Any], others: Any) -> int:
+        """The most tokens that `messages` can be: what the last request and response were counted as, and one for each
+        byte since. others: what goes along with each request, such as tools; counted the first time."""
+        last = self._log[-1] if self._log else None
+        if isinstance(last, ModelResponse) and addition["from"] == len(self._log) and last.usage.input_tokens:
+            return last.usage.input_tokens + last.usage.output_tokens + _bytes(addition["messages"])
+        return _bytes(_recorded(messages)) + _bytes(others)
+
+    def add(self, messages: Sequence[ModelMessage], response: ModelResponse) -> None:
         """The entry of the open turn is durable."""
-        self._log = [*messages, JSON_CODEC.load(ModelResponse, response)]
+        self._log = [*messages, response]
         self.recorded = max(self.recorded, self.turn)
 
     def _standing(self, messages: Sequence[ModelMessage]) -> int:
@@ -87,3 +95,11 @@ class Conversation:
 def _same(known: ModelMessage, now: ModelMessage) -> bool:
     """Whether they say the same: the library adds the run's id and the like to what was recorded."""
     return type(known) is type(now) and known.parts == now.parts
+
+
+def _recorded(messages: Sequence[ModelMessage]) -> Any:
+    return JSON_CODEC.dump(list[ModelMessage], list(messages))
+
+
+def _bytes(value: Any) -> int:
+    return len(msgspec.json.encode(value))

@@ -22,10 +22,13 @@ from pydantic_ai.durable_exec import (
     JournalCallableOperationBackend,
     RoleBasedOperationConfig,
 )
+from pydantic_ai.models import ModelRequestContext
+from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext
 
 from tenuto.agents.llm.current import ATTEMPT
 from tenuto.agents.llm.deferred import answers
+from tenuto.agents.llm.prices import MOST_TOKENS
 from tenuto.agents.llm.tools import METADATA, ToolOptions, options_of
 
 __all__ = ["TenutoDurability"]
@@ -71,6 +74,15 @@ class TenutoDurability(BaseDurabilityCapability[Any]):
         """One per task."""
         attempt = ATTEMPT.get()
         return None if attempt is None else attempt.context.task_id
+
+    async def before_model_request(
+        self, ctx: RunContext[Any], request_context: ModelRequestContext
+    ) -> ModelRequestContext:
+        """A request says how long its response may be: what it may cost at most depends on it."""
+        request = await super().before_model_request(ctx, request_context)
+        if ATTEMPT.get() is not None and "max_tokens" not in (request.model_settings or {}):
+            request.model_settings = ModelSettings(**(request.model_settings or {}), max_tokens=MOST_TOKENS)
+        return request
 
     async def handle_deferred_tool_calls(
         self, ctx: RunContext[Any], *, requests: DeferredToolRequests

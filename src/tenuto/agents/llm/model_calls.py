@@ -12,9 +12,10 @@ journal shows how often that happened (`unknown` in the event of the turn).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic_ai.durable_exec import record_durable_unit
+from pydantic_ai.durable_exec import JSON_CODEC, record_durable_unit
 from pydantic_ai.exceptions import (
     ContentFilterError,
     ModelAPIError,
@@ -22,64 +23,108 @@ from pydantic_ai.exceptions import (
     UnexpectedModelBehavior,
     UserError,
 )
-from pydantic_ai.messages import ModelMessage
+from pydantic_ai.messages import ModelResponse
+from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import RunContext
 
+from tenuto.agents.llm.money import make_room, not_sent, reservation, settlement, slow_down
 from tenuto.errors import ModelError
 from tenuto.tasks.outcome import Step, StepState
+from tenuto.workers.journal import NotGranted
 from tenuto.workers.scopes import NOTE, Place
 
 if TYPE_CHECKING:
     from tenuto.agents.llm.attempt import Attempt
 
-__all__ = ["ask_model"]
+__all__ = ["ModelParams", "ask_model"]
 
 _PASSING = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may be another one soon."""
+_SHORT_PAUSE = 1.0
+"""Seconds that a provider's key is left alone after "too many requests" which does not say how long."""
 _LONGEST_DELAY = 3600.0
 """Seconds: no provider keeps a task away for longer."""
 
 
-async def ask_model(
-    attempt: Attempt, key: str, messages: list[ModelMessage], body: Callable[[], Awaitable[object]]
-) -> object:
-    """The recorded form of the response to `messages`. Asks the model when the journal has none under `key`.
+@dataclass(frozen=True, slots=True)
+class ModelParams:
+    """What a request to the model consists of."""
 
-    Raises `ModelError`.
+    ctx: RunContext[Any]
+    settings: ModelSettings | None
+    parameters: ModelRequestParameters
+
+    @property
+    def others(self) -> list[Any]:
+        """What goes along with each request: tools, and the form of the output."""
+        found = self.parameters
+        tools = [*found.function_tools, *found.output_tools]
+        output = None if found.output_object is None else found.output_object.json_schema
+        return [output, *((tool.name, tool.description, tool.parameters_json_schema) for tool in tools)]
+
+
+async def ask_model(attempt: Attempt, key: str, params: ModelParams, body: Callable[[], Awaitable[object]]) -> object:
+    """The recorded form of the response. Asks the model when the journal has none under `key`.
+
+    Raises `ModelError`, `BudgetExceeded`, and what leaves the task waiting in the store.
     """
-    journal, conversation = attempt.journal, attempt.conversation
+    journal, conversation, messages = attempt.journal, attempt.conversation, params.ctx.messages
     recorded = journal.note(key)
     first = key.endswith("#0")
     if recorded is not None and recorded.state is StepState.DONE:
         response = (await journal.value(recorded))["response"]
         if first:
-            conversation.add(messages, response)
+            conversation.add(messages, JSON_CODEC.load(ModelResponse, response))
         record_durable_unit(executed=False)
         return response
-    scope = attempt.scope
-    await journal.commit(scope, (Step(key, NOTE, StepState.STARTED),))
-    response = await _asked(attempt, body)
-    entry = conversation.entry(messages, response) if first else {"response": response}
-    consumed = attempt.take_steering()
-    told = _summary(conversation.turn, response, unknown=recorded is not None)
-    await journal.settle(Place(scope, "model", key, NOTE), entry, consumed=consumed, events=(("turn", told),))
+    entry = conversation.addition(messages) if first else {"from": 0, "messages": []}
+    await _announced(attempt, key, params, conversation.most_tokens(messages, entry, params.others))
+    response = await _asked(attempt, key, params.ctx, body)
+    read = JSON_CODEC.load(ModelResponse, response)
+    await journal.settle(
+        Place(attempt.scope, "model", key, NOTE),
+        entry | {"response": response},
+        consumed=attempt.take_steering(),
+        events=(("turn", _summary(conversation.turn, read, unknown=recorded is not None)),),
+        settles=(settlement(attempt, key, params.ctx, read),),
+    )
     if first:
-        conversation.add(messages, response)
+        conversation.add(messages, read)
     record_durable_unit(executed=True)
     return response
 
 
-def _summary(turn: int, response: Any, *, unknown: bool) -> dict[str, Any]:
+async def _announced(attempt: Attempt, key: str, params: ModelParams, tokens_in: int) -> None:
+    """The journal knows of the call, and its most is set aside."""
+    reserve = reservation(attempt, key, params.ctx, tokens_in, params.settings)
+    intent = (Step(key, NOTE, StepState.STARTED),)
+    while True:
+        try:
+            await attempt.journal.commit(attempt.scope, intent, reserves=(reserve,))
+        except NotGranted as refused:
+            await make_room(attempt, refused.refusal)
+        else:
+            return
+
+
+def _summary(turn: int, response: ModelResponse, *, unknown: bool) -> dict[str, Any]:
     """What people who follow the task are told of a turn."""
-    told = {"turn": turn, "model": response.get("model_name"), "usage": response.get("usage") or {}}
-    calls = [part["tool_name"] for part in response["parts"] if part.get("part_kind") == "tool-call"]
+    used = {name: count for name, count in response.usage.opentelemetry_attributes().items() if count}
+    told: dict[str, Any] = {"turn": turn, "model": response.model_name, "usage": used}
+    calls = [part.tool_name for part in response.tool_calls]
     return told | ({"tools": calls} if calls else {}) | ({"unknown": True} if unknown else {})
 
 
-async def _asked(attempt: Attempt, body: Callable[[], Awaitable[object]]) -> object:
+async def _asked(attempt: Attempt, key: str, ctx: RunContext[Any], body: Callable[[], Awaitable[object]]) -> object:
     try:
         return await body()
     except ModelHTTPError as error:
         passing = error.status_code >= 500 or error.status_code in _PASSING
+        if error.status_code < 500 and not error.in_stream:
+            await attempt.journal.commit(attempt.scope, (), settles=(not_sent(key),))
+        if error.status_code == 429:
+            await slow_down(attempt, ctx, _delay(error) or _SHORT_PAUSE)
         raise ModelError(
             f"{_who(attempt)}: the model {error.model_name!r} answered with HTTP {error.status_code}: {_said(error)}",
             status=error.status_code,

@@ -173,7 +173,8 @@ def settle_parts(settle: Settle) -> dict[str, Any]:
 def reserve_parts(reserve: Reserve) -> dict[str, Any]:
     """A reservation as `money.reserve` takes it."""
     bound = _amount_parts(reserve.bound)
-    return {"call": reserve.call, "bound": bound, "model": reserve.model, "rates": reserve.rates}
+    parts = {"call": reserve.call, "bound": bound, "model": reserve.model, "rates": reserve.rates}
+    return parts | {"unpriced": True} if reserve.unpriced else parts
 
 
 def _amount_parts(amount: Amount) -> tuple[int, int, int]:

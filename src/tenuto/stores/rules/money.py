@@ -148,7 +148,7 @@ class Plan:
     def _short(self, budget: Budget, reserve: Reserve) -> Refusal | None:
         now, period = self._now, budget.period
         count = self._counts[CountName(budget.scope, window_of(period, now))]
-        short = budget.short(count.counted, reserve.bound)
+        short = budget.short(count.counted, reserve)
         if short is None:
             return None
         call, scope, retry_at = reserve.call, budget.scope, next_window(period, now)

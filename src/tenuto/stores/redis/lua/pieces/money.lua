@@ -173,7 +173,10 @@ end
 -- -- reserving
 
 -- Which field has no room, and what is left of it; nil when all have.
-local function short(budget, counted, bound)
+local function short(budget, counted, bound, unpriced)
+  if unpriced and budget[1] then
+    return 'price', 0
+  end
   for at, field in ipairs(FIELDS) do
     local limit = budget[at]
     if limit and bound[at] > 0 and counted[at] + bound[at] > limit then
@@ -198,7 +201,7 @@ local function over_budget(plan, reserve)
       local scope, period = places[at][1], places[at][2]
       local budget = books.read_budget(text)
       local counted = count_of(plan, scope.kind, scope.name, windows[period]).numbers
-      local field, left = short(budget, counted, reserve.bound)
+      local field, left = short(budget, counted, reserve.bound, reserve.unpriced)
       if field then
         return { reserve.call, scope.text, 'budget', session.now, books.next_window(period), field, left, period, budget[4] }
       end
