@@ -26,6 +26,8 @@ from tenuto.supervisor.run_directory import run_directory, short
 __all__ = ["ADDRESS_VARIABLE", "CommandClient", "found_address"]
 
 ADDRESS_VARIABLE = "TENUTO_COMMAND_ADDRESS"
+_LOOK = 0.5
+"""Seconds after which whoever waits for an answer looks whether the orchestrator is still there."""
 
 
 class CommandClient:
@@ -70,7 +72,7 @@ class CommandClient:
         limit = self._timeout if timeout is None else timeout
         end = time.monotonic() + limit
         self._socket.send_multipart([b"", msgspec.json.encode(envelope)])
-        while self._socket.poll(max(0, int((end - time.monotonic()) * 1000))):
+        while self._arrived(command, end):
             answer = read_answer(self._socket.recv_multipart()[-1])
             if answer.request_id != request_id:
                 continue  # of a request that was given up
@@ -81,6 +83,16 @@ class CommandClient:
             f"the orchestrator at {self.address} has not answered {command!r} within {limit:g} seconds; "
             "what was asked for may still be done"
         )
+
+    def _arrived(self, command: str, end: float) -> bool:
+        """Waits for an answer until `end`; says whether there is one. Raises `Unreachable` when nobody listens there
+        any more: ZeroMQ itself would wait for somebody else."""
+        while (left := end - time.monotonic()) > 0:
+            if self._socket.poll(int(min(left, _LOOK) * 1000)):
+                return True
+            if self.gone(0.0) and not self._socket.poll(0):
+                raise Unreachable(f"the orchestrator at {self.address} has ended; {command!r} may be done or not")
+        return bool(self._socket.poll(0))
 
     def gone(self, timeout: float) -> bool:
         """Waits until nobody listens there any more; says whether that is so."""

@@ -112,6 +112,19 @@ def test_history_is_filtered_read_on_and_followed(tenuto: Program, kitchen: Kitc
     assert end(follower) == (0, "")
 
 
+def test_watching_ends_with_the_orchestrator(tenuto: Program, kitchen: Kitchen) -> None:
+    interface = kitchen.listen()
+    kitchen.bus.emit("AGENT_READY", agent_name="cook")
+    follower = tenuto.start("history", "--follow", "--agent", "cook")
+    pictures = tenuto.start("stats", "--live", "--interval", "100ms", "--timeout", "50s")
+    assert "AGENT_READY" in read_line(follower)
+    assert "orchestrator" in read_line(pictures)
+    interface.stop()
+    for watching in (follower, pictures):
+        _, err = watching.communicate(timeout=PATIENCE)
+        assert (watching.returncode, err) == (0, f"The orchestrator at {interface.address} has ended.\n")
+
+
 def test_the_other_pages(tenuto: Program, kitchen: Kitchen) -> None:
     kitchen.listen(allowed_commands="monitoring")
     assert "COMMAND_EXECUTED" not in tenuto("history-stats").out

@@ -211,6 +211,17 @@ def test_reading_goes_on_while_many_agents_are_being_stopped(kitchen: Kitchen) -
     assert [code for _, code in kitchen.audited()] == [0] * 40
 
 
+def test_who_asks_an_orchestrator_that_has_ended_is_told_soon(kitchen: Kitchen) -> None:
+    interface = kitchen.listen()
+    client = kitchen.client()
+    assert client.request("ps")
+    interface.stop()
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match="has ended; 'ps' may be done or not"):
+        client.request("ps", timeout=60)
+    assert time.monotonic() - began < 20
+
+
 def test_who_still_waits_when_the_interface_ends_is_told_so(kitchen: Kitchen) -> None:
     interface = kitchen.listen()
     told: list[str] = []
