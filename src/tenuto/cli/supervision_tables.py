@@ -129,26 +129,33 @@ def print_status(found: Mapping[str, Any]) -> None:
     if isinstance(config, Mapping) and config:
         out.print()
         out.print(Text("settings", "bold"))
-        _print_fields(out, config)
+        _print_fields(out, {name: Text(plain(_setting(value))) for name, value in config.items()})
 
 
 def _print_fields(out: Console, fields: Mapping[str, Any]) -> None:
     widest = max((len(name) for name in fields), default=0)
     for name, value in fields.items():
         line = Text(f"{name:<{widest}}  ", "bright_black")
-        line.append_text(state_of(fields) if name == "state" else Text(plain(_shown(name, value))))
+        line.append_text(value if isinstance(value, Text) else _shown(name, value))
         out.print(line, soft_wrap=True)
 
 
-def _shown(name: str, value: Any) -> str:
+def _shown(name: str, value: Any) -> Text:
+    """A field of an agent or the orchestrator."""
+    if name == "state":
+        return state_of({name: value})
     if name.endswith(_TIMES) and isinstance(value, int | float):
-        return f"{iso(int(value * 1000))}  ({relative(int(value * 1000), wall_clock())})"
+        return Text(f"{iso(int(value * 1000))}  ({relative(int(value * 1000), wall_clock())})")
     if name == "seconds" and isinstance(value, int | float):
-        return span(int(value * 1000))
+        return Text(span(int(value * 1000)))
+    if name == "agents" and isinstance(value, Mapping):
+        return Text(plain(", ".join(f"{count:,} {state}" for state, count in value.items())))
+    return Text(plain(_setting(value)))
+
+
+def _setting(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(
-            f"{_value(each)} {key}" if isinstance(each, int) else f"{key}={_value(each)}" for key, each in value.items()
-        )
+        return ", ".join(f"{key}={_value(each)}" for key, each in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_value(each) for each in value)
     return _value(value)

@@ -13,7 +13,12 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from datetime import date, time, timedelta, tzinfo
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 from tenuto.errors import InvalidInput
 from tenuto.supervisor.addresses import Address
@@ -38,6 +43,8 @@ _SECRET = re.compile(
 )
 _IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
 _MASK = "***"
+_TELLING = (Enum, PurePath, date, time, timedelta, tzinfo, Decimal, UUID)
+"""Kinds of values whose text is what they are."""
 
 
 def allowed_of(allowed: str | Collection[str] | None, known: Collection[str]) -> frozenset[str] | None:
@@ -96,7 +103,10 @@ def same_token(given: str | None, expected: str) -> bool:
 
 
 def masked(value: Any, *, depth: int = 0) -> Any:
-    """`value` with everything hidden that looks like a secret: fields by their names, passwords in URLs."""
+    """`value` in JSON types, with everything hidden that looks like a secret: fields by their names, passwords in URLs.
+
+    Of an object of another kind only its type is told: nobody knows what its text would show.
+    """
     if isinstance(value, str):
         return _IN_URL.sub(r"\1:***@", value) if "://" in value else value
     if isinstance(value, bytes | bytearray):
@@ -114,7 +124,10 @@ def masked(value: Any, *, depth: int = 0) -> Any:
         return value
     if is_dataclass(value) and not isinstance(value, type):
         return masked({each.name: getattr(value, each.name, None) for each in fields(value)}, depth=depth)
-    return masked(str(value))
+    if isinstance(value, _TELLING):
+        return masked(str(value))
+    name = getattr(value, "__qualname__", None)  # of a class or a function
+    return f"<{name if isinstance(name, str) else type(value).__name__}>"
 
 
 def _hides(value: Any) -> bool:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Console"]
 
-_PLAIN = (str, int, float, bool, type(None))
-
 
 class Console:
     """The verbs of the command interface over a supervisor."""
@@ -34,10 +32,9 @@ class Console:
         if name is None:
             return self._supervisor.status()
         entry = self._agents.entry(name)
-        values = entry.config.values()
         return {
             **self._agents.describe(name),
-            "config": {field: value if isinstance(value, _PLAIN) else repr(value) for field, value in values.items()},
+            "config": entry.config.values(),
             "depends_on": list(self._supervisor.dependency_graph.depends_on(name)),
         }
 

@@ -26,7 +26,8 @@ class Supervised(Protocol):
         """Of one agent its row of `ps`, `config` and `depends_on`; without a name the orchestrator itself: `name`,
         `pid`, `state`, `run_mode`, `max_workers`, `started_at`, `seconds` and `agents` (a number by state).
 
-        Values of `config` that look like secrets are masked by the command interface.
+        The values of `config` are as they are: the command interface masks what looks like a secret in them, however
+        deep it lies, and gives them JSON types.
         """
 
     def start(self, name: str) -> Mapping[str, Any] | None:

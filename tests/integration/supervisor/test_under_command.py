@@ -30,6 +30,7 @@ PROGRAM = """
     class Waits(BaseProcessAgent):
         class Config(BaseProcessAgent.Config):
             api_key = "hunter2"
+            headers = {"Authorization": "hunter2", "agents": {"cook": "one"}}
         def execute(self):
             self.logger.info("waiting")
             self.wait()
@@ -69,6 +70,7 @@ def test_a_program_is_seen_directed_and_shut_down_from_outside(tmp_path: Path) -
             shown = tenuto("status", "api")
             assert "db" in shown
             assert "hunter2" not in shown
+            assert "headers            Authorization=***" in shown
             tenuto("stop", "api")
             assert "TERMINATED" in tenuto("ps")
             tenuto("start", "api")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,30 @@ def test_what_looks_like_a_secret_is_hidden_and_nothing_else() -> None:
         "items": [{"access_key": "***"}, "https://user:***@host/x"],
         "key": "name",
         "settings": {"host": "h", "db_password": "***"},
+    }
+
+
+class Client:
+    def __repr__(self) -> str:
+        return "Client(password='hot')"
+
+
+def test_of_objects_that_may_hold_anything_only_the_type_is_told() -> None:
+    settings = {
+        "environment": {"DB_PASSWORD": "hot", "LANG": "C"},
+        "client": Client(),
+        "clients": [Client()],
+        "make": Client,
+        "folder": Path("/srv"),
+        "every": timedelta(minutes=2),
+    }
+    assert masked(settings) == {
+        "environment": {"DB_PASSWORD": "***", "LANG": "C"},
+        "client": "<Client>",
+        "clients": ["<Client>"],
+        "make": "<Client>",
+        "folder": "/srv",
+        "every": "0:02:00",
     }
 
 
