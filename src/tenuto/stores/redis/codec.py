@@ -232,10 +232,14 @@ def task_of(task_id: str, flat: Sequence[bytes]) -> Task | None:
 
 def lease_of(parts: Sequence[Any]) -> Lease:
     """A claimed task, as `holds.lease` gives it."""
-    task_id, attempt, nonce, expires, root, agent, payload, owner, *more = parts
+    task_id, attempt, nonce, expires, agent, payload, owner, *more = parts
     if not more:
-        return Lease(task_id, attempt, nonce, expires, root, agent, Raw(payload.encode()) if payload else NULL, owner)
-    parent, node, run, epoch, failures, losses, steps, attempt_timeout, time_left, retry, metadata, messages = more
+        return Lease(
+            task_id, attempt, nonce, expires, task_id, agent, Raw(payload.encode()) if payload else NULL, owner
+        )
+    root, parent, node, run, epoch, failures, losses, steps, attempt_timeout, time_left, retry, metadata, messages = (
+        more
+    )
     return Lease(  # by position: twice as fast as by name
         task_id,
         attempt,

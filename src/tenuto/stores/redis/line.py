@@ -114,9 +114,9 @@ class Line:
             request.answer = told[0]  # the number of a later request that has been answered
             return
         request.answer, ready, tasks, published = told
-        if ready or tasks:
+        if ready or tasks or tasks is None:
             self._all_published = self._all_published and published
-            request.hint = Hint(frozenset(ready), frozenset(tasks))
+            request.hint = Hint(frozenset(ready), None if tasks is None else frozenset(tasks))
 
 
 def _command(request: Request[None]) -> Command:

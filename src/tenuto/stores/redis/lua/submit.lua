@@ -9,7 +9,12 @@ if again then
   return again
 end
 local created, answers, roots = {}, {}, {}
-for at, tree in ipairs(cmsgpack.unpack(ARGV[4])) do
+local trees, ids = cmsgpack.unpack(ARGV[4]), {}
+for at, tree in ipairs(trees) do
+  ids[at] = tree.id
+end
+rows.look_for(ids)
+for at, tree in ipairs(trees) do
   answers[at] = submission.submit(tree, created)
   local root = answers[at][2]
   if walks.is_left(root) then

@@ -2,9 +2,12 @@
 
 admission = {}
 
--- Reads fields and values in turns.
+-- Reads fields and values in turns; there is room for what follows.
 local function fields_of(flat)
-  local t = {}
+  local t = {
+    agent = nil, owner = nil, payload = nil, status = nil, created_at = nil, number = nil, seq = nil, cursors = nil,
+    id = nil, key = nil, was = nil, fresh = nil, counted = nil, place = nil, more = nil,
+  }
   for at = 1, #flat, 2 do
     t[flat[at]] = flat[at + 1]
   end
@@ -51,7 +54,9 @@ end
 -- Large values of a tree.
 --   blobs:<root>   hash: content hash -> bytes
 function admission.put_blobs(root, blobs)
-  for key, data in pairs(blobs or {}) do
-    redis.call('HSETNX', session.key('blobs:') .. root, key, data)
+  if blobs then
+    for key, data in pairs(blobs) do
+      redis.call('HSETNX', session.key('blobs:') .. root, key, data)
+    end
   end
 end

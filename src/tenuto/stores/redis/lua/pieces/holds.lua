@@ -15,10 +15,10 @@ end
 -- A claimed task; the order is that of `codec.lease_of`, and a plain one has no more than the beginning.
 function holds.lease(t)
   if not t.more then
-    return { t.id, t.attempt, t.nonce, t.lease_expires, t.id, t.agent, t.payload or '', t.owner or '' }
+    return { t.id, t.attempt, t.nonce, t.lease_expires, t.agent, t.payload or '', t.owner or '' }
   end
   return {
-    t.id, t.attempt, t.nonce, t.lease_expires, rows.root_of(t), t.agent, t.payload or '', t.owner or '',
+    t.id, t.attempt, t.nonce, t.lease_expires, t.agent, t.payload or '', t.owner or '', rows.root_of(t),
     rows.parent_of(t) or '', t.node or '', t.run or 1, t.epoch or 0, t.failures or 0, t.losses or 0, t.steps or 0,
     t.attempt_timeout or '', time_left(t), t.retry or '', t.metadata or '', waits.inbox(t),
   }

@@ -43,10 +43,6 @@ function rows.key(id)
   return TASK .. id
 end
 
-local function place_of(t)
-  return ('0000000000000000'):sub(#t.counted + 1) .. t.counted .. ':' .. t.id
-end
-
 -- The key of a task's lock.
 function rows.lock(t)
   return TASK .. t.id .. ':lock'
@@ -76,10 +72,12 @@ function rows.parent_of(t)
   return t.goal or t.parent
 end
 
--- The trail: number, events so far, nonce, whether the task has more than is plain, cursors of its latest events.
+-- The trail: number (16 digits), events so far, nonce, whether the task has more than is plain, cursors of its latest
+-- events.
 local function read_trail(t)
   local number, seq, nonce, more, cursors = match(t.trail, '^(%d+) (%d+) (%d+) (.) (.*)$')
   t.counted, t.number, t.seq = number, number + 0, seq + 0
+  t.place = number .. ':' .. t.id
   t.nonce = nonce ~= '0' and nonce + 0 or nil
   t.more = more == '+'
   t.cursors = cursors ~= '' and cursors or nil
@@ -90,9 +88,9 @@ local function trail_of(t)
   return t.counted .. ' ' .. whole(t.seq) .. ' ' .. nonce .. (t.more and ' + ' or ' - ') .. (t.cursors or '')
 end
 
--- One task, or false. `place`: where it is known. What most tasks have is named, here and below, which makes room for it
+-- One task, or false. What most tasks have is named, here and below, which makes room for it
 -- at once.
-function rows.load(id, place)
+function rows.load(id)
   local t = cache[id]
   if t ~= nil then
     return t
@@ -115,7 +113,6 @@ function rows.load(id, place)
     end
   end
   read_trail(t)
-  t.place = place or place_of(t)
   cache[id] = t
   return t
 end
@@ -142,7 +139,6 @@ function rows.reported(id)
     artifacts = nil, was = nil, written = nil,
   }
   read_trail(t)
-  t.place = place_of(t)
   cache[id] = t
   return t
 end
@@ -163,10 +159,10 @@ function rows.claimed(place, agent, owner)
   local known = redis.call('HMGET', key, 'trail', 'payload', 'attempt', 'started_at')
   local trail, attempt, started = known[1], known[3], known[4]
   if trail:find('+', 1, true) then
-    return rows.load(id, place)
+    return rows.load(id)
   end
   t = {
-    id = id, key = key, place = place, trail = trail, agent = agent, owner = owner ~= '' and owner or nil,
+    id = id, key = key, place = nil, trail = trail, agent = agent, owner = owner ~= '' and owner or nil,
     status = 'ready', payload = known[2] or nil, attempt = attempt and attempt + 0 or nil,
     started_at = started ~= '' and started or nil, counted = nil, number = nil, seq = nil, nonce = nil, more = nil,
     cursors = nil, worker = nil, lease_expires = nil, was = nil, written = nil,
@@ -174,6 +170,19 @@ function rows.claimed(place, agent, owner)
   read_trail(t)
   cache[id] = t
   return t
+end
+
+-- Looks at once whether there are tasks of these ids: where there is none, it is known of each.
+function rows.look_for(ids)
+  local keys = {}
+  for at, id in ipairs(ids) do
+    keys[at] = rows.key(id)
+  end
+  if keys[1] and #keys <= MOST_WRITTEN and redis.call('EXISTS', unpack(keys)) == 0 then
+    for _, id in ipairs(ids) do
+      cache[id] = false
+    end
+  end
 end
 
 -- Whether there is a task under this id.
@@ -187,7 +196,7 @@ end
 
 -- The task at a place, which exists.
 function rows.at(place)
-  return rows.load(place:sub(18), place)
+  return rows.load(place:sub(18))
 end
 
 -- The fields of a task that will be written, behind its key; there is room for those of most changes.
@@ -246,8 +255,8 @@ end
 -- others.
 function rows.insert(id, flat, t)
   t.id, t.key, t.was, t.fresh = id, rows.key(id), NEW, true
-  t.counted = whole(t.number)
-  t.place = place_of(t)
+  t.counted = string.format('%016d', t.number)
+  t.place = t.counted .. ':' .. id
   local last = #flat
   for at = 1, last, 2 do
     if not PLAIN[flat[at]] then

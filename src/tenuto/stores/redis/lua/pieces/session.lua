@@ -18,6 +18,7 @@ local REPLIES_LAST = { worker = 600000, client = 60000 }
 local SPACING = 2000 -- microseconds between two hints that scripts publish
 local MOST_NAMED = 256
 local MOST_ARGUMENTS = 1000
+local FOUR = '\148' -- how an array of four begins in msgpack
 
 local begins = {}
 local runs, gone, texts
@@ -66,8 +67,8 @@ local function check_rights()
     and may('PEXPIRE', key, key) and may('RENAME', key, key) and may('RPUSH', key, key) and may('SADD', key, key)
     and may('SET', key, key) and may('SISMEMBER', key, key) and may('SREM', key, key) and may('XDEL', key, key)
     and may('ZREM', key, key) and may('ZSCORE', key, key) and may('HSET', key, key, key)
-    and may('HSETNX', key, key, key) and may('LRANGE', key, key, key) and may('LSET', key, key, key)
-    and may('LTRIM', key, key, key) and may('ZADD', key, key, key) and may('ZRANGE', key, key, key)
+    and may('GETRANGE', key, key, key) and may('HSETNX', key, key, key) and may('LRANGE', key, key, key)
+    and may('LSET', key, key, key) and may('LTRIM', key, key, key) and may('ZADD', key, key, key) and may('ZRANGE', key, key, key)
     and may('ZRANGEBYSCORE', key, key, key) and may('ZREMRANGEBYSCORE', key, key, key)
     and may('XADD', key, key, key, key)
   ) then
@@ -82,11 +83,12 @@ function session.begin()
   end
   check_rights()
   if ARGV[2] ~= '' then
-    local reply = redis.call('GET', session.key('reply:') .. ARGV[2])
-    if reply then
-      local last, number = tonumber(reply:sub(1, 16)), tonumber(ARGV[3])
+    local key = session.key('reply:') .. ARGV[2]
+    local answered = redis.call('GETRANGE', key, 0, 15) -- the answer itself may be large
+    if answered ~= '' then
+      local last, number = tonumber(answered), tonumber(ARGV[3])
       if number == last then
-        return reply:sub(17)
+        return FOUR .. redis.call('GETRANGE', key, 16, -1) .. cmsgpack.pack(nil, false)
       elseif number < last then
         return cmsgpack.pack({ last })
       end
@@ -147,12 +149,12 @@ function session.move(key, member, score)
     run = { command = command, last = 0 }
     runs[key] = run
   end
-  local last = run.last + 1
+  local last = run.last
   if score then
-    run[last] = score
-    last = last + 1
+    run[last + 1], run[last + 2], run.last = score, member, last + 2
+  else
+    run[last + 1], run.last = member, last + 1
   end
-  run[last], run.last = member, last
 end
 
 -- Writes what was put off.
@@ -192,7 +194,7 @@ local function publish(ready, told)
 end
 
 -- Keeps and returns the answer: {answer, agents with new tasks, tasks that somebody may wait for, whether a hint of
--- these was published}.
+-- these was published}. One that is given again names no tasks: any may be meant.
 function session.finish(answer)
   local ready, told = names(session.ready), names(session.told)
   local published = publish(ready, told)
@@ -200,11 +202,11 @@ function session.finish(answer)
     'HSET', KEYS[1], 'now', session.whole(session.now), 'cursor', session.whole(session.cursor),
     'submitted', session.submitted, 'hinted', session.whole(hinted)
   )
-  local reply = cmsgpack.pack({ answer, ready, told, published })
+  local kept = cmsgpack.pack(answer, ready)
   if ARGV[2] ~= '' then
     local key = session.key('reply:') .. ARGV[2]
     local last = ARGV[3] == '0' and REPLIES_LAST.client or REPLIES_LAST.worker
-    redis.call('SET', key, string.format('%016d', ARGV[3]) .. reply, 'PX', last)
+    redis.call('SET', key, string.format('%016d', ARGV[3]) .. kept, 'PX', last)
   end
-  return reply
+  return FOUR .. kept .. cmsgpack.pack(told, published)
 end
