@@ -1,0 +1,51 @@
+"""A rate that several programs share: never exceeded in any window, and used to the full."""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import random
+from pathlib import Path
+
+import pytest
+
+from tenuto.tasks.limits import Limit
+from tenuto.tasks.money import Amount
+from tests.conformance.engines import ENGINES, Engine
+from tests.conformance.stage import Stage, VirtualClock
+from tests.conformance.till import Till
+
+MINUTE = 60_000
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda each: each.name)
+async def test_six_hundred_calls_a_minute_are_never_more_and_hardly_ever_less(engine: Engine, tmp_path: Path) -> None:
+    # Given 600 calls a minute at most: 20 at once and 580 more; four programs of three callers each
+    clock, chance = VirtualClock(), random.Random(1)
+    stores = [engine.make(tmp_path, clock) for _ in range(4 if engine.durable else 1)]
+    for store in stores:
+        await store.open()
+    try:
+        await stores[0].put_limit(Limit("rpm", rate=580, period=MINUTE, burst=20))
+        tills = [Till(Stage(stores[number % len(stores)], clock)) for number in range(12)]
+        callers = [await till.running(f"t{number}") for number, till in enumerate(tills)]
+        # When for three minutes each calls as soon as it may, and is a little late each time
+        begun, granted = clock.now, list[int]()
+        turns = [(clock.now, number) for number in range(len(callers))]
+        while turns[0][0] < begun + 3 * MINUTE:
+            clock.now, number = heapq.heappop(turns)
+            recorded = await tills[number].reserve(
+                callers[number], f"c{clock.now}-{len(granted)}", Amount(requests=1), rates=(("rpm", 1),)
+            )
+            if recorded.refused is None:
+                granted.append(clock.now)
+            again = clock.now if recorded.refused is None else recorded.refused.retry_at
+            assert again is not None
+            heapq.heappush(turns, (again + chance.randint(0, 500), number))
+    finally:
+        for store in stores:
+            await store.close()
+    # Then
+    for first, at in enumerate(granted):
+        assert bisect.bisect_left(granted, at + MINUTE) - first <= 600
+    assert len(granted) >= 0.95 * 3 * 600
