@@ -26,10 +26,15 @@ _FOR_ALL = (StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable)
 class Request(Generic[S]):
     """Something to be done in a transaction over `S`."""
 
-    __slots__ = ("alone", "answer", "error", "future", "hint", "loop", "verb", "wants", "weight")
+    __slots__ = ("alone", "answer", "error", "fresh", "future", "hint", "loop", "verb", "wants", "weight")
 
     def __init__(
-        self, verb: Callable[[S], Any], weight: int = 1, alone: bool = False, wants: Sequence[str] = ()
+        self,
+        verb: Callable[[S], Any],
+        weight: int = 1,
+        alone: bool = False,
+        wants: Sequence[str] = (),
+        fresh: bool = False,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
@@ -40,6 +45,8 @@ class Request(Generic[S]):
         """it gets a transaction of its own"""
         self.wants = wants
         """ids of tasks that it will look at: those of all requests of a transaction are read together"""
+        self.fresh = fresh
+        """as a rule there are no tasks with these ids yet"""
         self.answer: Any = None
         self.error: BaseException | None = None
         self.hint: Hint | None = None

@@ -77,6 +77,8 @@ class Hints:
         self._deaf = False
         self._missed = False
         self._arrival = False
+        self.others = 0
+        """hints of others that were heard"""
         self._own: dict[str, int] = {}
         """the server processes behind connections of this store that notify"""
 
@@ -259,6 +261,7 @@ class Hints:
     def _heard(self, sender: int, payload: str) -> None:
         if sender in self._own.values():
             return
+        self.others += 1
         if payload == ARRIVED:
             self._arrival = True
             return

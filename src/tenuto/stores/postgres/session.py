@@ -1,33 +1,31 @@
-"""Running the queries of this engine on a connection, many in one round trip.
+"""The transactions of this engine, in few round trips.
 
-The connection is in libpq's pipeline mode. What gives nothing is queued; what gives something is sent together with
-all that was queued before it. So a transaction is a few round trips: one that begins it, takes the lock and reads what
-is known to be needed; one for each thing that turns out to be needed; and one that writes everything and commits.
+What gives nothing is queued; what gives something is sent together with all that was queued before it. So a transaction
+is a few round trips: one that begins it, takes the lock and reads what is known to be needed; one for each thing that
+turns out to be needed; and one that writes everything and commits.
+
+Who has good reason to think that nobody else has written since saves the first of them (`assume`). The server finds out
+whether that is so, once it has the lock, and writes nothing where it is not: the statements that a transaction needs as
+a rule ask for it. Any other statement that writes waits until it is known.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import pq
-from psycopg.abc import PQGen
-from psycopg.errors import error_from_result
-from psycopg.waiting import Ready, Wait
 
 from tenuto.stores.postgres.connection import Address, Connection
-from tenuto.stores.postgres.parameters import encoded, types_of, value_of
-from tenuto.stores.postgres.queries import query
+from tenuto.stores.postgres.parameters import value_of
+from tenuto.stores.postgres.wire import Result, Wire
 from tenuto.stores.rows import Changes, Header, NewTask, Statements, changes_of
 from tenuto.tasks.clock import Millis
 
-__all__ = ["IDLE_TIMEOUT", "LONGEST_IDLE", "WRITES_ALL", "Opening", "PostgresStatements"]
+__all__ = ["IDLE_TIMEOUT", "LONGEST_IDLE", "WRITES_ALL", "Moved", "Opening", "PostgresStatements"]
 
-Result = pq.abc.PGresult
-
-_FAILED = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_ABORTED, pq.ExecStatus.BAD_RESPONSE})
 _LOCK_TIMEOUT = 20_000
 """Milliseconds to wait for the store's lock: longer than a program that was cut off can hold it, many times over."""
 IDLE_TIMEOUT: Millis = 2_000
@@ -38,6 +36,8 @@ _STUCK = 10
 """Seconds after which who has sent a part of a transaction is taken for one that will not send the rest."""
 WRITES_ALL = 64
 """Every so many transactions one writes the tags and virtual times that the others have only passed on."""
+_NEW = 32
+"""Tasks of others that are read for a claim before it asks for them."""
 _KEPT_HEADERS = 2_048
 _KEPT_MARKS: Millis = 3_600_000
 """How long it is known, at least, who has made which transaction."""
@@ -45,6 +45,12 @@ _PROMOTION = 86_400_000_000
 """How far cursors leap when a standby is promoted; in microseconds, which is what they count: a day."""
 _NEVER = (-(2**40), 0)
 """The state of no store."""
+_GUARDED = frozenset({"insert_specs", "insert_tasks", "update_tasks", "insert_events", "keep", "notify"})
+"""What does nothing where the store does not stand where a transaction counts on it."""
+
+
+class Moved(Exception):
+    """The store does not stand where the transaction has counted on it. Nothing of it is stored."""
 
 
 class Opening(NamedTuple):
@@ -69,13 +75,6 @@ class Opening(NamedTuple):
         return self.version, self.mark
 
 
-class _Sent(NamedTuple):
-    """A command on its way, and who is interested in its result."""
-
-    prepares: bytes | None
-    sink: Callable[[Result], None] | None
-
-
 class PostgresStatements(Statements):
     """A connection, in whatever transaction is open on it."""
 
@@ -86,10 +85,12 @@ class PostgresStatements(Statements):
         self.connection = connection
         self._address = address
         self._server_time = server_time
-        self._pgconn = connection.pgconn
-        self._pgconn.enter_pipeline_mode()
-        self._sent: list[_Sent] = []
-        self._prepared: set[bytes] = set()
+        self._wire = Wire(connection, address)
+        self._begun: Millis = 0
+        """when the transaction was begun, by the monotonic clock"""
+        self._ahead: Millis | None = None
+        """by how much the server's clock is ahead of the monotonic one"""
+        self._unconfirmed = self._moved = False
         self._opening: Opening | None = None
         self._wrote = False
         self.idle_timeout = IDLE_TIMEOUT
@@ -108,21 +109,71 @@ class PostgresStatements(Statements):
 
     # -- transactions
 
-    def begin(self, wanted: str | None = None, known: tuple[int, int] | None = None) -> tuple[Opening, str | None]:
-        """Begins a transaction that writes, with the store's lock; and what `tasks_by_id` gives for `wanted`.
+    def begin(
+        self, known: tuple[int, int] | None = None, wanted: str | None = None, after: int | None = None
+    ) -> tuple[str | None, str | None]:
+        """Begins a transaction that writes, with the store's lock; what `tasks_by_id` gives for `wanted`, and the first
+        few tasks after number `after`.
 
         `known`: the state of the store that is remembered here.
         """
-        self.committing = None
-        self._wrote = False
-        self._send(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")  # after the lock, each query sees what is so now
+        self._begin()
         self._enter(known or _NEVER)
-        found: list[Any] = [None]
+        found: list[str | None] = [None, None]
         if wanted is not None:
-            self._queue("tasks_by_id", (wanted,), lambda result: found.append(value_of(result)))
+            self._wire.queue("tasks_by_id", (wanted,), lambda result: found.insert(0, value_of(result)))
+        if after is not None:
+            self._wire.queue("tasks_after", (after, _NEW), lambda result: found.append(value_of(result)))
         self.flush()
-        assert self._opening is not None
-        return self._opening, found[-1]
+        return found[0], found[-1]
+
+    def count_on(self, state: tuple[int, int], stands: Header) -> Header:
+        """A transaction is about to be begun by `assume` in this state. Where the store will stand then."""
+        server = 0
+        if self._server_time and self._ahead is not None:
+            server = _monotonic() + self._ahead
+        self._opening = Opening(*state, *stands, server, True, state[0], None)
+        return self.header()
+
+    def assume(self, absent: Sequence[str]) -> None:
+        """Begins a transaction that writes, and does not wait. It counts on what `count_on` was told, on no caller
+        having a transaction open, and on there being no tasks with the ids `absent`.
+
+        Whatever takes an answer from then on raises `Moved` where that is not so.
+        """
+        opening = self.opening
+        self.arrived = self.callers = False
+        self._begin()
+        self._unconfirmed = True
+        self._settle()
+        self._wire.queue("lock", (self._address.lock,))
+        self._wire.queue("guard_callers_here", (self._address.callers,))
+        now = opening.server if self._server_time else None
+        self._wire.queue("stands", (*opening.state, self._since, str(self.settled), now, absent), self._see)
+        self._wire.push()
+
+    def _see(self, result: Result) -> None:
+        self._unconfirmed = False
+        self._learn_time(value_of(result, 0, 1))
+        self._moved = not value_of(result)
+        if not self._moved:
+            self.settled = value_of(result, 0, 2)
+
+    def confirm(self) -> None:
+        """Raises `Moved` where what the transaction counts on is not so: who has come to an error by it must know."""
+        if self._unconfirmed:
+            self.flush()
+
+    def _begin(self) -> None:
+        self.committing = None
+        self._wrote = self._unconfirmed = self._moved = False
+        self._begun = _monotonic()
+        # After the lock, each query sees what is so then.
+        self._wire.send(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+
+    def _learn_time(self, server: Millis) -> None:
+        least, most = server - _monotonic(), server + 1 - self._begun
+        self._ahead = least if self._ahead is None else min(max(self._ahead, least), most)
 
     def join(self) -> None:
         """Takes the store's lock in a transaction that was begun by others, which they commit."""
@@ -132,20 +183,21 @@ class PostgresStatements(Statements):
 
     def _enter(self, known: tuple[int, int] = _NEVER) -> None:
         self._settle()
-        self._queue("lock", (self._address.lock,))
-        self._queue("guard_callers", (self._address.callers,), self._mind)
-        self._queue("header", (*known, WRITES_ALL), self._open)
-        self._queue("arrived", (str(self.settled), self._since), self._look)
+        self._wire.queue("lock", (self._address.lock,))
+        self._wire.queue("guard_callers", (self._address.callers,), self._mind)
+        self._wire.queue("header", (*known, WRITES_ALL), self._open)
+        self._wire.queue("arrived", (str(self.settled), self._since), self._look)
 
     def begin_reading(self) -> None:
         """Begins a transaction that sees one state of the store: that of its first query."""
         self._opening = None
         self.arrived = False
-        self._send(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self._begun = _monotonic()
+        self._wire.send(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self.idle_timeout = LONGEST_IDLE
         self._settle()
-        self._queue("header", (*_NEVER, 1), self._open)
-        self._queue("arrived", (str(self.settled), self._since), self._look)
+        self._wire.queue("header", (*_NEVER, 1), self._open)
+        self._wire.queue("arrived", (str(self.settled), self._since), self._look)
 
     def _mind(self, result: Result) -> None:
         self.callers = not value_of(result)
@@ -159,15 +211,16 @@ class PostgresStatements(Statements):
             self.settled = value_of(result)
 
     def _settle(self) -> None:
-        self._queue("settings", ("on", str(_LOCK_TIMEOUT), str(self.idle_timeout)))
+        self._wire.queue("settings", ("on", str(_LOCK_TIMEOUT), str(self.idle_timeout)))
 
     def _open(self, result: Result) -> None:
         self._opening = Opening(*(value_of(result, 0, column) for column in range(9)))
+        self._learn_time(self._opening.server)
 
     def commit(self, header: Header, changes: Changes | None = None) -> tuple[int, int]:
         """Commits; what the state of the store is then (`Opening.state`)."""
         state = self.keep(header, changes)
-        self._send(b"COMMIT")
+        self._wire.send(b"COMMIT")
         self.committing = state if self._wrote else None
         self.flush()
         self.committing = None
@@ -175,7 +228,7 @@ class PostgresStatements(Statements):
 
     def notify(self, payloads: Sequence[str]) -> None:
         """Sends these to who listens to the store, when the transaction commits."""
-        self._queue("notify", (self._address.channel, payloads))
+        self._write("notify", (self._address.channel, payloads))
 
     def write_anyway(self) -> None:
         """The transaction leaves a trace, whether anything was written or not: its commit waits until all that was
@@ -191,10 +244,10 @@ class PostgresStatements(Statements):
         state = self._opening.state
         if self._wrote:
             state = state[0] + 1, secrets.randbits(62)
-            self._queue("keep", (*state, *header, None if changes is None else changes_of(changes)))
+            self._write("keep", (*state, *header, None if changes is None else changes_of(changes)))
             if state[0] % _KEPT_HEADERS == 0:
-                self._queue("pack_headers", (state[0] - 2 * _KEPT_HEADERS, state[0] - _KEPT_HEADERS))
-                self._queue("forget_marks", (header.clock - _KEPT_MARKS,))
+                self._write("pack_headers", (state[0] - 2 * _KEPT_HEADERS, state[0] - _KEPT_HEADERS))
+                self._write("forget_marks", (header.clock - _KEPT_MARKS,))
         return state
 
     def was_made(self, state: tuple[int, int]) -> bool | None:
@@ -208,12 +261,15 @@ class PostgresStatements(Statements):
         return bool(mark == state[1])
 
     def roll_back(self) -> None:
-        """Ends the transaction without its changes."""
-        self._send(b"ROLLBACK")
+        """Ends the transaction without its changes, if one is open."""
+        self._moved = False
+        if self._wire.idle:
+            return
+        self._wire.send(b"ROLLBACK")
         try:
-            self.flush()
+            self._wire.flush()
         except psycopg.Error:  # of what was still queued
-            if self._pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            if not self._wire.idle:
                 raise
 
     def end_stuck(self) -> int:
@@ -256,98 +312,48 @@ class PostgresStatements(Statements):
     def value(self, name: str, *parameters: Any) -> Any:
         found: list[Any] = []
         sought = [None if isinstance(each, str) and "\0" in each else each for each in parameters]  # equal to nothing
-        self._queue(name, sought, lambda result: found.append(value_of(result) if result.ntuples else None))
+        self._wire.queue(name, sought, lambda result: found.append(value_of(result) if result.ntuples else None))
         self.flush()
         return found[0]
 
     def run(self, name: str, *parameters: Any) -> None:
-        self._wrote = True
-        self._queue(name, parameters)
+        self._write(name, parameters)
 
     def run_rows(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            self._wrote = True
-            self._queue(name, tuple(zip(*rows, strict=True)))
+            self._write(name, tuple(zip(*rows, strict=True)))
             if len(rows) >= self.most_kept_back:
-                self._pgconn.flush()  # the server begins with it now
+                self._wire.push()
 
     def count(self, name: str, *parameters: Any) -> int:
+        self.confirm()
         self._wrote = True
         found: list[int] = []
-        self._queue(name, parameters, lambda result: found.append(result.command_tuples or 0))
+        self._wire.queue(name, parameters, lambda result: found.append(result.command_tuples or 0))
         self.flush()
         return found[0]
 
     def insert_tasks(self, tasks: Sequence[NewTask]) -> None:
-        self._wrote = True
         new = NewTask._make(zip(*tasks, strict=True))
         about = (new.number, new.id, new.goal, new.lane, new.root, new.parent, new.unique_key, new.fixed)
-        self._queue("insert_specs", about)
+        self._write("insert_specs", about)
         parts = (new.number, new.lane, new.state, new.root, new.rank, new.due, new.finished, new.parked)
-        self._queue("insert_tasks", (*parts, new.result, new.live))
+        self._write("insert_tasks", (*parts, new.result, new.live))
         if len(tasks) >= self.most_kept_back:
-            self._pgconn.flush()
+            self._wire.push()
 
-    # -- the wire
-
-    def _send(self, sql: bytes) -> None:
-        self._pgconn.send_query_params(sql, None)
-        self._sent.append(_Sent(None, None))
-
-    def _queue(self, name: str, parameters: Sequence[Any], sink: Callable[[Result], None] | None = None) -> None:
-        sql = query(name, self._address.schema)
-        values, formats = encoded(types_of(sql), parameters)
-        if not self._address.prepare:
-            self._pgconn.send_query_params(sql, values, None, formats)
-            self._sent.append(_Sent(None, sink))
-            return
-        label = name.encode()
-        if label not in self._prepared:
-            self._pgconn.send_prepare(label, sql)
-            self._prepared.add(label)
-            self._sent.append(_Sent(label, None))
-        self._pgconn.send_query_prepared(label, values, formats)
-        self._sent.append(_Sent(None, sink))
+    def _write(self, name: str, parameters: Sequence[Any]) -> None:
+        if name not in _GUARDED:
+            self.confirm()
+        self._wrote = True
+        self._wire.queue(name, parameters)
 
     def flush(self) -> None:
-        """Sends all that was queued, and takes the answers. Raises the first error."""
-        sent, self._sent = self._sent, []
-        self._pgconn.pipeline_sync()
-        results = self.connection.wait(_answers(self._pgconn))
-        error: psycopg.Error | None = None
-        for (prepares, sink), result in zip(sent, results, strict=False):
-            if result.status in _FAILED:
-                if prepares is not None:
-                    self._prepared.discard(prepares)
-                if error is None:
-                    error = error_from_result(result)
-            elif sink is not None:
-                sink(result)
-        if error is not None:
-            raise error
-        if len(results) < len(sent):
-            raise psycopg.OperationalError("the connection was lost")
+        """Sends all that was queued, and takes the answers. Raises the first error, and `Moved`."""
+        self._wire.flush()
+        if self._moved:
+            raise Moved
 
 
-def _answers(pgconn: pq.abc.PGconn) -> PQGen[list[Result]]:
-    """Sends what is left to send, and receives all results up to the next synchronisation."""
-    while pgconn.flush():
-        ready = yield Wait.RW
-        if ready & Ready.R:
-            pgconn.consume_input()
-    results: list[Result] = []
-    nothing = 0
-    while True:
-        while pgconn.is_busy():
-            if (yield Wait.R) & Ready.R:
-                pgconn.consume_input()
-        result = pgconn.get_result()
-        if result is None:
-            nothing += 1
-            if nothing > 1:  # one ends the results of each command; more come when the connection is gone
-                return results
-            continue
-        nothing = 0
-        if result.status == pq.ExecStatus.PIPELINE_SYNC:
-            return results
-        results.append(result)
+def _monotonic() -> Millis:
+    return time.monotonic_ns() // 1_000_000

@@ -32,9 +32,10 @@ from tenuto.stores.postgres.connection import LAST_PATIENCE, PATIENCE, Address, 
 from tenuto.stores.postgres.errors import translate
 from tenuto.stores.postgres.hints import Hints
 from tenuto.stores.postgres.remembered import rows_for
-from tenuto.stores.postgres.session import IDLE_TIMEOUT, LONGEST_IDLE, PostgresStatements
+from tenuto.stores.postgres.session import IDLE_TIMEOUT, LONGEST_IDLE, Moved, PostgresStatements
+from tenuto.stores.postgres.trust import Trust
 from tenuto.stores.requests import Mailbox, Request, answer, commit, joined
-from tenuto.stores.rows import Clock, Rows
+from tenuto.stores.rows import Clock, Header, Rows
 from tenuto.stores.rows.layout import dump
 from tenuto.stores.rows.store import MOST_WEIGHT
 from tenuto.stores.rules.work import Work
@@ -70,6 +71,9 @@ class Writer:
         self._statements: PostgresStatements
         self._rows: Rows
         self._state: tuple[int, int] | None = None
+        self._stands: Header
+        """where the store stood after the last transaction, where its state is known"""
+        self._trust = Trust(lambda: hints.others)
         self._idle_timeout = IDLE_TIMEOUT
         self._sent: Sequence[Request[Work]] = ()
         """requests whose transaction has told others itself"""
@@ -121,26 +125,23 @@ class Writer:
         try:
             if self._connection is None:
                 self._connect()
-            rows = self._begin([task_id for request in requests for task_id in request.wants])
-            arrivals = Work(rows)
-            works.append(arrivals)
-            if self._statements.arrived:
-                admit(arrivals)
-            for request in requests:
-                work = Work(rows)
-                works.append(work)
-                request.answer = request.verb(work)
-                rows.write_purges()
-                request.hint = work.hint
-            rows.write()
-            if arrivals.hint is not None:
-                requests[0].hint = arrivals.hint if requests[0].hint is None else requests[0].hint | arrivals.hint
-            hint = joined(requests)
-            told_now = self._hints.with_commit(hint) if hint is not None else []
-            if told_now:
-                self._sent = requests
-                self._statements.notify(told_now)
-            self._state = self._statements.commit(rows.header, rows.changes)
+            rows = self._assume(requests)
+            assumed = rows is not None
+            if rows is None:
+                rows = self._begin([task_id for request in requests for task_id in request.wants])
+            try:
+                self._carry_out(requests, rows, works)
+            except Exception:
+                self._statements.confirm()
+                raise
+            self._stands = rows.header
+            self._state = self._statements.commit(self._stands, rows.changes)
+            if assumed:
+                self._trust.kept()
+        except Moved:
+            self._trust.broken()
+            self._undo(works)
+            return self._transaction(requests)
         except BaseException as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
             told = translate(error, self._address.url) if isinstance(error, psycopg.Error) else error
             unsettled = self._statements.committing if isinstance(told, StoreUnavailable) else None
@@ -154,13 +155,50 @@ class Writer:
             return told
         return None
 
+    def _carry_out(self, requests: Sequence[Request[Work]], rows: Rows, works: list[Work]) -> None:
+        """Does what was asked for; what is to be undone where it is not committed goes to `works`."""
+        arrivals = Work(rows)
+        works.append(arrivals)
+        if self._statements.arrived:
+            admit(arrivals)
+        for request in requests:
+            work = Work(rows)
+            works.append(work)
+            request.answer = request.verb(work)
+            rows.write_purges()
+            request.hint = work.hint
+        rows.write()
+        if arrivals.hint is not None:
+            requests[0].hint = arrivals.hint if requests[0].hint is None else requests[0].hint | arrivals.hint
+        hint = joined(requests)
+        payloads = self._hints.with_commit(hint) if hint is not None else []
+        if payloads:
+            self._sent = requests
+            self._statements.notify(payloads)
+
+    def _assume(self, requests: Sequence[Request[Work]]) -> Rows | None:
+        """Begins a transaction that counts on nobody else having written since the last one; None where it does not."""
+        if self._state is None or self._statements.callers or not self._trust.counts():
+            return None
+        rows = self._rows
+        rows.begin_again(self._statements.count_on(self._state, self._stands))
+        if any(not request.fresh and rows.unknown(request.wants) for request in requests):
+            return None
+        new = rows.unknown(task_id for request in requests for task_id in request.wants)
+        rows.count_absent(new)
+        self._statements.idle_timeout = self._idle_timeout
+        self._statements.assume(new)
+        return rows
+
     def _begin(self, wanted: Sequence[str]) -> Rows:
         unknown = self._rows.unknown(wanted)
+        after = self._stands.number if self._state is not None and self._rows.starved else None
         self._statements.idle_timeout = self._idle_timeout
-        _, text = self._statements.begin(dump(unknown) if unknown else None, self._state)
+        text, new = self._statements.begin(self._state, dump(unknown) if unknown else None, after)
         self._rows = rows_for(self._statements, self._clock, self._rows, self._state)
         if unknown:
             self._rows.learn(unknown, text)
+        self._rows.learn_new(new)
         self._rows.load(wanted)
         return self._rows
 
@@ -178,7 +216,8 @@ class Writer:
                 made = self._statements.was_made(state)
                 self._statements.write_anyway()
                 rows.write()
-                self._state = self._statements.commit(rows.header, rows.changes)
+                self._stands = rows.header
+                self._state = self._statements.commit(self._stands, rows.changes)
             except (psycopg.Error, StoreError):
                 self._disconnect()
                 time.sleep(random.uniform(*_AGAIN))

@@ -45,6 +45,11 @@ class ClaimRows(TaskRows):
         self.next_timer: tuple[Millis | None] | None = None
         """when a limit opens or a schedule is due; None when that is not known"""
 
+    @property
+    def starved(self) -> bool:
+        """Claims are made here, and as far as is known there is nothing left to claim."""
+        return bool(self.open_bands) and not any(row.heads for rows in self.open_lanes.values() for row in rows)
+
     def bands(self, agents: Sequence[str]) -> list[int]:
         wanted = tuple(agents)
         bands = self.open_bands.get(wanted)

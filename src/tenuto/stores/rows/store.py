@@ -89,13 +89,19 @@ class RowStore(RuledStore):
         return reader is not None
 
     async def _write(
-        self, verb: Callable[[Work], T], weight: int = 1, *, alone: bool = False, wants: Sequence[str] = ()
+        self,
+        verb: Callable[[Work], T],
+        weight: int = 1,
+        *,
+        alone: bool = False,
+        wants: Sequence[str] = (),
+        fresh: bool = False,
     ) -> T:
         """Runs `verb` in a transaction, and hints at what it did once that is committed. See `Request`."""
         writer = self._writer if self._process == os.getpid() else None
         if writer is None:
             raise self._closed()
-        request = Request(verb, weight, alone, wants)
+        request = Request(verb, weight, alone, wants, fresh)
         if not writer.put(request):
             raise self._closed()
         return cast(T, await _answered(request))
@@ -122,17 +128,17 @@ class RowStore(RuledStore):
             return await self._submit_inside(connection, trees)
         parts = in_parts(trees, MOST_WEIGHT)
         if len(parts) == 1:
-            return await self._write(partial(self._submit, trees=trees), tasks_in(trees), wants=_named(trees))
-        answers = await asyncio.gather(
-            *(self._write(partial(self._submit, trees=part), tasks_in(part), wants=_named(part)) for part in parts),
-            return_exceptions=True,
-        )
+            return await self._submit_part(trees)
+        answers = await asyncio.gather(*map(self._submit_part, parts), return_exceptions=True)
         found: list[Submission] = []
         for each in answers:
             if isinstance(each, BaseException):
                 raise each
             found.extend(each)
         return found
+
+    async def _submit_part(self, trees: Sequence[Tree]) -> list[Submission]:
+        return await self._write(partial(self._submit, trees=trees), tasks_in(trees), wants=_named(trees), fresh=True)
 
     async def commit_and_claim(self, exchange: Exchange) -> Exchanged:
         wants = [outcome.hold.task_id for outcome in exchange.outcomes]

@@ -105,10 +105,18 @@ class TaskRows(LaneRows):
         self._absent.update(impossible)
         return [each for each in wanted if each not in self._absent] if impossible else wanted
 
+    def count_absent(self, task_ids: Iterable[str]) -> None:
+        """Counts on these not being there: the engine finds out."""
+        self._absent.update(task_ids)
+
     def learn(self, task_ids: Iterable[str], text: str | None) -> None:
         """Takes what the query `tasks_by_id` has given for `task_ids`."""
         self._take(text)
         self._absent.update(task_id for task_id in task_ids if task_id not in self.rows)
+
+    def learn_new(self, text: str | None) -> None:
+        """Takes what others have submitted since, or a part of that."""
+        self._take(text)
 
     def load_numbers(self, numbers: Iterable[int]) -> None:
         """Has these tasks at hand."""

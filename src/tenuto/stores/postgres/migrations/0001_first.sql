@@ -202,3 +202,19 @@ CREATE TABLE tenuto.arrival (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
 );
 CREATE INDEX arrival_xid ON tenuto.arrival (xid, number) WHERE trouble IS NULL;
+
+-- Tasks as they are read: JSON of number, root, whether there are messages, whether anyone waits for its end, whether it
+-- waits for topics, the task; and its result.
+CREATE VIEW tenuto.whole AS
+SELECT
+    spec.number, spec.id,
+    concat(
+        '[[', spec.number, ',', coalesce(spec.root::text, 'null'),
+        CASE WHEN EXISTS (SELECT 1 FROM tenuto.message WHERE message.task = spec.number AND NOT taken)
+            THEN ',true' ELSE ',false' END,
+        CASE WHEN EXISTS (SELECT 1 FROM tenuto.wait WHERE topic = 'task:' || spec.id) THEN ',true' ELSE ',false' END,
+        CASE WHEN state = 4 AND EXISTS (SELECT 1 FROM tenuto.wait WHERE wait.task = spec.number)
+            THEN ',true,{' ELSE ',false,{' END,
+        fixed, ',', live, '}],[', result, ']]'
+    ) AS text
+FROM tenuto.spec JOIN tenuto.task ON task.number = spec.number;

@@ -4,6 +4,10 @@
 -- Whether no caller has a transaction open in which it has submitted; none begins to before this one ends.
 SELECT pg_try_advisory_xact_lock($1::bigint);
 
+-- name: guard_callers_here
+-- The same for a transaction that counts on it: where it is not so, statements that ask for it do nothing.
+SELECT set_config('tenuto.stands', pg_try_advisory_xact_lock($1::bigint)::text, true);
+
 -- name: join_callers
 -- In the caller's transaction: the store minds open ones from now on. Waits for the store's present transaction.
 SELECT pg_advisory_xact_lock_shared($1::bigint);

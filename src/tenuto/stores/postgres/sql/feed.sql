@@ -5,7 +5,8 @@
 INSERT INTO tenuto.event (cursor, task, tree, seq, kind, at, attempt, data)
 SELECT * FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[]
-);
+) AS new
+WHERE current_setting('tenuto.stands')::boolean;
 
 -- name: events
 -- The feed after a cursor ($1): of an owner ($2, or null), of some kinds ($3, or null).

@@ -5,7 +5,8 @@ FROM unnest(%s::text[]) AS payload;
 
 -- name: notify
 -- In the transaction that the hints tell of: they are heard when it has committed.
-SELECT pg_notify($1::text, payload) FROM unnest($2::text[]) AS payload;
+SELECT pg_notify($1::text, payload) FROM unnest($2::text[]) AS payload
+WHERE current_setting('tenuto.stands')::boolean;
 
 -- name: own_backend
 -- The server process behind this connection.

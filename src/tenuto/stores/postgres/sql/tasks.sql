@@ -1,45 +1,28 @@
 -- Tasks: reading them in bulk, writing them in bulk, and lists.
--- The first two reads give one JSON text:
--- [[[number, root number, has messages, is awaited, waits, task], [result]], ...].
+-- The first three reads give one JSON text: [[[number, root number, has messages, is awaited, waits, task], [result]], ...].
 
 -- name: tasks_by_id
 -- Tasks by id.
-SELECT '[' || string_agg(
-    concat(
-        '[[', spec.number, ',', coalesce(spec.root::text, 'null'),
-        CASE WHEN EXISTS (SELECT 1 FROM tenuto.message WHERE message.task = spec.number AND NOT taken)
-            THEN ',true' ELSE ',false' END,
-        CASE WHEN EXISTS (SELECT 1 FROM tenuto.wait WHERE topic = 'task:' || spec.id) THEN ',true' ELSE ',false' END,
-        CASE WHEN state = 4 AND EXISTS (SELECT 1 FROM tenuto.wait WHERE wait.task = spec.number)
-            THEN ',true,{' ELSE ',false,{' END,
-        fixed, ',', live, '}],[', result, ']]'
-    ), ','
-) || ']'
-FROM tenuto.spec JOIN tenuto.task ON task.number = spec.number
-WHERE spec.id = ANY (ARRAY(SELECT json_array_elements_text($1::json)));
+SELECT '[' || string_agg(text, ',') || ']' FROM tenuto.whole
+WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)));
 
 -- name: tasks_by_number
 -- Tasks by number.
-SELECT '[' || string_agg(
-    concat(
-        '[[', spec.number, ',', coalesce(spec.root::text, 'null'),
-        CASE WHEN EXISTS (SELECT 1 FROM tenuto.message WHERE message.task = spec.number AND NOT taken)
-            THEN ',true' ELSE ',false' END,
-        CASE WHEN EXISTS (SELECT 1 FROM tenuto.wait WHERE topic = 'task:' || spec.id) THEN ',true' ELSE ',false' END,
-        CASE WHEN state = 4 AND EXISTS (SELECT 1 FROM tenuto.wait WHERE wait.task = spec.number)
-            THEN ',true,{' ELSE ',false,{' END,
-        fixed, ',', live, '}],[', result, ']]'
-    ), ','
-) || ']'
-FROM tenuto.spec JOIN tenuto.task ON task.number = spec.number
-WHERE spec.number = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint));
+SELECT '[' || string_agg(text, ',') || ']' FROM tenuto.whole
+WHERE number = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint));
+
+-- name: tasks_after
+-- The first $2 tasks after number $1.
+SELECT '[' || string_agg(text, ',') || ']' FROM tenuto.whole
+WHERE number = ANY (ARRAY(SELECT number FROM tenuto.spec WHERE number > $1::bigint ORDER BY number LIMIT $2::bigint));
 
 -- name: insert_specs
 -- What was submitted.
 INSERT INTO tenuto.spec (number, id, goal, lane, root, parent, unique_key, fixed)
 SELECT number, id, goal = 1, lane, root, parent, unique_key, fixed FROM unnest(
     $1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[]
-) AS new (number, id, goal, lane, root, parent, unique_key, fixed);
+) AS new (number, id, goal, lane, root, parent, unique_key, fixed)
+WHERE current_setting('tenuto.stands')::boolean;
 
 -- name: insert_tasks
 -- What transitions change.
@@ -47,7 +30,8 @@ INSERT INTO tenuto.task (number, lane, state, tops, rank, due, finished, parked,
 SELECT number, lane, state, root IS NULL, rank, due, finished, parked, result, live FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
     $9::text[], $10::text[]
-) AS new (number, lane, state, root, rank, due, finished, parked, result, live);
+) AS new (number, lane, state, root, rank, due, finished, parked, result, live)
+WHERE current_setting('tenuto.stands')::boolean;
 
 -- name: insert_tags
 -- Tags of new tasks.
@@ -61,7 +45,7 @@ UPDATE tenuto.task SET
 FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::text[], $8::text[]
 ) AS changed (number, state, rank, due, parked, finished, result, live)
-WHERE task.number = changed.number;
+WHERE task.number = changed.number AND current_setting('tenuto.stands')::boolean;
 
 -- name: children
 -- Numbers of the children of a task.

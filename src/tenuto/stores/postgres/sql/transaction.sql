@@ -7,7 +7,8 @@
 SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
     set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
     set_config('jit', 'off', true), set_config('synchronous_commit', $1::text, true),
-    set_config('lock_timeout', $2::text, true), set_config('idle_in_transaction_session_timeout', $3::text, true);
+    set_config('lock_timeout', $2::text, true), set_config('idle_in_transaction_session_timeout', $3::text, true),
+    set_config('tenuto.stands', 'true', true);
 
 -- name: lock
 -- Held until the transaction ends, and that is after what it wrote can be seen.
@@ -46,10 +47,26 @@ FROM (
     ) AS known
 ) AS based;
 
+-- name: stands
+-- Whether the store stands where a transaction counts on it, and what it counts on is so: its latest transaction is $1
+-- with the mark $2; the server has run since $3, and nothing has arrived from transaction $4 on; its clock is near $5,
+-- where that is given; and there are no tasks with the ids $6. Where not, statements that ask for it do nothing. With
+-- the server's time, and the transaction below which nothing can arrive any more.
+SELECT set_config('tenuto.stands', (
+    current_setting('tenuto.stands')::boolean
+    AND (SELECT version = $1::bigint AND mark = $2::bigint FROM tenuto.header ORDER BY version DESC LIMIT 1)
+    AND (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint = $3::bigint
+    AND NOT EXISTS (SELECT FROM tenuto.arrival WHERE xid >= $4::text::xid8 AND trouble IS NULL)
+    AND ($5::bigint IS NULL OR abs(now - $5::bigint) < 1000)
+    AND NOT EXISTS (SELECT FROM tenuto.spec WHERE id = ANY ($6::text[]))
+)::text, true)::boolean, now, pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now OFFSET 0) AS clock;
+
 -- name: keep
 -- The header of this transaction.
 INSERT INTO tenuto.header (version, mark, number, cursor, clock, changes)
-VALUES ($1::bigint, $2::bigint, $3::bigint, $4::bigint, $5::bigint, $6::text);
+SELECT $1::bigint, $2::bigint, $3::bigint, $4::bigint, $5::bigint, $6::text
+WHERE current_setting('tenuto.stands')::boolean;
 
 -- name: pack_headers
 -- Removes headers of some versions ($1 to $2), so that removed ones are not walked over again; their marks stay.
