@@ -49,7 +49,21 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 FIRST_WORDS = frozenset(
     {
         *("agent", "arriving", "bands", "blobs", "budgets", "children", "closed", "count", "cursors", "dag", "days"),
-        *("doom", "ended", "feed", "gate", "goals", "heard", "inbox", "journal", "keys", "lanes", "ledger", "limit"),
+        *(
+            "doom",
+            "ended",
+            "expects",
+            "feed",
+            "gate",
+            "goals",
+            "heard",
+            "inbox",
+            "journal",
+            "keys",
+            "lanes",
+            "ledger",
+            "limit",
+        ),
         *("limits", "owner", "paces", "parked", "ready", "replicas", "reply", "schedules", "staged", "tag", "task"),
         *("tree", "unique", "waits", "walk", "workers"),
     }

@@ -69,7 +69,7 @@ local function message(t, signal)
   local number = waits.tell(t, signal.kind, signal.topic, signal.data, signal.key)
   local told = '{"kind":"' .. signal.kind .. '","topic":' .. events.quote(signal.topic)
   events.tell(t, 'signalled', told .. ',"number":' .. number .. '}')
-  ends.come(t, signal.topic)
+  ends.come(t.id, signal.topic)
   return { 'accepted' }
 end
 

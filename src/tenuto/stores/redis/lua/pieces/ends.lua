@@ -15,17 +15,14 @@ local PAGE = 1000
 
 ends.IN_PART = 250
 
--- `topic` has come for a waiting task.
-function ends.come(t, topic)
-  if not t or not waits.met(t, topic) or t.status ~= 'waiting' then
+-- `topic` has come for a waiting task. What it waits for may be long, so that it is read only to be woken.
+function ends.come(id, topic)
+  if not waits.met(id, topic) or rows.status(id) ~= 'waiting' or rows.need_less(id) then
     return
   end
-  if (t.unmet or 0) > 1 then
-    limits.apply(t, transitions.closer)
-  else
-    waits.expect_nothing(t)
-    limits.apply(t, transitions.wake, 'came: ' .. topic)
-  end
+  local t = rows.load(id)
+  waits.expect_nothing(t)
+  limits.apply(t, transitions.wake, 'came: ' .. topic)
 end
 
 -- Whether an edge is met by a source that has ended so.
@@ -128,7 +125,7 @@ local function wake(t)
   while t.awaited and walks.room() > 0 do
     local ids = waits.expecting(topic, math.ceil(walks.room()))
     for _, id in ipairs(ids) do
-      ends.come(rows.load(id), topic)
+      ends.come(id, topic)
     end
     walks.spend(#ids)
     if not ids[1] then

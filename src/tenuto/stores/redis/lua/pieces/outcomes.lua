@@ -12,15 +12,7 @@ local function suspend(t, given)
   end
   local missing, topics = {}, given[1]
   for _, topic in ipairs(topics) do
-    local awaited = topic:match('^task:(.*)$')
-    if awaited then
-      local other = rows.load(awaited)
-      if other then
-        walks.settle(other)
-      end
-      come[topic] = not other or rows.is_final(other)
-    end
-    if not come[topic] then
+    if not (come[topic] or waits.has_ended(topic)) then
       missing[#missing + 1] = topic
     end
   end

@@ -304,6 +304,36 @@ function rows.status(id)
   return t and t.status or redis.call('HGET', rows.key(id), 'status')
 end
 
+-- Somebody waits for the end of a task.
+function rows.mark_awaited(id)
+  local t = cache[id]
+  if t == nil then
+    local trail = redis.call('HGET', rows.key(id), 'trail')
+    if trail and trail:find('+', 1, true) then
+      redis.call('HSET', rows.key(id), 'awaited', '1')
+      return
+    end
+    t = rows.load(id)
+  end
+  if t then
+    rows.put(t, 'awaited', '1')
+  end
+end
+
+-- A task has one thing less to wait for; false where it is the last one, which is left.
+function rows.need_less(id)
+  local t = cache[id]
+  local unmet = tonumber(t and t.unmet or redis.call('HGET', rows.key(id), 'unmet')) or 0
+  if unmet <= 1 then
+    return false
+  elseif t then
+    rows.put(t, 'unmet', unmet - 1)
+  else
+    redis.call('HSET', rows.key(id), 'unmet', whole(unmet - 1))
+  end
+  return true
+end
+
 -- Tasks below one, at any depth, its children first; nil where they are more than `most`.
 function rows.below(t, most)
   rows.write()

@@ -1,11 +1,12 @@
 -- What tasks wait for (`tasks/waits.py`), and the messages that lie with them until they are consumed.
 --
 --   waits:<topic>   sorted set: id by number, of the tasks that wait for it
+--   expects:<id>    set: topics for which a task waits, and that have not come
 --   inbox:<id>      hash: number -> kind, topic and instant as JSON, a line break, the data as JSON
 --   heard:<id>      set: keys under which messages came
 --
--- In a task's hash: `expects` (its topics that have not come, JSON), `awaited` (somebody waited for its end), `mail`
--- (messages in its inbox), `mails` (messages so far).
+-- In a task's hash: `expects` (it waits for topics), `awaited` (somebody waited for its end), `mail` (messages in its
+-- inbox), `mails` (messages so far).
 
 waits = {}
 
@@ -19,12 +20,12 @@ function waits.expect(t, topics)
   for _, topic in ipairs(topics) do
     redis.call('ZADD', session.key('waits:') .. topic, t.number, t.id)
     local awaited = topic:match('^task:(.*)$')
-    local other = awaited and rows.load(awaited)
-    if other then
-      rows.set(other, { awaited = '1' })
+    if awaited then
+      rows.mark_awaited(awaited)
     end
   end
-  rows.set(t, { expects = cjson.encode(topics) })
+  session.in_parts('SADD', session.key('expects:') .. t.id, topics)
+  rows.set(t, { expects = '1' })
 end
 
 -- Who waits for a topic, in the order of submission; the first of them.
@@ -33,33 +34,32 @@ function waits.expecting(topic, most)
 end
 
 -- A topic has come for a task, which does not wait for it any more; false when it did not.
-function waits.met(t, topic)
-  if not t.expects then
-    return false
-  end
-  local left, met = {}, false
-  for _, each in ipairs(cjson.decode(t.expects)) do
-    if each == topic then
-      met = true
-    else
-      left[#left + 1] = each
-    end
-  end
-  if met then
-    redis.call('ZREM', session.key('waits:') .. topic, t.id)
-    rows.set(t, { expects = left[1] and cjson.encode(left) or false })
-  end
-  return met
+function waits.met(id, topic)
+  redis.call('ZREM', session.key('waits:') .. topic, id)
+  return redis.call('SREM', session.key('expects:') .. id, topic) == 1
 end
 
 -- The wait of a task is over.
 function waits.expect_nothing(t)
   if t.expects then
-    for _, topic in ipairs(cjson.decode(t.expects)) do
+    local key = session.key('expects:') .. t.id
+    for _, topic in ipairs(redis.call('SMEMBERS', key)) do
       redis.call('ZREM', session.key('waits:') .. topic, t.id)
     end
+    redis.call('UNLINK', key)
     rows.set(t, { expects = false })
   end
+end
+
+-- Whether the end that this topic names has come already: that of a task which is final, or unknown.
+function waits.has_ended(topic)
+  local id = topic:match('^task:(.*)$')
+  local t = id and session.walks > 0 and rows.load(id)
+  if t then
+    walks.settle(t)
+  end
+  local status = id and rows.status(id)
+  return id and (not status or rows.is_final({ status = status }))
 end
 
 -- -- inboxes
