@@ -167,13 +167,16 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
         while left:  # again, when what was there already is gone by the time it is looked at
             told = await self._submit([trees[at] for at in left])
             for at, parts in zip(left, told, strict=True):
-                answers[at] = await self._answer(trees[at], *parts)
+                if parts is True:
+                    answers[at] = Submission(trees[at].root.id, Verdict.CREATED)
+                else:
+                    answers[at] = await self._answer(trees[at], *parts)
             left = [at for at in left if answers[at] is None]
         return [answer for answer in answers if answer is not None]
 
     async def _submit(self, trees: Sequence[Tree]) -> list[Any]:
         parts = in_parts(trees, MOST_TASKS)
-        answers = await asyncio.gather(*map(self._submit_part, parts), return_exceptions=True)
+        answers = await asyncio.gather(*map(self._submit_part, parts, itertools.count()), return_exceptions=True)
         found: list[Any] = []
         for each in answers:
             if isinstance(each, BaseException):
@@ -181,7 +184,10 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
             found.extend(each)
         return found
 
-    async def _submit_part(self, trees: Sequence[Tree]) -> list[Any]:
+    async def _submit_part(self, trees: Sequence[Tree], ahead: int) -> list[Any]:
+        """`ahead`: how many parts come before; they are on their way while this one is encoded."""
+        for _ in range(ahead):
+            await asyncio.sleep(0)
         given = [tree_parts(tree, await self._stage(parts_of(tree)) if is_large(tree) else None) for tree in trees]
         told, unfinished = await self._write("submit", given, tasks_in(trees))
         await self._finish(unfinished)

@@ -2,7 +2,7 @@
 -- Stores trees, each whole or not at all.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: trees
--- Returns for each: see `submission.submit`; then roots of trees of these ids with work left.
+-- Returns for each true when it is a new single task, else see `submission.submit`; then roots of trees of these ids with work left.
 
 local again = session.begin()
 if again then
@@ -15,8 +15,9 @@ for at, tree in ipairs(trees) do
 end
 rows.look_for(ids)
 for at, tree in ipairs(trees) do
-  answers[at] = submission.submit(tree, created)
-  local root = answers[at][2]
+  local answer = submission.submit(tree, created)
+  local root = answer[2]
+  answers[at] = answer[1] == 'created' and not tree.size or answer
   if walks.is_left(root) then
     roots[#roots + 1] = root
   end
