@@ -12,6 +12,7 @@ from tenuto.errors import InvalidInput
 from tenuto.tasks.clock import duration
 from tenuto.tasks.ids import check_name
 from tenuto.tasks.limits import Limit
+from tenuto.tasks.money import Budget
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.task import TaskSpec, Unique
 
@@ -70,11 +71,15 @@ class TaskAgent:
         metadata: Mapping[str, Any] | None = None,
         retry: RetryPolicy | None = None,
         max_retries: int | None = None,
+        budget: float | Budget | None = None,
     ) -> TaskSpec:
         """A task for this agent, to be submitted with `enqueue_task`, added to a goal, or spawned.
 
-        Durations are seconds or a `timedelta`; instants are aware datetimes or Unix seconds. What is not given comes
-        from the agent. Raises `InvalidInput`, which names the field, and `Unstorable` for a payload with no JSON form.
+        Durations are seconds or a `timedelta`; instants are aware datetimes or Unix seconds. budget: the most that it
+        may cost with all that is below it: US dollars, or a `Budget` of money, tokens or requests. What is not given
+        comes from the agent.
+
+        Raises `InvalidInput`, which names the field, and `Unstorable` for a payload with no JSON form.
         """
         return build_spec(
             self.name,
@@ -94,6 +99,7 @@ class TaskAgent:
             tags=tags,
             metadata=metadata,
             retry=retry_policy(retry, max_retries, self.retry),
+            budget=budget,
         )
 
     def _with_own(self, limits: Sequence[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tenuto.errors import InvalidInput
 from tenuto.tasks.clock import Millis, duration, instant, wall_clock
 from tenuto.tasks.ids import check_id, new_id
+from tenuto.tasks.money import DOLLAR, LARGEST_AMOUNT, Budget
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.task import NULL, TaskSpec, Unique
 from tenuto.tasks.values import encode
@@ -69,6 +70,7 @@ def build_spec(
     tags: Sequence[str],
     metadata: Mapping[str, Any] | None,
     retry: RetryPolicy | None,
+    budget: float | Budget | None = None,
 ) -> TaskSpec:
     """The checked spec of a task for `agent`. Raises `InvalidInput`, which names the field, and `Unstorable`."""
     task_id = new_id() if id is None else check_id(id)
@@ -102,6 +104,7 @@ def build_spec(
         tags=_names(tags, "tags"),
         metadata=_metadata(metadata, task_id),
         retry=retry,
+        budget=_budget(budget, task_id),
     )
     spec.check()
     return spec
@@ -114,3 +117,11 @@ def _metadata(given: Mapping[str, Any] | None, task_id: str) -> dict[str, Any]:
     if not isinstance(stored, dict):
         raise InvalidInput(f"metadata must be a mapping, not {type(given).__name__}")
     return stored
+
+
+def _budget(given: float | Budget | None, task_id: str) -> Budget | None:
+    if given is None or isinstance(given, Budget):
+        return given
+    if type(given) not in (int, float) or not 0 <= given * DOLLAR <= LARGEST_AMOUNT:
+        raise InvalidInput(f"task {task_id!r}: budget must be US dollars or a Budget, not {given!r}")
+    return Budget(money=round(given * DOLLAR))

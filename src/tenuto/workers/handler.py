@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tenuto.tasks.lease import Lease
@@ -11,7 +13,7 @@ from tenuto.tasks.retry import RetryPolicy
 if TYPE_CHECKING:
     from tenuto.workers.context import Context
 
-__all__ = ["Handler", "limits_of", "retry_of"]
+__all__ = ["Handler", "limits_of", "retry_of", "serving"]
 
 
 class Handler(Protocol):
@@ -43,3 +45,15 @@ def retry_of(handler: Handler) -> RetryPolicy | None:
     """How an agent wants its tasks retried (its attribute `retry`), where they do not say so themselves."""
     policy: RetryPolicy | None = getattr(handler, "retry", None)
     return policy
+
+
+@asynccontextmanager
+async def serving(handlers: Iterable[Handler]) -> AsyncIterator[None]:
+    """What agents hold while a worker serves them (their method `serving`, an asynchronous context): connections to
+    their providers, for example."""
+    async with AsyncExitStack() as stack:
+        for handler in handlers:
+            held = getattr(handler, "serving", None)
+            if held is not None:
+                await stack.enter_async_context(held())
+        yield

@@ -55,7 +55,7 @@ from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Answer
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.workers.config import WorkerConfig
-from tenuto.workers.handler import Handler, limits_of
+from tenuto.workers.handler import Handler, limits_of, serving
 from tenuto.workers.keeper import Keeper
 from tenuto.workers.maintenance import Sweeper
 from tenuto.workers.patience import Patience
@@ -156,13 +156,13 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         if self._draining:
             return
-        main = asyncio.create_task(self._serve())
-        self._main = main
-        try:
-            await asyncio.wait([main])
-        finally:
-            main.cancel()
-            await asyncio.wait([main])
+        async with serving(self._handlers.values()):
+            self._main = main = asyncio.create_task(self._serve())
+            try:
+                await asyncio.wait([main])
+            finally:
+                main.cancel()
+                await asyncio.wait([main])
         if not main.cancelled():
             main.result()
         if (fatal := self._slots.fatal or self._stuck) is not None:

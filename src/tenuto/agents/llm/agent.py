@@ -9,27 +9,32 @@ simply `register_runner(pydantic_agent)`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 
 import pydantic_ai
 from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.models import Model, infer_model
+from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import AbstractToolset
 
 from tenuto.agents.base import TaskAgent, found_at, load
 from tenuto.agents.llm.attempt import Attempt
 from tenuto.agents.llm.context import AgentContext, beginning, read_payload
+from tenuto.agents.llm.models import ModelLike, build_model
 from tenuto.agents.llm.money import Terms
 from tenuto.agents.llm.prices import Price
 from tenuto.agents.specs import Duration
 from tenuto.errors import InvalidInput
+from tenuto.observability.logging import logger
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.workers.context import Context
 
 __all__ = ["MOST_TURNS", "Agent"]
+
+log = logger("tenuto.agents")
 
 MOST_TURNS = 50
 """Turns of a task, unless the agent says otherwise."""
@@ -42,7 +47,7 @@ class Agent(TaskAgent):
         self,
         name: str | None = None,
         instructions: str | None = None,
-        model: Model | str | Callable[[], Model] | None = None,
+        model: ModelLike | None = None,
         tools: Sequence[Any] = (),
         output_type: Any = str,
         *,
@@ -54,9 +59,10 @@ class Agent(TaskAgent):
         deps: Callable[[Context, AgentContext], Any] | None = None,
         retries: int | None = None,
         price: Price | None = None,
-        fallback: Model | str | Callable[[], Model] | None = None,
+        fallback: ModelLike | None = None,
         fallback_price: Price | None = None,
         limit_key: str | None = None,
+        base_url: str | None = None,
         version: str = "",
         retry: RetryPolicy | None = None,
         max_retries: int | None = None,
@@ -75,8 +81,8 @@ class Agent(TaskAgent):
         deps: makes what tools find in `ctx.deps` from the task's context and payload; the payload itself without it.
         retries: how often the model may correct a call or an output that does not fit. price: of a model that no price
         list knows, US dollars per million tokens in and out. fallback, fallback_price: the model that goes on where a
-        budget says so. limit_key: the limit that counts requests; `<limit_key>:tokens` counts tokens. The others: see
-        `task_agent`.
+        budget says so. limit_key: the limit that counts requests; `<limit_key>:tokens` counts tokens. base_url: of an
+        endpoint that speaks as the provider in the model's name does. The others: see `task_agent`.
 
         Raises `InvalidInput` that names the parameter which makes no sense.
         """
@@ -95,7 +101,7 @@ class Agent(TaskAgent):
             raise InvalidInput(f"max_turns of agent {self.name!r} must be a whole number from 1, not {max_turns!r}")
         self.max_turns = max_turns
         self._price, self._fallback, self._fallback_price = price, fallback, fallback_price
-        self._limit_key = limit_key
+        self._limit_key, self._base_url = limit_key, base_url
         self._context_type = context_type
         self._deps = deps
         self._recipe: Mapping[str, Any] | None = {
@@ -127,15 +133,15 @@ class Agent(TaskAgent):
         """The agent that runs the conversation, made when it is first needed."""
         if self._made is None:
             recipe = dict(self._recipe or {})
-            recipe["model"] = _built(recipe["model"])
+            if recipe["model"] is not None:
+                recipe["model"] = build_model(recipe["model"], base_url=self._base_url)
             self._made = pydantic_ai.Agent(**recipe, deps_type=self._context_type, defer_model_check=True)
         return self._made
 
     @property
     def _terms(self) -> Terms:
         if self._own_terms is None:
-            built = _built(self._fallback)
-            fallback = None if built is None else infer_model(built)
+            fallback = None if self._fallback is None else build_model(self._fallback, base_url=self._base_url)
             self._own_terms = Terms(self.max_turns, self._price, fallback, self._fallback_price, self._limit_key)
         return self._own_terms
 
@@ -146,6 +152,18 @@ class Agent(TaskAgent):
             return load, place
         made = self._made if self._recipe is None else None
         return _bare, (type(self),), self.__dict__ | {"_made": made, "_own_terms": None}
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Holds the connections of its models while a worker serves it: see `workers.handler.serving`."""
+        async with AsyncExitStack() as stack:
+            try:
+                for model in (self.pydantic_agent.model, self._terms.fallback):
+                    if isinstance(model, Model):
+                        await stack.enter_async_context(model)
+            except InvalidInput as error:
+                log.warning("an agent cannot work: its tasks fail", agent=self.name, why=str(error))
+            yield
 
     async def handle(self, context: Context, lease: Lease) -> Any:
         """Carries out one attempt: see `workers.handler`."""
@@ -159,7 +177,3 @@ class Agent(TaskAgent):
 
 def _bare(kind: type[Agent]) -> Agent:
     return kind.__new__(kind)
-
-
-def _built(model: Model | str | Callable[[], Model] | None) -> Model | str | None:
-    return model() if callable(model) and not isinstance(model, Model) else model

@@ -66,9 +66,11 @@ class TenutoDurability(BaseDurabilityCapability[Any]):
         )
 
     def get_default_run_id(self) -> str | None:
-        """One per attempt: a task's id and the number of its attempt."""
+        """One per attempt and model: a task's id and the number of its attempt."""
         attempt = ATTEMPT.get()
-        return None if attempt is None else f"{attempt.context.task_id}:{attempt.context.attempt}"
+        if attempt is None:
+            return None
+        return f"{attempt.context.task_id}:{attempt.context.attempt}" + ("+fallback" if attempt.cheaper else "")
 
     def get_default_conversation_id(self, run_id: str) -> str | None:
         """One per task."""

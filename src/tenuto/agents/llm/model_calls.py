@@ -5,8 +5,8 @@
     record    the messages that were added, the response, the usage, and the steering that went into the request,
               in one commit
 
-A response that was recorded is never asked for again. One that was lost between its receipt and its record is: the
-journal shows how often that happened (`unknown` in the event of the turn).
+A response that was recorded is never asked for again. One that was lost between its receipt and its record is; the
+call that was lost stays in the task's ledger as `unknown`, counted at its most.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ async def ask_model(attempt: Attempt, key: str, params: ModelParams, body: Calla
         Place(attempt.scope, "model", key, NOTE),
         entry | {"response": response},
         consumed=attempt.take_steering(),
-        events=(("turn", _summary(conversation.turn, read, unknown=recorded is not None)),),
+        events=(("turn", _summary(conversation.turn, read)),),
         settles=(settlement(attempt, key, params.ctx, read),),
     )
     if first:
@@ -108,12 +108,14 @@ async def _announced(attempt: Attempt, key: str, params: ModelParams, tokens_in:
             return
 
 
-def _summary(turn: int, response: ModelResponse, *, unknown: bool) -> dict[str, Any]:
+def _summary(turn: int, response: ModelResponse) -> dict[str, Any]:
     """What people who follow the task are told of a turn."""
-    used = {name: count for name, count in response.usage.opentelemetry_attributes().items() if count}
-    told: dict[str, Any] = {"turn": turn, "model": response.model_name, "usage": used}
+    used = response.usage
+    tokens = {"input_tokens": used.input_tokens, "output_tokens": used.output_tokens}
+    if used.cache_read_tokens:
+        tokens["cache_read_tokens"] = used.cache_read_tokens
     calls = [part.tool_name for part in response.tool_calls]
-    return told | ({"tools": calls} if calls else {}) | ({"unknown": True} if unknown else {})
+    return {"turn": turn, "model": response.model_name, "usage": tokens} | ({"tools": calls} if calls else {})
 
 
 async def _asked(attempt: Attempt, key: str, ctx: RunContext[Any], body: Callable[[], Awaitable[object]]) -> object:

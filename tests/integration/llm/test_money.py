@@ -1,0 +1,213 @@
+"""Money of LLM agents: reserved before each request, settled after it, and what happens where there is none left."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
+from pydantic_ai.models import Model
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.usage import RequestUsage
+
+from tenuto.agents.llm.agent import Agent
+from tenuto.agents.llm.models import build_model
+from tenuto.stores.base import Store
+from tenuto.tasks.limits import Limit
+from tenuto.tasks.money import DOLLAR, Amount, AtLimit, Budget
+from tenuto.tasks.signal import Signal, SignalKind
+from tenuto.tasks.states import State
+from tenuto.tasks.usage import CallState, UsageBy
+from tenuto.testing import Endpoint, Reply, ToolCall, Usage
+from tests.integration.llm.rig import Scripted, ask, call
+from tests.integration.workers.rig import Clock, ended, until, waits, working
+
+
+def look(place: str) -> str:
+    """Looks something up."""
+    return f"{place} is open"
+
+
+def at(endpoint: Endpoint, name: str = "gpt-5-mini") -> Model:
+    return build_model(f"openai-chat:{name}", base_url=endpoint.openai_url, keys={"openai": "sk-test"})
+
+
+def two_turns() -> list[Reply]:
+    return [
+        Reply(tools=[ToolCall("look", {"place": "shop"})], usage=Usage(input=100, output=20)),
+        Reply(text="open", usage=Usage(input=150, output=10)),
+    ]
+
+
+async def test_each_request_is_in_the_ledger_at_its_public_price(store: Store) -> None:
+    # Given an agent with a model that the price lists know: $0.25 and $2 per million tokens
+    with Endpoint(two_turns()) as endpoint:
+        agent = Agent("clerk", "Serve.", at(endpoint), [look])
+        # When it works on a task of Ann's
+        async with working(store, agent):
+            task_id = await ask(store, agent)
+            await ended(store, task_id)
+    # Then every request was reserved at more, and settled at what it cost
+    entries = await store.ledger(task_id)
+    assert [entry.call for entry in entries] == ["turn-1/model#0", "turn-2/model#0"]
+    assert [entry.state for entry in entries] == [CallState.SETTLED] * 2
+    assert [entry.actual for entry in entries] == [Amount(65_000, 120, 1), Amount(57_500, 160, 1)]
+    assert all(entry.bound.money > (entry.actual or entry.bound).money for entry in entries)
+    (row,) = await store.usage(UsageBy.OWNER, prefix="ann")
+    assert row.spent == Amount(122_500, 280, 2)
+    (row,) = await store.usage(UsageBy.MODEL)
+    assert row.key == "gpt-5-mini"
+
+
+async def test_a_task_ends_before_the_request_that_its_budget_has_no_room_for(store: Store) -> None:
+    # Given a budget that the first request fits into, and the second does not
+    with Endpoint(two_turns()) as endpoint:
+        agent = Agent("clerk", "Serve.", at(endpoint), [look], model_settings={"max_tokens": 100})
+        async with working(store, agent):
+            task = await ended(store, await ask(store, agent, budget=0.0004))
+            # Then it failed with a reason, and nobody was paid for the second
+            assert task.state is State.FAILED
+            assert task.error is not None
+            assert task.error.type.endswith("BudgetExceeded")
+            assert "$0.000" in task.error.message
+            assert endpoint.count() == 1
+
+
+async def test_a_budget_may_hold_the_task_for_a_person_who_raises_it(store: Store) -> None:
+    # Given an owner with a budget of one request, which pauses what it has no room for
+    await store.put_budget(Budget("owner:ann", requests=1, at_limit=AtLimit.PAUSE))
+    script = Scripted([call("look", "c1", place="shop")], "done")
+    agent = Agent("clerk", "Serve.", script.model, [look])
+    async with working(store, agent):
+        task_id = await ask(store, agent)
+        task = await until(store, task_id, lambda task: task.paused and task.state is State.READY)
+        assert "budget of owner:ann" in task.reason
+        assert script.asked == [1]
+        # When a person raises it
+        await store.put_budget(Budget("owner:ann", requests=2))
+        await store.signal([Signal(task_id, SignalKind.RESUME)])
+        task = await ended(store, task_id)
+    # Then the agent goes on where it was
+    assert task.state is State.DONE, task.error
+    assert script.asked == [1, 2]
+
+
+async def test_a_budget_may_go_on_with_a_cheaper_model(store: Store) -> None:
+    # Given an agent with a cheaper model beside its own, and a budget for one request to the dear one
+    dear = Reply(tools=[ToolCall("look", {"place": "shop"})], usage=Usage(input=100, output=900))
+    with Endpoint([dear, "open"]) as endpoint:
+        agent = Agent(
+            "clerk",
+            "Serve.",
+            at(endpoint, "gpt-5"),
+            [look],
+            fallback=at(endpoint, "gpt-5-nano"),
+            model_settings={"max_tokens": 1_000},
+        )
+        budget = Budget(money=round(0.015 * DOLLAR), at_limit=AtLimit.FALLBACK)
+        # When it works
+        async with working(store, agent):
+            task_id = await ask(store, agent, budget=budget)
+            task = await ended(store, task_id)
+        # Then the cheap one has taken over, and nothing was asked twice
+        assert task.state is State.DONE, task.error
+        assert [(call.turn, call.model) for call in endpoint.calls] == [(1, "gpt-5"), (2, "gpt-5-nano")]
+
+
+async def test_a_model_without_a_price_is_refused_under_a_budget_in_money(store: Store) -> None:
+    # Given a model that no price list knows
+    script = Scripted("done")
+    unpriced = Agent("unpriced", None, script.model)
+    priced = Agent("priced", None, script.model, price=(0.1, 0.4))
+    async with working(store, unpriced, priced):
+        # Then it is refused where money is counted, and only there
+        task = await ended(store, await ask(store, unpriced, budget=10.0))
+        assert task.error is not None
+        assert "price of the model is not known" in task.error.message
+        assert (await ended(store, await ask(store, unpriced))).state is State.DONE
+        assert (await ended(store, await ask(store, priced, budget=10.0))).state is State.DONE
+
+
+async def test_a_rate_that_is_used_up_is_waited_for_in_the_store(store: Store, clock: Clock) -> None:
+    # Given a provider's key with one request a minute
+    await store.put_limit(Limit("model:openai", rate=1, period=60_000))
+    with Endpoint(["one", "one"]) as endpoint:
+        agent = Agent("clerk", None, at(endpoint))
+        async with working(store, agent):
+            first = await ask(store, agent)
+            await ended(store, first)
+            # When a second task comes in the same minute
+            second = await ask(store, agent)
+            await until(store, second, waits)
+            assert endpoint.count() == 1
+            # Then it waits, holding nothing, until there is room
+            clock.forward(60)
+            assert (await ended(store, second)).state is State.DONE
+            assert endpoint.count() == 2
+
+
+async def test_too_many_requests_holds_everybody_back_who_uses_the_key(store: Store, clock: Clock) -> None:
+    # Given a provider that asks to be left alone for half a minute, once
+    with Endpoint([[Reply(status=429, retry_after=30), "here"]]) as endpoint:
+        agent = Agent("clerk", None, at(endpoint))
+        async with working(store, agent):
+            first = await ask(store, agent)
+            task = await until(store, first, lambda task: task.state is State.SCHEDULED)
+            assert task.error is not None
+            assert "HTTP 429" in task.error.message
+            asked = endpoint.count()
+            # When another task comes meanwhile
+            second = await ask(store, agent)
+            await until(store, second, waits)
+            # Then nobody asks before the time is over
+            assert endpoint.count() == asked
+            clock.forward(31)
+            assert (await ended(store, first)).state is State.DONE
+            assert (await ended(store, second)).state is State.DONE
+    entries = await store.ledger(first)
+    assert [entry.counted.money > 0 for entry in entries] == [False, True]
+
+
+async def test_a_lost_request_stays_in_the_ledger_as_unknown(store: Store, clock: Clock) -> None:
+    # Given a worker that loses its lease while the model thinks
+    asked = asyncio.Event()
+
+    async def answer(_: list[ModelMessage], __: AgentInfo) -> ModelResponse:
+        if not asked.is_set():
+            asked.set()
+            await asyncio.Event().wait()
+        return ModelResponse(parts=[TextPart("here")], usage=RequestUsage(input_tokens=10, output_tokens=5))
+
+    agent = Agent("slow", None, FunctionModel(answer), price=(1, 1))
+    async with working(store, agent):
+        task_id = await ask(store, agent)
+        await asked.wait()
+        clock.forward(60)
+        task = await ended(store, task_id)
+    # Then what may have been paid for is counted at its most, beside what was
+    assert task.state is State.DONE
+    states = [entry.state for entry in await store.ledger(task_id)]
+    assert states == [CallState.UNKNOWN, CallState.SETTLED]
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply(status=401), "HTTP 401"),
+        (Reply(status=404), "HTTP 404"),
+        (Reply(status=400), "HTTP 400"),
+    ],
+    ids=["wrong key", "unknown model", "too long"],
+)
+async def test_what_does_not_pass_by_itself_fails_at_once(store: Store, reply: Reply, words: str) -> None:
+    with Endpoint([reply]) as endpoint:
+        agent = Agent("clerk", None, at(endpoint))
+        async with working(store, agent):
+            task_id = await ask(store, agent)
+            task = await ended(store, task_id)
+        assert task.state is State.FAILED
+        assert task.error is not None
+        assert words in task.error.message
+        assert "sk-test" not in task.error.message
+        assert endpoint.count() == 1
+    assert [entry.counted.money for entry in await store.ledger(task_id)] == [0]
