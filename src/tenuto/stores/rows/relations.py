@@ -93,7 +93,7 @@ class RelationRows(ClaimRows):
             source = self.rows.get(topic.removeprefix(_END))
             if source is not None and not source.awaited:
                 return []
-        self.write_tasks()
+        self.write_new()
         return _ids.decode(self.value("waiting_for", topic))
 
     def met(self, task_id: str, topic: str) -> bool:

@@ -45,6 +45,7 @@ class TaskRows(LaneRows):
         self._absent: set[str] = set()
         self._changed: dict[str, Row] = {}
         self._ready_changed = False
+        self._new_changed = False
         self._events: list[tuple[Any, ...]] = []
         self._number = 0
         self._cursor = 0
@@ -166,7 +167,7 @@ class TaskRows(LaneRows):
         self.rows[task.id] = row
         self.numbers[number] = task.id
         self._changed[task.id] = row
-        self._ready_changed = True
+        self._ready_changed = self._new_changed = True
         self.changes.tasks[number] = due = task.due
         self.dues.put(number, due)
         self.head_moved(None, task, number)
@@ -215,11 +216,16 @@ class TaskRows(LaneRows):
         if self._ready_changed:
             self.write_tasks()
 
+    def write_new(self) -> None:
+        """Writes tasks when some of them are new, so that queries find their numbers."""
+        if self._new_changed:
+            self.write_tasks()
+
     def write_tasks(self) -> None:
         """Writes what was changed, so that queries see it."""
         if not self._changed:
             return
-        changed, self._changed, self._ready_changed = self._changed, {}, False
+        changed, self._changed, self._ready_changed, self._new_changed = self._changed, {}, False, False
         new = [row for row in changed.values() if row.new]
         if new:
             self._write_new(new)
