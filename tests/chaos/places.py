@@ -203,13 +203,23 @@ class ServerPlace:
 
 
 class PostgresPlace(ServerPlace):
-    """PostgreSQL, which can fail over, too: a standby comes, and soon after it the primary dies."""
+    """PostgreSQL, which can fail over: a standby is made beside the storm, and once it is there the primary dies."""
 
     faults = (*ServerPlace.faults, Blow.FAIL_OVER)
 
     def __init__(self) -> None:
         self._service = service = FailoverPostgres()
+        self._coming: asyncio.Task[None] | None = None
         super().__init__("postgres", service, lambda name: service.url(service.create_database(name)), sql=True)
+
+    @property
+    def whole(self) -> bool:
+        return self._coming is None and super().whole
+
+    async def mind(self, *, all_of_it: bool = False) -> None:
+        if self._coming is not None and (all_of_it or self._coming.done()):
+            await self._fail_over()
+        await super().mind(all_of_it=all_of_it)
 
     async def strike(self, action: Action, seconds: float) -> None:
         if action.blow is not Blow.FAIL_OVER:
@@ -217,8 +227,18 @@ class PostgresPlace(ServerPlace):
             return
         self.blows += 1
         await self._settle_server()
-        await asyncio.to_thread(self._service.add_standby, synchronous=True)
-        await asyncio.to_thread(self._service.fail_over)
+        self._coming = asyncio.create_task(asyncio.to_thread(self._service.add_standby, synchronous=True))
+
+    async def _settle_server(self) -> None:
+        if self._coming is not None:
+            await self._fail_over()
+        await super()._settle_server()
+
+    async def _fail_over(self) -> None:
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            await coming
+            await asyncio.to_thread(self._service.fail_over)
 
 
 def _redis(folder: Path) -> Place:
