@@ -77,6 +77,17 @@ async def test_money_tokens_and_requests_are_limited_each(
     assert (recorded.refused.short, recorded.refused.left) == (field, left)
 
 
+async def test_a_call_without_a_price_has_no_room_in_a_budget_in_money(stage: Stage, till: Till) -> None:
+    await stage.store.put_budget(Budget("agent:echo", tokens=10))
+    held = await till.running(owner="ann")
+    assert await till.granted(held, "a", Amount(tokens=1), unpriced=True)
+    await stage.store.put_budget(Budget("owner:ann", money=CENT, period=Period.DAY, at_limit=AtLimit.FALLBACK))
+    refused = (await till.reserve(held, "b", Amount(tokens=1), unpriced=True)).refused
+    expected = Refusal("b", "owner:ann", RefusalKind.BUDGET, START, None, "price", 0, Period.DAY, AtLimit.FALLBACK)
+    assert refused == expected
+    assert await till.granted(held, "b", Amount(tokens=1))
+
+
 async def test_a_settlement_gives_back_what_was_not_used(stage: Stage, till: Till) -> None:
     await stage.store.put_budget(Budget("total", money=CENT))
     held = await till.running()

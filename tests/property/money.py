@@ -21,7 +21,9 @@ AMOUNTS = st.builds(Amount, st.integers(0, 20), st.integers(0, 5), st.integers(0
 RATES = st.lists(
     st.tuples(st.sampled_from(("db", "api", "free")), st.integers(0, 3)), max_size=2, unique_by=lambda rate: rate[0]
 ).map(tuple)
-RESERVES = st.lists(st.builds(Reserve, CALLS, AMOUNTS, MODELS, RATES), max_size=2).map(tuple)
+RESERVES = st.lists(
+    st.builds(Reserve, CALLS, AMOUNTS, MODELS, RATES, st.sampled_from((False, False, True))), max_size=2
+).map(tuple)
 SETTLES = st.lists(st.builds(Settle, CALLS, AMOUNTS, RATES, st.sampled_from((0, 0, 0, 1, 2)), MODELS), max_size=2).map(
     tuple
 )

@@ -14,6 +14,7 @@ from tenuto.client.answering import Answering
 from tenuto.client.connection import Connection
 from tenuto.client.operating import Operating
 from tenuto.client.reading import Reading
+from tenuto.client.spending import Spending
 from tenuto.client.submitting import Submitting
 from tenuto.client.views import Page, TaskView
 from tenuto.client.watching import Watching
@@ -21,7 +22,7 @@ from tenuto.client.watching import Watching
 __all__ = ["Client", "Page", "TaskView"]
 
 
-class Client(Submitting, Reading, Watching, Answering, Operating, Connection):
+class Client(Submitting, Reading, Watching, Answering, Spending, Operating, Connection):
     """All task verbs over one store.
 
     store: a URL such as `sqlite:///path` or `memory://`, or a `Store` that you opened and will close yourself.

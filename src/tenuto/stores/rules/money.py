@@ -151,7 +151,7 @@ class Plan:
         short = budget.short(count.counted, reserve)
         if short is None:
             return None
-        call, scope, retry_at = reserve.call, budget.scope, next_window(period, now)
+        call, scope, retry_at = reserve.call, budget.scope, None if short[0] == "price" else next_window(period, now)
         return Refusal(call, scope, RefusalKind.BUDGET, now, retry_at, *short, period, budget.at_limit)
 
     def _too_fast(self, reserve: Reserve) -> Refusal | None:

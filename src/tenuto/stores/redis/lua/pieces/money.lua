@@ -203,7 +203,8 @@ local function over_budget(plan, reserve)
       local counted = count_of(plan, scope.kind, scope.name, windows[period]).numbers
       local field, left = short(budget, counted, reserve.bound, reserve.unpriced)
       if field then
-        return { reserve.call, scope.text, 'budget', session.now, books.next_window(period), field, left, period, budget[4] }
+        local retry_at = field ~= 'price' and books.next_window(period)
+        return { reserve.call, scope.text, 'budget', session.now, retry_at, field, left, period, budget[4] }
       end
     end
   end
