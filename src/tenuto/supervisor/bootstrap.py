@@ -33,6 +33,7 @@ from tenuto.supervisor.agents.life import Outcome, live, run_now
 from tenuto.supervisor.channels import SocketAgentEnd, decoded
 from tenuto.supervisor.fork_server import ORPHAN
 from tenuto.supervisor.messages import Message, MessageKind
+from tenuto.supervisor.texts import error_text
 
 __all__ = ["Order", "serve"]
 
@@ -65,10 +66,12 @@ def serve(descriptor: int) -> int:
     if frame is None:
         return 0  # the orchestrator was gone before it could say what to do
     order: Order = cloudpickle.loads(frame)
-    end.send(_message(order, MessageKind.STARTED, pid=os.getpid()))
     try:
-        _enter(order)
-        kind, config, plugin, arguments, log = cloudpickle.loads(order.content)
+        try:
+            _enter(order)
+            kind, config, plugin, arguments, log = cloudpickle.loads(order.content)
+        finally:
+            end.send(_message(order, MessageKind.STARTED, pid=os.getpid()))
 
         def made() -> BaseAgent:
             found: BaseAgent = kind.made(
@@ -91,7 +94,7 @@ def serve(descriptor: int) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0
     except Exception as error:  # noqa: BLE001 - told to the orchestrator
-        shown = f"it cannot be built in its process: {type(error).__name__}: {error}"
+        shown = f"it cannot be built in its process: {error_text(error)}"
         end.send(_message(order, MessageKind.ERROR, error_message=shown, recoverable=False))
         outcome = Outcome(error=error, where="its process")
     end.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import select
 import socket
 import struct
 import threading
@@ -19,7 +20,9 @@ from typing import Any
 import cloudpickle
 import msgspec
 
+from tenuto.errors import InvalidInput
 from tenuto.supervisor.messages import Message, MessageKind
+from tenuto.supervisor.texts import error_text
 from tenuto.workers.portable import dumps
 
 __all__ = ["LocalChannel", "SocketAgentEnd", "SocketOrchestratorEnd", "decoded", "framed"]
@@ -32,13 +35,22 @@ _LARGEST = 1 << 28
 """Bytes of a frame; a longer one is no frame of ours."""
 _MOST_UNSENT = 1 << 24
 """Bytes that wait for an agent that does not read."""
+_MOST_WAITING = 1_000
+"""Messages of an agent in a thread that wait for the orchestrator. Then the agent does, as a socket would make it."""
+_PATIENCE = 1.0
+"""Seconds for which it waits."""
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=repr)
 _DECODER = msgspec.msgpack.Decoder(Message)
 
 
 def framed(content: bytes) -> bytes:
-    """One frame."""
+    """One frame. Raises `InvalidInput` for what is too long."""
+    if len(content) > _LARGEST:
+        raise InvalidInput(
+            f"a message of {len(content):,} bytes is longer than the {_LARGEST:,} that a channel takes: "
+            "write it to a file, and send the file's name"
+        )
     return _LENGTH.pack(len(content)) + content
 
 
@@ -50,8 +62,8 @@ def decoded(frame: bytes) -> Message:
             return message
         content, fields = cloudpickle.loads(message.content)
         return msgspec.structs.replace(message, content=content, fields=fields)
-    except Exception as error:
-        raise ValueError(f"a message cannot be read: {error}") from error
+    except BaseException as error:  # what is unpickled is the program's: `sys.exit` in it must not end the reader
+        raise ValueError(f"a message cannot be read: {error_text(error)}") from error
 
 
 def _encoded(message: Message) -> bytes:
@@ -95,6 +107,7 @@ class SocketAgentEnd:
     def __init__(self, link: socket.socket) -> None:
         self._socket = link
         self._sending = threading.Lock()
+        self._unsent = bytearray()
         self._frames = _Frames()
 
     def fileno(self) -> int:
@@ -102,10 +115,27 @@ class SocketAgentEnd:
         return self._socket.fileno()
 
     def send(self, message: Message) -> None:
-        """Sends it; when the orchestrator is gone, it is dropped. Raises what pickling its content raises."""
+        """Sends it; when the orchestrator is gone, it is dropped. Raises what pickling its content raises.
+
+        What a signal handler interrupts by raising is finished by the next call: half a frame would spoil all others.
+        """
         frame = _encoded(message)
-        with self._sending, contextlib.suppress(OSError):
-            self._socket.sendall(frame)
+        with self._sending:
+            self._unsent += frame
+            try:
+                while self._unsent:
+                    self._send_some()
+            except (OSError, ValueError):  # also when this side was closed meanwhile
+                self._unsent.clear()
+
+    def _send_some(self) -> None:
+        """Sends what the socket takes at once. All waiting is apart, so that an interrupted wait loses no count."""
+        try:
+            sent = self._socket.send(memoryview(self._unsent)[:_CHUNK].tobytes(), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            select.select([], [self._socket], [])
+        else:
+            del self._unsent[:sent]
 
     def receive(self) -> bytes | None:
         """Waits for the next frame; None when the orchestrator is gone. For one thread."""
@@ -234,11 +264,16 @@ class LocalChannel:
         self._wake: Callable[[], None] | None = None
         self._closing = threading.Lock()
         self._closed = False
+        self._room = threading.Event()
 
     # -- the agent's end
 
     def put(self, message: Message) -> None:
-        """Sends it to the orchestrator; dropped once the channel is closed."""
+        """Sends it to the orchestrator, where many wait for it after a moment; dropped once the channel is closed."""
+        if len(self._waiting) >= _MOST_WAITING:
+            self._room.clear()
+            if len(self._waiting) >= _MOST_WAITING:
+                self._room.wait(_PATIENCE)
         with self._closing:
             if self._closed:
                 return
@@ -265,9 +300,8 @@ class LocalChannel:
 
     def receive(self) -> Sequence[Message]:
         """See `OrchestratorEnd`."""
-        found = []
-        while self._waiting:
-            found.append(self._waiting.popleft())
+        found = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        self._room.set()
         return found
 
     def send(self, message: Message) -> bool:
@@ -281,3 +315,4 @@ class LocalChannel:
         """See `OrchestratorEnd`."""
         with self._closing:
             self._closed = True
+        self._room.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tenuto.supervisor.states import ENDED, LIVE, AgentState, check_step
+from tenuto.supervisor.texts import signal_name
 
 if TYPE_CHECKING:
     from tenuto.observability.agent_logs import AgentLogConfig
@@ -85,12 +85,7 @@ class AgentEntry:
     @property
     def exit_signal_name(self) -> str | None:
         """`SIGKILL` …"""
-        if self.exit_signal is None:
-            return None
-        try:
-            return signal.Signals(self.exit_signal).name
-        except ValueError:
-            return f"signal {self.exit_signal}"
+        return None if self.exit_signal is None else signal_name(self.exit_signal)
 
     def advance(self, state: AgentState, reason: str = "") -> None:
         """Goes to `state` and wakes who waits. Raises `Conflict` when the state cannot follow."""

@@ -5,7 +5,10 @@ done so takes a few milliseconds, and the children share its memory. It has a si
 user's, so that forking it is safe, and it does nothing else: it never reads what the agents are.
 
     orchestrator ──► server    FORK number, with the descriptor of the agent's channel; SIGNAL and SIGNAL_GROUP number
-    server ──► orchestrator    FORKED number pid, REFUSED number errno, ENDED number exit code (negative: a signal)
+    server ──► orchestrator    FORKED number pid, REFUSED number errno, SIGNALLED number; ENDED number exit code
+                               (negative: a signal)
+
+Every request has its answer: a server that does not answer is frozen.
 
 Each child leads a process group of its own, which ends with it: what it has started itself does not outlive it. When
 the socket to the orchestrator closes, the orchestrator is gone, however it died: its agents, whose channels have closed
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
 import importlib
 import os
@@ -30,12 +34,24 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["ENDED", "FORK", "FORKED", "ORPHAN", "RECORD", "REFUSED", "SIGNAL", "SIGNAL_GROUP", "command", "main"]
+__all__ = [
+    "ENDED",
+    "FORK",
+    "FORKED",
+    "ORPHAN",
+    "RECORD",
+    "REFUSED",
+    "SIGNAL",
+    "SIGNALLED",
+    "SIGNAL_GROUP",
+    "command",
+    "main",
+]
 
 RECORD = struct.Struct("!BIi")
 """A request (verb, number of the child, signal) or a reply (kind, number of the child, value)."""
 FORK, SIGNAL, SIGNAL_GROUP = 1, 2, 3
-FORKED, REFUSED, ENDED = 1, 2, 3
+FORKED, REFUSED, SIGNALLED, ENDED = 1, 2, 3, 4
 ORPHAN = 2.0
 """Seconds that agents have to end when their orchestrator is gone."""
 _LATE = 0.5
@@ -52,7 +68,7 @@ def main(descriptor: int, preload: Sequence[str]) -> None:
     for name in preload:
         try:
             importlib.import_module(name)
-        except Exception as error:  # noqa: BLE001 - it only costs time: the agents that need it import it themselves
+        except BaseException as error:  # noqa: BLE001 - it only costs time: the agents that need it import it themselves
             sys.stderr.write(f"tenuto: {name} cannot be preloaded: {type(error).__name__}: {error}\n")
         if _threads() > 1:
             _begin_anew(descriptor, [each for each in preload if each != name], name)
@@ -116,18 +132,23 @@ class _Server:
         return True
 
     def _request(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self._control, RECORD.size, 1)
-        while data and len(data) < RECORD.size:
-            more = self._control.recv(RECORD.size - len(data))
-            data = data + more if more else b""
-        if not data:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, RECORD.size, 1, socket.MSG_WAITALL)
+        except ConnectionResetError:  # it was killed with replies unread
+            return False
+        if len(data) < RECORD.size:
             return False
         verb, number, value = RECORD.unpack(data)
-        if verb == FORK:
+        if verb == FORK and descriptors:
             self._fork(number, descriptors[0])
-        elif (pid := self._pids.get(number)) is not None:
-            with contextlib.suppress(ProcessLookupError):
-                (os.killpg if verb == SIGNAL_GROUP else os.kill)(pid, value)
+        elif verb == FORK:  # there was no room for the descriptor of its channel
+            self._reply(REFUSED, number, errno.EMFILE)
+        else:
+            pid = self._pids.get(number)
+            if pid is not None:
+                with contextlib.suppress(OSError):
+                    (os.killpg if verb == SIGNAL_GROUP else os.kill)(pid, value)
+            self._reply(SIGNALLED, number, 0)
         return True
 
     def _fork(self, number: int, channel: int) -> None:
@@ -156,6 +177,7 @@ class _Server:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, _nothing)  # not SIG_IGN, which programs that it starts would inherit
             self._selector.close()
             for each in (self._control, self._wake, self._waker):
                 each.close()
@@ -168,7 +190,7 @@ class _Server:
             with contextlib.suppress(Exception):
                 sys.stdout.flush()
                 sys.stderr.flush()
-            os._exit(code)
+            os._exit(code & 0xFF)
 
     def _reap(self) -> None:
         for number, pid in list(self._pids.items()):
@@ -197,7 +219,7 @@ class _Server:
 
 
 def _nothing(number: int, frame: object) -> None:
-    """Where SIGCHLD goes: it has to have a handler in order to wake the selector."""
+    """Where SIGCHLD goes: it has to have a handler in order to wake the selector. In an agent: SIGINT."""
 
 
 class _death_signal:  # noqa: N801 - used as a function

@@ -17,6 +17,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from tenuto.errors import Conflict
@@ -34,6 +35,7 @@ from tenuto.supervisor.runs import Run
 from tenuto.supervisor.settings import OrchestratorConfig
 from tenuto.supervisor.start import Ending, Start
 from tenuto.supervisor.states import AgentState
+from tenuto.supervisor.texts import message_of
 from tenuto.supervisor.threads import run_in_thread, run_on_loop
 from tenuto.supervisor.worker_pool import WorkerPoolScheduler
 
@@ -42,6 +44,8 @@ __all__ = ["AgentLives"]
 log = logger("tenuto.supervisor")
 
 _E = OrchestratorEvent
+_AT_ONCE = 16
+"""Processes that import their agent's modules at the same time: more would hinder each other until all are late."""
 
 
 class AgentLives:
@@ -65,7 +69,7 @@ class AgentLives:
         self._graph = graph
         self.loop = LoopThread("tenuto supervisor")
         self.agents_loop = LoopThread("tenuto async agents")
-        self.processes = ForkServer(tuple(settings.preload), process_made)
+        self.processes = ForkServer(tuple(settings.preload), process_made, settings.agent_start_timeout)
         self._contents: dict[str, bytes] = {}
         """of each agent that goes to a process: what goes there"""
         self._starts: dict[str, Start] = {}
@@ -101,6 +105,8 @@ class AgentLives:
 
     async def queue(self, names: Sequence[str], contents: Mapping[str, bytes]) -> None:
         """Queues all of `names` in that order, or none. Raises `Conflict`."""
+        if not self._active:
+            self._turns = asyncio.Semaphore(_AT_ONCE)
         if self._stopping_all:
             raise Conflict("the orchestrator is stopping its agents: it starts none")
         for name in names:
@@ -143,7 +149,7 @@ class AgentLives:
         self._bus.emit(_E.AGENT_TIMEOUT, agent_name=entry.name, reason=f"it has waited {seconds:g} s {why}")
 
     def _may_start(self, name: str) -> bool:
-        return all(self.is_ready(each) for each in self._graph.depends_on(name))
+        return not self._entries[name].stop_asked and all(map(self.is_ready, self._graph.depends_on(name)))
 
     def _cancel_timer(self, entry: AgentEntry) -> None:
         timer = self._timers.pop(entry.name, None)
@@ -169,13 +175,16 @@ class AgentLives:
         limit = entry.config.start_timeout or self._settings.agent_start_timeout
         start: Start | None = None
         try:
-            start = await self._begun(entry, limit)
+            async with self._turns if entry.executor == "process" else nullcontext():
+                start = await self._begun(entry, limit)
+                if entry.stop_asked:
+                    start.stop(start.began + self.stop_seconds(entry))
+                await start.begun()
+        except asyncio.CancelledError:
+            ending = Ending(AgentState.TERMINATED, "stopped while it was being started")
         except Exception as error:  # noqa: BLE001 - no process, no thread: whatever it was, it is told, and the slot freed
-            why = str(error) or f"it could not be started within {limit:g} s"
-            ending = Ending(AgentState.FAILED, why, unreported=True)
+            ending = Ending(AgentState.FAILED, message_of(error), unreported=True)
         else:
-            if entry.stop_asked:
-                start.stop(start.began + self.stop_seconds(entry))
             ending = await start.lived()
             self._router.detach(entry.name, entry.generation)
             start.run.close()
@@ -183,8 +192,7 @@ class AgentLives:
         self._ended(entry, ending, start)
 
     async def _begun(self, entry: AgentEntry, limit: float) -> Start:
-        async with asyncio.timeout(limit):
-            run = await self._run(entry)
+        run = await self._run(entry)
         try:
             self._router.attach(run.end)
         except BaseException:
@@ -352,7 +360,14 @@ class AgentLives:
             again = " again" if entry.generation else ""
             self._give_up(entry, AgentState.TERMINATED, f"stopped before it was started{again}")
             return
-        start = self._starts.get(entry.name)
+        task, start = self._tasks[entry.name], self._starts.get(entry.name)
         if start is not None:
             start.stop(deadline)
-        await asyncio.wait([self._tasks[entry.name]])
+        else:
+            asyncio.get_running_loop().call_at(deadline, self._cease, entry.name, task)
+        await asyncio.wait([task])
+
+    def _cease(self, name: str, task: asyncio.Task[None]) -> None:
+        """An agent that was to stop waits for its process in vain."""
+        if name not in self._starts:
+            task.cancel()

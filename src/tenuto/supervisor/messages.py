@@ -34,7 +34,7 @@ class MessageKind(StrEnum):
     """What a message is about."""
 
     STARTED = "started"
-    """the agent's own code has begun, in the process or thread that it will live in"""
+    """the agent's own code begins, in the process or thread that it will live in; its modules are imported"""
     READY = "ready"
     """its `setup()` is over"""
     HEARTBEAT = "heartbeat"

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,10 @@ log = logger("tenuto.supervisor")
 _CLOSING = 5.0
 """Seconds after which a server that does not end is killed."""
 _ANSWERS = 5.0
-"""Seconds within which a server forks, once it has imported what it was told to."""
+"""Seconds without an answer after which a server is frozen, once it has imported what it was told to."""
+_AT_ONCE = 16
+"""Requests that a server is sent before it has answered the first. More could overflow its socket."""
+_DIED = "the fork server has died"
 _GLANCE = 0.002
 """Seconds between two looks at a server that ends, which takes it a few milliseconds."""
 
@@ -39,17 +43,28 @@ _GLANCE = 0.002
 class ForkServer:
     """Starts processes by asking a small one to fork. Belongs to one event loop."""
 
-    def __init__(self, preload: Sequence[str] = (), started: Callable[[int], None] | None = None) -> None:
-        """preload: modules that agents find imported. started: told each process that is made, the server's too."""
+    def __init__(
+        self, preload: Sequence[str] = (), started: Callable[[int], None] | None = None, start_timeout: float = 30.0
+    ) -> None:
+        """preload: modules that agents find imported. started: told each process that is made, the server's too.
+
+        start_timeout: seconds that the server has for its imports.
+        """
         self._preload = tuple(preload)
         self._started = started
+        self._start_timeout = start_timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._environment: Mapping[str, str] = {}
         self._children: dict[int, _Child] = {}
         self._number = 0
         self._unread = b""
+        self._waiting: deque[tuple[bytes, socket.socket | None]] = deque()
+        """requests that are not sent yet, each with the channel that goes along"""
+        self._unanswered = 0
         self._answered = False
+        self._watch: asyncio.TimerHandle | None = None
+        self._fate = _DIED
 
     def preload(self, modules: Sequence[str]) -> None:
         """Adds modules that agents find imported, unless the server was started already."""
@@ -62,14 +77,13 @@ class ForkServer:
 
     async def run(self, entry: AgentEntry, content: bytes) -> ProcessRun:
         """Starts the process of `entry`, whose agent is in `content`. Raises `OSError` when it cannot be started."""
-        control = self._serving()
+        self._serving()
         ours, theirs = socket.socketpair()
         with theirs:
             end = SocketOrchestratorEnd(entry.name, entry.generation, ours)
+            self._number += 1
+            child = self._children[self._number] = _Child(self._number)
             try:
-                self._number += 1
-                child = self._children[self._number] = _Child(self._number)
-                socket.send_fds(control, [RECORD.pack(FORK, child.number, 0)], [theirs.fileno()])
                 environment = dict(os.environ)
                 order = Order(
                     name=entry.name,
@@ -82,19 +96,20 @@ class ForkServer:
                 )
                 run = ProcessRun(self, child, end)
                 run.write(framed(order.packed()))
-                child.pid = await self._forked(child)
+                self._ask(RECORD.pack(FORK, child.number, 0), theirs)
+                pid = await child.forked
             except BaseException:
                 end.close()
+                self._abandon(child)
                 raise
         if self._started is not None:
-            self._started(child.pid)
+            self._started(pid)
         return run
 
     def signal(self, number: int, what: int, *, group: bool) -> None:
-        """Sends a signal to a child, if it has not ended."""
-        if self._control is not None and number in self._children:
-            with contextlib.suppress(OSError):
-                self._control.send(RECORD.pack(SIGNAL_GROUP if group else SIGNAL, number, what))
+        """Sends a signal to a child, if it has not ended; 0 only finds out whether the server still answers."""
+        if number in self._children:
+            self._ask(RECORD.pack(SIGNAL_GROUP if group else SIGNAL, number, what))
 
     def warm_up(self) -> None:
         """Starts the server, so that the first agent need not wait for it."""
@@ -120,7 +135,7 @@ class ForkServer:
 
     # -- the server
 
-    def _serving(self) -> socket.socket:
+    def _serving(self) -> None:
         if self._control is None:
             control, theirs = socket.socketpair()
             with theirs:
@@ -133,22 +148,42 @@ class ForkServer:
                 )
             control.setblocking(False)
             self._control = control
-            self._unread = b""
-            self._answered = False
             asyncio.get_running_loop().add_reader(control, self._replies)
             if self._started is not None:
                 self._started(self._process.pid)
-        return self._control
 
-    async def _forked(self, child: _Child) -> int:
-        """The process of `child`. A server that has answered before and does not now is frozen, and is replaced."""
-        try:
-            async with asyncio.timeout(_ANSWERS if self._answered else None):
-                return await child.forked
-        except TimeoutError:
-            log.error("the fork server does not answer and is killed, its agents with it", pid=self.pid)  # noqa: TRY400
-            self.kill()
-            raise OSError(f"the fork server did not answer within {_ANSWERS:g} s") from None
+    def _ask(self, request: bytes, channel: socket.socket | None = None) -> None:
+        """Sends a request when its turn has come: signals go before forks, which are slow."""
+        if channel is None:
+            self._waiting.appendleft((request, None))
+        else:
+            self._waiting.append((request, channel))
+        self._send_on()
+
+    def _send_on(self) -> None:
+        while self._waiting and self._unanswered < _AT_ONCE and self._control is not None:
+            request, channel = self._waiting.popleft()
+            with contextlib.suppress(OSError):  # it is dead: found out when reading
+                if channel is None:
+                    self._control.send(request)
+                elif channel.fileno() < 0:  # whoever wanted it has given up
+                    continue
+                else:
+                    socket.send_fds(self._control, [request], [channel.fileno()])
+            self._unanswered += 1
+        if self._watch is None and self._unanswered:
+            limit = _ANSWERS if self._answered else self._start_timeout
+            self._watch = asyncio.get_running_loop().call_later(limit, self._frozen, limit)
+
+    def _frozen(self, seconds: float) -> None:
+        self._fate = f"the fork server did not answer within {seconds:g} s"
+        log.error("the fork server does not answer and is killed, its agents with it", pid=self.pid)
+        self.kill()
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = None
 
     def _replies(self) -> None:
         assert self._control is not None
@@ -162,27 +197,38 @@ class ForkServer:
             self._lost()
             return
         self._answered = True
+        self._stop_watching()
         self._unread += data
         while len(self._unread) >= RECORD.size:
             kind, number, value = RECORD.unpack(self._unread[: RECORD.size])
             self._unread = self._unread[RECORD.size :]
+            self._unanswered -= kind != ENDED
             if (child := self._children.get(number)) is not None:
                 self._reply(child, kind, value)
+        self._send_on()
 
     def _reply(self, child: _Child, kind: int, value: int) -> None:
         if kind == FORKED:
             child.pid = value
+            if child.abandoned:
+                self._abandon(child)
             _settle(child.forked, value)
         elif kind == REFUSED:
             del self._children[child.number]
-            child.forked.set_exception(OSError(value, f"no process can be started: {os.strerror(value)}"))
+            _settle(child.forked, OSError(value, f"no process can be started: {os.strerror(value)}"))
         elif kind == ENDED:
             del self._children[child.number]
             _settle(child.ended, Exit(code=value) if value >= 0 else Exit(signal=-value))
 
+    def _abandon(self, child: _Child) -> None:
+        """Nobody waits for `child` any more: it ends, as soon as it is there."""
+        child.abandoned = True
+        if child.pid is not None:
+            self.signal(child.number, signal.SIGKILL, group=True)
+
     def _lost(self) -> None:
         """The server has died. So do its children; where the kernel does not see to that, it is done here."""
-        children = list(self._children.values())
+        children, fate = list(self._children.values()), self._fate
         log.error("the fork server has ended, and its agents with it", pid=self.pid, agents=len(children))
         process = self._process
         self._let_go()
@@ -193,17 +239,22 @@ class ForkServer:
             if child.pid is not None:
                 with contextlib.suppress(OSError):
                     os.killpg(child.pid, signal.SIGKILL)
-            if not child.forked.done():
-                child.forked.set_exception(OSError("the fork server has died"))
-            _settle(child.ended, Exit(signal=int(signal.SIGKILL), reason="the fork server has died"))
+            _settle(child.forked, OSError(fate))
+            _settle(child.ended, Exit(signal=int(signal.SIGKILL), reason=fate))
 
     def _let_go(self) -> None:
         if self._control is not None:
             asyncio.get_running_loop().remove_reader(self._control)
             self._control.close()
+        self._stop_watching()
         self._control = None
         self._process = None
         self._children = {}
+        self._waiting.clear()
+        self._unanswered = 0
+        self._answered = False
+        self._unread = b""
+        self._fate = _DIED
 
 
 class _Child:
@@ -211,6 +262,7 @@ class _Child:
         loop = asyncio.get_running_loop()
         self.number = number
         self.pid: int | None = None
+        self.abandoned = False
         self.forked: asyncio.Future[int] = loop.create_future()
         self.ended: asyncio.Future[Exit] = loop.create_future()
 
@@ -243,6 +295,10 @@ class ProcessRun:
     async def ended(self) -> Exit:
         """See `Run`."""
         return await asyncio.shield(self._child.ended)
+
+    def overdue(self) -> None:
+        """See `Run`: perhaps the server, which tells its end, is frozen."""
+        self._server.signal(self._child.number, 0, group=False)
 
     def interrupt(self) -> None:
         """See `Run`."""
@@ -286,5 +342,9 @@ def _folder() -> str:
 
 
 def _settle(future: asyncio.Future[Any], value: Any) -> None:
-    if not future.done():
+    if future.done():
+        return
+    if isinstance(value, Exception):
+        future.set_exception(value)
+    else:
         future.set_result(value)

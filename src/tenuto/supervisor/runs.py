@@ -46,6 +46,9 @@ class Run(Protocol):
     async def ended(self) -> Exit:
         """Waits for its end. May be cancelled and called again."""
 
+    def overdue(self) -> None:
+        """Its channel has closed and its end was not told: finds out why."""
+
     def interrupt(self) -> None:
         """Interrupts it, where that is possible: it still closes what it has opened."""
 

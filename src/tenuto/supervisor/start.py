@@ -7,7 +7,6 @@ cancelled coroutine), and a second later killed. A thread can only be asked: one
 from __future__ import annotations
 
 import asyncio
-import signal
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,15 +16,16 @@ from tenuto.supervisor.events import OrchestratorEvent
 from tenuto.supervisor.messages import Message, MessageKind
 from tenuto.supervisor.runs import Exit, Run
 from tenuto.supervisor.states import AgentState
+from tenuto.supervisor.texts import signal_name
 
 __all__ = ["Ending", "Start"]
 
 _INTERRUPTED = 1.0
 """Seconds that an interrupted agent has to close what it has opened."""
-_KILLED = 2.0
-"""Seconds within which a killed process is gone."""
+_KILLED = 7.0
+"""Seconds within which a killed process is gone, even if a frozen fork server has to be found out and killed first."""
 _CLOSED = 0.5
-"""Seconds that the channel of a process may outlive it: something that it has started may hold it open."""
+"""Seconds that the channel of a process may outlive it (something that it has started may hold it open), or it that."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Start:
         self.began = self._loop.time()
         self._ending = asyncio.ensure_future(run.ended())
         self._left_behind: asyncio.Future[None] = self._loop.create_future()
+        self._begun: asyncio.Future[None] = self._loop.create_future()
         self._closed = asyncio.Event()
         self._ladder: asyncio.Task[None] | None = None
         self._deadline = float("inf")
@@ -72,6 +73,8 @@ class Start:
 
     def take(self, message: Message) -> None:
         """Takes a message of the agent."""
+        if not self._begun.done():
+            self._begun.set_result(None)
         if message.kind is MessageKind.READY:
             self._timer.cancel()
             self.entry.was_ready = True
@@ -89,6 +92,11 @@ class Start:
             self._last_word = message.fields
         elif message.kind is MessageKind.CLOSED:
             self._closed.set()
+            self._loop.call_later(_CLOSED, self._overdue)
+
+    def _overdue(self) -> None:
+        if not self._ending.done():
+            self.run.overdue()
 
     def _watch_heartbeat(self) -> None:
         limit = self.entry.config.heartbeat_timeout
@@ -138,11 +146,17 @@ class Start:
             return
         if self.run.kill() and await self._gone(_KILLED):
             return
-        self._left_behind.set_result(None)
+        if not self._left_behind.done():
+            self._left_behind.set_result(None)
 
     async def _gone(self, seconds: float) -> bool:
         await asyncio.wait([self._ending], timeout=seconds)
         return self._ending.done()
+
+    async def begun(self) -> None:
+        """Waits until its own code begins, or it is over."""
+        either: list[asyncio.Future[Any]] = [self._begun, self._ending, self._left_behind]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
 
     async def lived(self) -> Ending:
         """Waits for its end, and says what it was."""
@@ -168,7 +182,7 @@ class Start:
         if self._failure:
             return Ending(AgentState.FAILED, self._failure, exit_)
         if exit_.signal is not None:
-            killed = exit_.reason or f"killed by {_signal_name(exit_.signal)}"
+            killed = exit_.reason or f"killed by {signal_name(exit_.signal)}"
             if not asked:
                 return Ending(AgentState.FAILED, killed, exit_, unreported=True)
             return Ending(
@@ -186,10 +200,3 @@ class Start:
     def final(self) -> bool:
         """Whether the agent has said that trying again would not help."""
         return bool(self._last_word.get("final"))
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

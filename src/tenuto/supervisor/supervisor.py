@@ -5,6 +5,7 @@ All verbs block, may be called from any thread, and end: every wait has its limi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -33,6 +34,8 @@ __all__ = ["Supervisor"]
 
 log = logger("tenuto.supervisor")
 
+_GLANCE = 1.0
+"""Most seconds until a signal is seen that came just when the main thread began to wait, and so did not wake it."""
 _CALLBACKS = 10.0
 """Most seconds that a shutdown waits for callbacks."""
 _E = OrchestratorEvent
@@ -236,10 +239,11 @@ class Supervisor(Managed):
     def _wait(self, timeout: float | None) -> bool:
         end = None if timeout is None else time.monotonic() + timeout
         while not self._over():
-            try:
-                self._wakes.get(timeout=None if end is None else max(end - time.monotonic(), 0.0))
-            except Empty:
-                return self._over()
+            left = float("inf") if end is None else end - time.monotonic()
+            if left <= 0:
+                return False
+            with contextlib.suppress(Empty):
+                self._wakes.get(timeout=min(left, _GLANCE))
         return True
 
     def _over(self) -> bool:

@@ -76,6 +76,9 @@ class LocalRun:
         """See `Run`."""
         return await asyncio.shield(self._over)
 
+    def overdue(self) -> None:
+        """See `Run`: its end is told next."""
+
     def interrupt(self) -> None:
         """See `Run`: an agent on the event loop is cancelled."""
         if self.interrupter is not None:

@@ -14,12 +14,11 @@ import psutil
 import pytest
 
 from tenuto.errors import Conflict, InvalidInput, NotFound
-from tenuto.supervisor import processes
 from tenuto.supervisor.agents.base import BaseAgent, BaseProcessAgent
 from tenuto.supervisor.heartbeat import HeartbeatPlugin
 from tenuto.supervisor.states import AgentState
 from tests.integration.supervisor import service_agents as agents
-from tests.integration.supervisor.stage import LIMIT, children, stage, until
+from tests.integration.supervisor.stage import LIMIT, stage, until
 
 TERMINATED, FAILED = AgentState.TERMINATED, AgentState.FAILED
 
@@ -286,40 +285,6 @@ def test_what_an_agent_has_started_ends_with_it() -> None:
         os.kill(pid, signal.SIGKILL)
         world.over("a", FAILED)
         grandchild.wait(LIMIT)
-
-
-def test_a_killed_fork_server_takes_its_agents_along_and_another_follows() -> None:
-    others = children()
-    with stage() as world:
-        world.register_agent(agents.WaitsInProcess, "a")
-        world.start()
-        world.running("a")
-        (server,) = children() - others
-        server.kill()
-        world.over("a", FAILED)
-        assert world["a"].reason == "the fork server has died"
-        world.lifecycle_manager.start_agent("a")
-        world.running("a")
-
-
-def test_a_frozen_fork_server_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_ANSWERS", 0.5)
-    others = children()
-    with stage() as world:
-        world.register_agent(agents.WaitsInProcess, "a")
-        world.register_agent(agents.WaitsInProcess, "b")
-        world.start()
-        world.running("b")
-        world.lifecycle_manager.stop_agent("b")
-        world.running("a")
-        (server,) = children() - others
-        server.suspend()
-        world.lifecycle_manager.start_agent("b")
-        world.over("b", FAILED)
-        assert world["b"].reason == "the fork server did not answer within 0.5 s"
-        world.over("a", FAILED)
-        world.lifecycle_manager.start_agent("b")
-        world.running("b")
 
 
 def test_closures_and_classes_of_functions_travel_to_processes() -> None:

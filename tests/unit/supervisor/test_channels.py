@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import select
+import signal
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from enum import Enum
@@ -11,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tenuto.errors import InvalidInput
+from tenuto.supervisor import channels
 from tenuto.supervisor.channels import LocalChannel, SocketAgentEnd, SocketOrchestratorEnd, decoded
 from tenuto.supervisor.messages import Message, MessageKind
 
@@ -46,6 +51,11 @@ class Own:
 
     def __init__(self, value: int) -> None:
         self.value = value
+
+
+class LeavesWhenRead:
+    def __reduce__(self) -> Any:
+        return sys.exit, (3,)
 
 
 def test_whole_messages_in_order_with_any_content(pair: Pair) -> None:
@@ -137,3 +147,71 @@ def test_a_channel_within_a_process_wakes_who_listens() -> None:
     assert len(woken) == 3
     assert not channel.send(message())
     assert delivered == []
+
+
+def test_what_ends_the_program_when_it_is_read_ends_nothing(pair: Pair) -> None:
+    pair.agent.send(message(content=LeavesWhenRead()))
+    pair.agent.send(message(content="after"))
+    error, after = pair.received()
+    assert error.kind is MessageKind.ERROR
+    assert "SystemExit" in error.fields["error_message"]
+    assert after.content == "after"
+
+
+def test_a_message_that_is_too_long_is_refused_where_it_is_made(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "_LARGEST", 10_000)
+    with pytest.raises(InvalidInput, match="longer than the 10,000 that a channel takes"):
+        pair.agent.send(message(content="x" * 10_000))
+    with pytest.raises(InvalidInput, match="longer than"):
+        pair.end.send(message(content="x" * 10_000))
+    pair.agent.send(message(content="after"))
+    assert [each.content for each in pair.received()] == ["after"]
+
+
+def test_a_message_that_a_signal_interrupts_is_finished_by_the_next(pair: Pair) -> None:
+    # Given an agent whose orchestrator does not read at the moment
+    def interrupt(_: int, __: object) -> None:
+        raise SystemExit
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(SystemExit):
+            pair.agent.send(message(content="x" * 10_000_000))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    # When it says a last word
+    last = threading.Thread(target=pair.agent.send, args=(message(MessageKind.TERMINATED),))
+    last.start()
+    found: list[Message] = []
+    while len(found) < 2:
+        select.select([pair.ours], [], [], 20)
+        found += pair.received()
+    last.join(20)
+    # Then both arrive whole
+    assert [each.kind for each in found] == [MessageKind.MESSAGE, MessageKind.TERMINATED]
+    assert found[0].content == "x" * 10_000_000
+
+
+def test_an_agent_in_a_thread_waits_when_nobody_reads_what_it_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given
+    monkeypatch.setattr(channels, "_PATIENCE", 60.0)
+    channel = LocalChannel("a", 1, lambda message: None)
+    most = 0
+
+    def flood() -> None:
+        for number in range(20_000):
+            channel.put(message(content=number))
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    # When
+    got: list[Any] = []
+    while len(got) < 20_000:
+        found = [each.content for each in channel.receive()]
+        most = max(most, len(found))
+        got += found
+    flooding.join(20)
+    # Then
+    assert got == list(range(20_000))
+    assert most <= 1_000

@@ -25,7 +25,6 @@ import os
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -35,6 +34,7 @@ from tenuto.supervisor.config import AgentConfig
 from tenuto.supervisor.entry import Executor
 from tenuto.supervisor.messages import Message, MessageKind
 from tenuto.supervisor.plugins import PluginSet
+from tenuto.supervisor.texts import error_text, traceback_text
 
 if TYPE_CHECKING:
     from tenuto.observability.agent_logs import AgentLog, AgentLogConfig
@@ -43,8 +43,6 @@ __all__ = ["ON_STOP", "WAKE", "BaseAgent", "BaseProcessAgent", "BaseThreadAgent"
 
 ON_STOP = 5.0
 """Most seconds for which `on_close` waits for an `on_stop` that has not returned."""
-_TRACEBACK = 8
-"""Lines of a traceback that are reported."""
 
 
 class BaseAgent:
@@ -180,7 +178,7 @@ class BaseAgent:
 
     def tell_error(self, error: BaseException, where: str, *, recoverable: bool) -> None:
         """Reports what was raised, and writes it to the agent's log."""
-        shown = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        shown = error_text(error)
         note = self.logger.warning if recoverable else self.logger.error
         note(f"{where}: {shown}", exc_info=None if recoverable else error)
         self.tell(
@@ -189,7 +187,7 @@ class BaseAgent:
             error_type=type(error).__name__,
             where=where,
             recoverable=recoverable,
-            traceback="".join(traceback.format_exception(error)[-_TRACEBACK:]),
+            traceback=traceback_text(error),
         )
 
     def open_log(self, *, alone: bool = False) -> None:

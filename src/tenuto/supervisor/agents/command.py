@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from tenuto.supervisor.agents.base import BaseAgent
 from tenuto.supervisor.config import ValidationResult, critical
+from tenuto.supervisor.texts import signal_name
 
 __all__ = ["CommandAgent"]
 
@@ -94,7 +95,7 @@ class CommandAgent(BaseAgent):
         if self.stopping or code == 0:
             return
         if code < 0:
-            raise ChildProcessError(f"the command was killed by {signal.Signals(-code).name}")
+            raise ChildProcessError(f"the command was killed by {signal_name(-code)}")
         raise SystemExit(code)
 
     def on_stop(self) -> None:

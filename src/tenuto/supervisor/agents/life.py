@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenuto.supervisor.exceptions import NonRecoverableException
 from tenuto.supervisor.messages import MessageKind
+from tenuto.supervisor.texts import error_text
 
 if TYPE_CHECKING:
     from tenuto.supervisor.agents.base import BaseAgent
@@ -43,8 +44,7 @@ class Outcome:
         """One line; empty when it ended as it should."""
         if self.error is None:
             return "" if self.exit_code == 0 else f"exit code {self.exit_code}"
-        text = str(self.error)
-        return f"{self.where}: {type(self.error).__name__}{': ' if text else ''}{text}"
+        return f"{self.where}: {error_text(self.error)}"
 
 
 def run_now(life: Coroutine[Any, Any, T]) -> T:
