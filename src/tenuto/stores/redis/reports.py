@@ -19,6 +19,9 @@ from tenuto.tasks.waits import Wait
 __all__ = ["outcome_parts", "record_parts"]
 
 
+_DONE = Ending.DONE.value
+
+
 def outcome_parts(outcome: Outcome) -> dict[str, Any]:
     """An outcome as `outcomes.commit` takes it; one that contradicts itself has no ending."""
     task_id, attempt, nonce = outcome.hold
@@ -26,7 +29,7 @@ def outcome_parts(outcome: Outcome) -> dict[str, Any]:
     ending = outcome.ending
     match ending:
         case Ending.DONE if outcome.result is not None:
-            parts |= {"ending": ending.value, "result": text(bytes(outcome.result))}
+            parts["ending"], parts["result"] = _DONE, text(bytes(outcome.result))
         case Ending.FAILED | Ending.RETRY if outcome.error is not None and outcome.delay >= 0:
             parts |= {"ending": ending.value, "error": _error_parts(outcome.error), "delay": outcome.delay}
             parts["excused"] = outcome.excused

@@ -56,6 +56,8 @@ from tenuto.tasks.signal import Signal
 
 __all__ = ["RedisStore"]
 
+_ANSWERS = {answer.value: answer for answer in Answer}
+
 
 class RedisStore(Maintenance, Timekeeping, RedisMoney):
     """A store on the server that `url` names."""
@@ -245,7 +247,7 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
         answers, leases, more, next_due, now, unfinished = told
         await self._finish(unfinished)
         return Exchanged(
-            tuple(map(Answer, answers)),
+            tuple(map(_ANSWERS.__getitem__, answers)),
             tuple(map(lease_of, leases)),
             more,
             None if next_due is False else next_due,

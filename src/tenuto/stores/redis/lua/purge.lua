@@ -1,4 +1,4 @@
--- needs: session, rows, indexes, events, walks, books, purging
+-- needs: session, rows, families, indexes, events, walks, books, purging
 -- Removes whole trees that are at rest, those first that ended first.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {before: by final state the instant before which the root ended,

@@ -56,7 +56,8 @@ local function admits(place, lane)
   return t
 end
 
-local function remember(courses, band, virtual)
+-- `kept`: what is stored of the virtual times.
+local function remember(courses, band, virtual, kept)
   for _, course in pairs(courses) do
     for _, lane in ipairs(course.lanes) do
       if lane.taken > 0 then
@@ -65,8 +66,9 @@ local function remember(courses, band, virtual)
     end
   end
   for agent, at in pairs(virtual) do
-    if at ~= lanes.virtual(agent, band) then
+    if at ~= kept[agent] then
       lanes.set_virtual(agent, band, at)
+      kept[agent] = at
     end
   end
 end
@@ -88,7 +90,7 @@ local function serve(course, worker, wanted, leases)
       leases[#leases + 1] = holds.lease(t)
     end
     planned = {}
-    remember(courses, course.band, course.virtual)
+    remember(courses, course.band, course.virtual, course.kept)
     if parked == before then
       return
     end
@@ -96,10 +98,10 @@ local function serve(course, worker, wanted, leases)
 end
 
 local function course_of(band, agents)
-  local course = { band = band, began = {}, virtual = {} }
+  local course = { band = band, began = {}, virtual = {}, kept = {} }
   for _, agent in ipairs(agents) do
     course.began[agent] = lanes.virtual(agent, band)
-    course.virtual[agent] = course.began[agent]
+    course.virtual[agent], course.kept[agent] = course.began[agent], course.began[agent]
   end
   return course
 end

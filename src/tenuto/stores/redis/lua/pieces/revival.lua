@@ -35,7 +35,7 @@ end
 -- whether that was all. Where that is much, the task itself comes last.
 local function revive(t, unmet, goal, item)
   local fresh = item.fresh or t.status == 'done'
-  local few = (fresh or not t.kids) and {} or rows.below(t, walks.MOST_AT_ONCE)
+  local few = (fresh or not t.kids) and {} or families.below(t, walks.MOST_AT_ONCE)
   if not few then
     local all = walks.scan(t, item, 'cancelled', function(each)
       if again(each, t, goal) then

@@ -254,7 +254,7 @@ end
 -- Does to each unfinished task below another what is to be done, in the order of submission: few of them at once.
 local function all_below(item, items)
   local top = rows.load(item.below)
-  local few = not item.after and rows.active_below(top, walks.MOST_AT_ONCE)
+  local few = not item.after and families.active_below(top, walks.MOST_AT_ONCE)
   local done = few ~= nil
   if few then
     for _, t in ipairs(few) do
