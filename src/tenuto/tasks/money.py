@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -68,6 +69,7 @@ LARGEST_AMOUNT = 9_000_000_000_000_000
 TOTAL = "total"
 """The scope of everything."""
 
+_DAY: Millis = 86_400_000
 _KINDS = ("task", "tree", "owner", "agent", "model")
 _WITHOUT_PERIOD = ("task", "tree")
 
@@ -250,9 +252,13 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def window_of(period: Period | None, at: Millis) -> str:
     """The UTC day (`2026-11-21`) or month (`2026-11`) in which `at` lies; empty without a period."""
-    if period is None:
-        return ""
-    return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%d" if period is Period.DAY else "%Y-%m")
+    return "" if period is None else _window(period, at // _DAY)
+
+
+@lru_cache(maxsize=64)
+def _window(period: Period, day: int) -> str:
+    date = datetime.fromtimestamp(day * _DAY // 1000, UTC)
+    return date.strftime("%Y-%m-%d" if period is Period.DAY else "%Y-%m")
 
 
 def next_window(period: Period | None, at: Millis) -> Millis | None:

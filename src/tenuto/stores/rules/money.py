@@ -6,11 +6,11 @@ A record is all or nothing, so a `Plan` works out what it changes before anythin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tenuto.stores.books import Call, CallName, Count, CountName, Pace, Taken
+from tenuto.stores.books import Call, CallName, Count, CountName, Found, Pace, Taken
 from tenuto.stores.tables import Tables, Usage
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.money import (
@@ -53,10 +53,10 @@ class Plan:
         self._chain = _chain(tables, task)
         names = [CallName(settle.attempt or task.attempt, settle.call) for settle in settles]
         names += [CallName(task.attempt, reserve.call) for reserve in reserves]
-        scopes = [scope for each in both for scope in self._scopes(each.model)]
-        counts = _names(dict.fromkeys(scopes), self._now)
+        self._named: dict[tuple[str, str], list[CountName]] = {}
+        counts = list(dict.fromkeys(name for each in both for name in self._names(each.model, self._now)))
         keys = dict.fromkeys(key for each in both for key, _ in each.rates)
-        found = tables.find_books(task.id, counts, names, list(keys))
+        found = tables.find_books(task.id, counts, names, list(keys)) if both else Found({}, [], {}, {})
         self._calls = found.calls
         self._paces = found.paces
         self._budgets = {(each.scope, each.period): each for each in found.budgets}
@@ -196,7 +196,7 @@ class Plan:
         name = CallName(call.attempt, call.call)
         self._calls[name] = call
         self._changed_calls[name] = None
-        names = _names(self._scopes(call.model), call.at)
+        names = self._names(call.model, call.at)
         missing = [name for name in names if name not in self._counts]
         if missing:
             found = self._tables.find_books(self._task.id, missing, (), ()).counts
@@ -205,6 +205,18 @@ class Plan:
             known = self._counts[counter]
             self._counts[counter] = Count(known.counted + counted, known.reserved + reserved, known.calls + calls)
         self._changed_counts.update(names)
+
+    def _names(self, model: str, at: Millis) -> list[CountName]:
+        """What a call of this instant counts under."""
+        windows = [window_of(period, at) for period in _PERIODS]
+        names = self._named.get((model, windows[-1]))
+        if names is None:
+            names = self._named[model, windows[-1]] = []
+            for scope in self._scopes(model):
+                whole = CountName(scope, "")
+                forever = whole.kind in ("task", "tree")
+                names += [whole] if forever else [CountName(scope, window) for window in windows]
+        return names
 
     def _scopes(self, model: str) -> list[str]:
         task = self._task
@@ -242,13 +254,3 @@ def _chain(tables: Tables, task: Task) -> list[str]:
             break
         task = above
     return chain
-
-
-def _names(scopes: Iterable[str], at: Millis) -> list[CountName]:
-    """What a call of this instant counts under."""
-    windows = [window_of(period, at) for period in _PERIODS]
-    names: list[CountName] = []
-    for scope in scopes:
-        whole = CountName(scope, "")
-        names += [whole] if whole.kind in ("task", "tree") else [CountName(scope, window) for window in windows]
-    return names
