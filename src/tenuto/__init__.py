@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from tenuto.agents.llm.context import AgentContext
     from tenuto.agents.llm.current import current_context, idempotency_key
     from tenuto.agents.llm.durability import TenutoDurability
+    from tenuto.agents.llm.team import as_tool, hand_off
     from tenuto.agents.llm.tools import deferred, tool
     from tenuto.client import Client, Page, TaskView
     from tenuto.errors import (
         AgentFailed,
         AgentStuck,
         AlreadyFinished,
+        BudgetExceeded,
         Conflict,
         Forbidden,
         InvalidInput,
@@ -95,6 +97,7 @@ if TYPE_CHECKING:
     from tenuto.supervisor.worker_pool import WorkerPoolScheduler
     from tenuto.tasks.event import Event, EventKind
     from tenuto.tasks.limits import Limit
+    from tenuto.tasks.money import Budget
     from tenuto.tasks.retry import RetryPolicy
     from tenuto.tasks.states import State, Status
     from tenuto.tasks.task import TaskSpec, Unique
@@ -118,6 +121,8 @@ __all__ = [
     "BaseProcessAgent",
     "BaseThreadAgent",
     "BucketRingStore",
+    "Budget",
+    "BudgetExceeded",
     "Client",
     "Command",
     "CommandAgent",
@@ -187,9 +192,11 @@ __all__ = [
     "WorkerConfig",
     "WorkerPoolScheduler",
     "__version__",
+    "as_tool",
     "current_context",
     "deferred",
     "goal",
+    "hand_off",
     "idempotency_key",
     "open_store",
     "read_plan",
@@ -206,6 +213,7 @@ _HOMES = {
     "tenuto.agents.llm.context": ("AgentContext",),
     "tenuto.agents.llm.current": ("current_context", "idempotency_key"),
     "tenuto.agents.llm.durability": ("TenutoDurability",),
+    "tenuto.agents.llm.team": ("as_tool", "hand_off"),
     "tenuto.agents.llm.tools": ("deferred", "tool"),
     "tenuto.client": (
         "Client",
@@ -216,6 +224,7 @@ _HOMES = {
         "AgentFailed",
         "AgentStuck",
         "AlreadyFinished",
+        "BudgetExceeded",
         "Conflict",
         "Forbidden",
         "InvalidInput",
@@ -296,6 +305,7 @@ _HOMES = {
         "EventKind",
     ),
     "tenuto.tasks.limits": ("Limit",),
+    "tenuto.tasks.money": ("Budget",),
     "tenuto.tasks.retry": ("RetryPolicy",),
     "tenuto.tasks.states": (
         "State",

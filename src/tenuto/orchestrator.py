@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,6 +64,9 @@ class Orchestrator(Client, Supervisor):
         redis_port: int = 6379,
         redis_db: int = 0,
         redis_max_connections: int = 50,
+        openai_api_key: str | None = None,
+        anthropic_api_key: str | None = None,
+        xai_api_key: str | None = None,
         **config_fields: Any,
     ) -> None:
         """config: settings; single ones may be given as keywords besides, and win.
@@ -72,6 +75,8 @@ class Orchestrator(Client, Supervisor):
         `REDIS_HOST` and `REDIS_PORT`, then the file `.tenuto/tenuto.db` in the working directory.
         name: begins the names under which its workers are listed, and is that of its command socket.
         plugin: what it carries, in place of what its class says.
+        openai_api_key, anthropic_api_key, xai_api_key: for models of its LLM agents that are given by name; else the
+        environment says them (`OPENAI_API_KEY`, …). They travel to its workers, and nowhere else.
 
         Raises `InvalidInput` that names the argument which makes no sense.
         """
@@ -90,6 +95,8 @@ class Orchestrator(Client, Supervisor):
             raise MissingExtra(f"{error} ({hint})", extra=error.extra) from None
         self._address = chosen if isinstance(chosen, str) else chosen.url
         self._task_feed = TaskFeed(self, self.event_bus)
+        keys = {"openai": openai_api_key, "anthropic": anthropic_api_key, "xai": xai_api_key}
+        self._api_keys = {provider: key for provider, key in keys.items() if key is not None}
         self._agents: set[str] = set()
         self._has_workers = False
 
@@ -107,7 +114,8 @@ class Orchestrator(Client, Supervisor):
         agent_worker_config: how many, and how they work. maintenance_worker_config: how they keep the store tidy.
         Raises `InvalidInput` for something that is no task agent, `Conflict` for a second agent of one name.
         """
-        agents = tuple(map(_task_agent, agent if isinstance(agent, Sequence) else (agent,)))
+        given = agent if isinstance(agent, Sequence) else (agent,)
+        agents = tuple(_task_agent(each, self._api_keys) for each in given)
         names = [_name_of(each) for each in agents]
         for field, value, kind in (
             ("agent_worker_config", agent_worker_config, AgentWorkerConfig),
@@ -196,13 +204,14 @@ class Orchestrator(Client, Supervisor):
         return self
 
 
-def _task_agent(agent: Any) -> Any:
-    """The task agent around an agent of Pydantic AI; everything else as it is."""
-    if not any(kind.__module__.startswith("pydantic_ai.") for kind in type(agent).__mro__):
-        return agent
-    from tenuto.agents.llm.agent import Agent  # only where it is used: it costs a second
+def _task_agent(agent: Any, keys: Mapping[str, str]) -> Any:
+    """The task agent around an agent of Pydantic AI; an LLM agent with its keys; everything else as it is."""
+    if any(kind.__module__.startswith("pydantic_ai.") for kind in type(agent).__mro__):
+        from tenuto.agents.llm.agent import Agent  # only where it is used: it costs a second
 
-    return Agent.of(agent)
+        agent = Agent.of(agent)
+    with_keys = getattr(agent, "with_keys", None)
+    return agent if with_keys is None else with_keys(keys)
 
 
 def _name_of(agent: Handler) -> str:

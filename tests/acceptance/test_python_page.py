@@ -1,6 +1,7 @@
-"""The samples of the page on task agents that a function agent can show, with only the import line changed.
+"""The samples of the page on task agents, with only the import line changed.
 
-Each sample is a script of its own, without a `__main__` guard, as on the page; `run()` is ended by a signal.
+Each sample is a script of its own, without a `__main__` guard, as on the page; `run()` is ended by a signal. Its
+agent asks a scripted endpoint, to which the environment sends its SDK.
 """
 
 from __future__ import annotations
@@ -13,23 +14,28 @@ import textwrap
 import time
 from pathlib import Path
 
+from tenuto.testing import Endpoint, Reply, ToolCall
+
 AGENT = """
-    import tenuto
+    from tenuto import Agent, AgentContext
     from tenuto import Orchestrator, AgentWorkerConfig, MaintenanceWorkerConfig, TaskTTLConfig
 
-    @tenuto.task_agent
-    def my_agent(payload):
-        return {"answer": payload["query"].upper()}
+    def rows(table: str) -> int:
+        return 42 if table == "sales" else 0
+
+    my_agent = Agent("my_agent", instructions="Analyze.", model="openai:gpt-5-mini", tools=[rows])
 
     agent = my_agent
-    orchestrator = Orchestrator()
+    orchestrator = Orchestrator(
+        openai_api_key="sk-...",
+    )
 """
 
 SUBMIT = """
     import asyncio
 
     async def submit_task():
-        context = {"query": "Analyze this data"}
+        context = AgentContext(query="Analyze this data")
         task = agent.create_task(owner_id="user123", payload=context)
 
         await orchestrator.enqueue_task(agent, task)
@@ -105,8 +111,10 @@ def script(tmp_path: Path, name: str, *parts: str) -> Path:
     return path
 
 
-def environment(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "TENUTO_STORE": f"sqlite:///{tmp_path}/tenuto.db"}
+def environment(tmp_path: Path, provider: Endpoint | None = None) -> dict[str, str]:
+    """The store of the test; the provider's address, and no key."""
+    there = {} if provider is None else {"OPENAI_BASE_URL": provider.openai_url, "NO_PROXY": "127.0.0.1"}
+    return {**os.environ, "TENUTO_STORE": f"sqlite:///{tmp_path}/tenuto.db", **there}
 
 
 def said(tmp_path: Path, name: str, *parts: str) -> str:
@@ -133,16 +141,25 @@ def test_task_management_without_a_worker(tmp_path: Path) -> None:
 
 def test_tasks_of_one_program_are_run_by_another(tmp_path: Path) -> None:
     # Given the page's system, started as a program of its own
-    system = subprocess.Popen([sys.executable, script(tmp_path, "system.py", RUN)], env=environment(tmp_path))
+    turns: list[Reply | str | list[Reply | str]] = [
+        Reply(tools=[ToolCall("rows", {"table": "sales"})]),
+        "There are 42 rows.",
+    ]
+    provider = Endpoint(turns)
+    provider.start()
+    where = environment(tmp_path, provider)
+    system = subprocess.Popen([sys.executable, script(tmp_path, "system.py", RUN)], env=where)
     try:
         # When another program enqueues a task and waits for it
         wait = "print(asyncio.run(orchestrator.get_task_result(task_id, timeout=45)))"
         out = said(tmp_path, "client.py", SUBMIT, wait, STATUS)
         # Then it was run there
-        assert out.splitlines() == ["{'answer': 'ANALYZE THIS DATA'}", "Status: completed"]
+        assert out.splitlines() == ["There are 42 rows.", "Status: completed"]
+        assert [call.turn for call in provider.calls] == [1, 2]
     finally:
         # And the system ends cleanly when it is asked to
         system.send_signal(signal.SIGTERM)
         began = time.monotonic()
         assert system.wait(30) == 0
         assert time.monotonic() - began < 12
+        provider.close()

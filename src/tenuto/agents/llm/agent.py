@@ -9,6 +9,7 @@ simply `register_runner(pydantic_agent)`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
@@ -26,7 +27,7 @@ from tenuto.agents.llm.models import ModelLike, build_model
 from tenuto.agents.llm.money import Terms
 from tenuto.agents.llm.prices import Price
 from tenuto.agents.specs import Duration
-from tenuto.errors import InvalidInput
+from tenuto.errors import InvalidInput, ModelError
 from tenuto.observability.logging import logger
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.retry import RetryPolicy
@@ -117,6 +118,9 @@ class Agent(TaskAgent):
         }
         self._made: pydantic_ai.Agent[Any, Any] | None = None
         self._own_terms: Terms | None = None
+        self._keys: dict[str, str] = {}
+        self._place: tuple[str, str] | None = None
+        """where other processes find it, when this is a copy"""
 
     @classmethod
     def of(cls, agent: pydantic_ai.Agent[Any, Any], **options: Any) -> Self:
@@ -128,28 +132,44 @@ class Agent(TaskAgent):
         made._made, made._recipe = agent, None
         return made
 
+    def with_keys(self, keys: Mapping[str, str]) -> Self:
+        """A copy whose models, where they are given by name, use these API keys, by provider (`openai`, `anthropic`,
+        `xai`, …), rather than those of the environment."""
+        if not keys:
+            return self
+        other = copy.copy(self)
+        state = other.__dict__
+        state |= {"_keys": {**self._keys, **keys}, "_place": self._place or found_at(self)}
+        if self._recipe is not None:
+            state |= {"_made": None, "_own_terms": None}
+        return other
+
     @property
     def pydantic_agent(self) -> pydantic_ai.Agent[Any, Any]:
         """The agent that runs the conversation, made when it is first needed."""
         if self._made is None:
             recipe = dict(self._recipe or {})
             if recipe["model"] is not None:
-                recipe["model"] = build_model(recipe["model"], base_url=self._base_url)
+                recipe["model"] = build_model(recipe["model"], base_url=self._base_url, keys=self._keys)
             self._made = pydantic_ai.Agent(**recipe, deps_type=self._context_type, defer_model_check=True)
         return self._made
 
     @property
     def _terms(self) -> Terms:
         if self._own_terms is None:
-            fallback = None if self._fallback is None else build_model(self._fallback, base_url=self._base_url)
+            fallback = (
+                None
+                if self._fallback is None
+                else build_model(self._fallback, base_url=self._base_url, keys=self._keys)
+            )
             self._own_terms = Terms(self.max_turns, self._price, fallback, self._fallback_price, self._limit_key)
         return self._own_terms
 
     def __reduce__(self) -> tuple[Any, ...]:
         # To other processes by name where it can be found there; else what it is made of travels, and it is made anew.
-        place = found_at(self)
+        place = self._place or found_at(self)
         if place is not None:
-            return load, place
+            return (_load_with_keys, (*place, self._keys)) if self._keys else (load, place)
         made = self._made if self._recipe is None else None
         return _bare, (type(self),), self.__dict__ | {"_made": made, "_own_terms": None}
 
@@ -168,12 +188,21 @@ class Agent(TaskAgent):
     async def handle(self, context: Context, lease: Lease) -> Any:
         """Carries out one attempt: see `workers.handler`."""
         where = f"task {lease.task_id!r}"
+        try:
+            agent = self.pydantic_agent
+        except InvalidInput as error:
+            raise ModelError(f"agent {self.name!r} cannot work: {error}", retryable=False) from error
         payload = read_payload(bytes(lease.payload), self._context_type, where)
         deps = payload if self._deps is None else self._deps(context, payload)
         before = beginning(payload.messages, where)
         attempt = Attempt(context, self._terms)
-        return await attempt.run(self.pydantic_agent, payload.query or None, before, deps)
+        return await attempt.run(agent, payload.query or None, before, deps)
 
 
 def _bare(kind: type[Agent]) -> Agent:
     return kind.__new__(kind)
+
+
+def _load_with_keys(module: str, path: str, keys: Mapping[str, str]) -> TaskAgent:
+    found = load(module, path)
+    return found.with_keys(keys) if isinstance(found, Agent) else found

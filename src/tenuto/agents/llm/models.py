@@ -9,12 +9,16 @@ Keys come from the arguments, then from the environment, as each provider names 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
+from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers import Provider, infer_provider, infer_provider_class
+from pydantic_ai.providers.openai import OpenAIProvider
 
 from tenuto.errors import InvalidInput
 
@@ -22,6 +26,8 @@ __all__ = ["ModelLike", "build_model"]
 
 ModelLike = Model | str | Callable[[], Model]
 """A model, its name, or a function that makes it."""
+
+XAI_URL = "https://api.x.ai/v1"
 
 _FAMILIES = {"openai-chat": "openai", "openai-responses": "openai"}
 
@@ -44,10 +50,21 @@ def build_model(model: ModelLike, *, base_url: str | None = None, keys: Mapping[
         return infer_provider_class(name)(**given) if given else infer_provider(name)
 
     try:
-        built = infer_model(model, provider)
+        built = _grok(model, base_url, known) or infer_model(model, provider)
     except (UserError, ValueError, ImportError, TypeError) as error:
         raise InvalidInput(f"the model {model!r} cannot be used: {error}") from None
     client: Any = getattr(built, "client", None)
     if hasattr(client, "max_retries"):
         client.max_retries = 0
     return built
+
+
+def _grok(model: str, base_url: str | None, keys: Mapping[str, str]) -> Model | None:
+    """A model of xAI through its OpenAI-compatible address, where xAI's own SDK is not installed."""
+    family, _, name = model.partition(":")
+    if family != "xai" or find_spec("xai_sdk") is not None:
+        return None
+    key = keys.get("xai") or os.environ.get("XAI_API_KEY")
+    if not key:
+        raise UserError("set the environment variable XAI_API_KEY, or give xai_api_key")
+    return OpenAIChatModel(name, provider=OpenAIProvider(base_url=base_url or XAI_URL, api_key=key))
