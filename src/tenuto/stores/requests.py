@@ -26,7 +26,7 @@ _FOR_ALL = (StoreBusy, StoreCorrupt, StoreReadOnly, StoreUnavailable)
 class Request(Generic[S]):
     """Something to be done in a transaction over `S`."""
 
-    __slots__ = ("alone", "answer", "error", "fresh", "future", "hint", "loop", "verb", "wants", "weight")
+    __slots__ = ("alone", "answer", "claims", "error", "fresh", "future", "hint", "loop", "verb", "wants", "weight")
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Request(Generic[S]):
         alone: bool = False,
         wants: Sequence[str] = (),
         fresh: bool = False,
+        claims: int = 0,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
@@ -47,6 +48,8 @@ class Request(Generic[S]):
         """ids of tasks that it will look at: those of all requests of a transaction are read together"""
         self.fresh = fresh
         """as a rule there are no tasks with these ids yet"""
+        self.claims = claims
+        """how many tasks it claims at most: an engine may read some beforehand"""
         self.answer: Any = None
         self.error: BaseException | None = None
         self.hint: Hint | None = None

@@ -143,7 +143,7 @@ async def test_a_clock_that_is_not_the_servers_any_more_is_not_gone_by(
     # Given a program on a machine that has slept for an hour, in which its monotonic clock stood still
     _, there = pair
     assert count.broken == 0
-    there._writer._statements._ahead -= 3_600_000  # type: ignore[union-attr]
+    there._writer._statements._time._ahead -= 3_600_000  # type: ignore[union-attr]
     # When it submits
     await there.submit([Tree(spec("task"))])
     # Then the task is dated by the server

@@ -25,6 +25,7 @@ _BOOLEAN, _BYTES = 16, 17
 
 _array = Struct(">iiIii").pack
 _length = Struct(">i").pack
+_one = {"q": Struct(">iq").pack, "d": Struct(">id").pack}
 _NULL = _length(-1)
 
 
@@ -66,6 +67,9 @@ def _doubles(values: Sequence[float | None]) -> bytes:
 
 def _numbers(kind: int, code: str, values: Sequence[float | None]) -> bytes:
     """One call of `pack` for all of them: a call for each costs more than the rules of a task do."""
+    if len(values) == 1:
+        (value,) = values
+        return _array(1, 1, kind, 1, 1) + (_NULL if value is None else _one[code](8, value))
     known = [each for each in values if each is not None] if None in values else values
     flat: list[float | None] = [8] * (2 * len(known))
     flat[1::2] = known

@@ -12,19 +12,19 @@ a rule ask for it. Any other statement that writes waits until it is known.
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import psycopg
 
 from tenuto.stores.postgres.connection import Address, Connection
+from tenuto.stores.postgres.opening import Opening, ServerTime
 from tenuto.stores.postgres.parameters import value_of
 from tenuto.stores.postgres.wire import Result, Wire
 from tenuto.stores.rows import Changes, Header, NewTask, Statements, changes_of
 from tenuto.tasks.clock import Millis
 
-__all__ = ["IDLE_TIMEOUT", "LONGEST_IDLE", "WRITES_ALL", "Moved", "Opening", "PostgresStatements"]
+__all__ = ["IDLE_TIMEOUT", "LONGEST_IDLE", "WRITES_ALL", "Moved", "PostgresStatements"]
 
 _LOCK_TIMEOUT = 20_000
 """Milliseconds to wait for the store's lock: longer than a program that was cut off can hold it, many times over."""
@@ -53,28 +53,6 @@ class Moved(Exception):
     """The store does not stand where the transaction has counted on it. Nothing of it is stored."""
 
 
-class Opening(NamedTuple):
-    """What the beginning of a transaction has found."""
-
-    version: int
-    mark: int
-    number: int
-    cursor: int
-    clock: Millis
-    server: Millis
-    """the server's time"""
-    follows: bool
-    """whether `base` is the transaction that was known"""
-    base: int
-    changes: str | None
-    """what was changed after transaction `base`, as JSON"""
-
-    @property
-    def state(self) -> tuple[int, int]:
-        """Which transaction was the last one. Not the version alone: after a failover it may come a second time."""
-        return self.version, self.mark
-
-
 class PostgresStatements(Statements):
     """A connection, in whatever transaction is open on it."""
 
@@ -86,10 +64,8 @@ class PostgresStatements(Statements):
         self._address = address
         self._server_time = server_time
         self._wire = Wire(connection, address)
-        self._begun: Millis = 0
-        """when the transaction was begun, by the monotonic clock"""
-        self._ahead: Millis | None = None
-        """by how much the server's clock is ahead of the monotonic one"""
+        self._time = ServerTime()
+        self._ahead: tuple[str, Callable[[str | None], None]] | None = None
         self._unconfirmed = self._moved = False
         self._opening: Opening | None = None
         self._wrote = False
@@ -108,6 +84,11 @@ class PostgresStatements(Statements):
         """callers have transactions open, in which they have submitted"""
 
     # -- transactions
+
+    def read_ahead(self, numbers: str, sink: Callable[[str | None], None]) -> None:
+        """Has the next transaction read tasks before it waits for the lock. `sink` gets them with its first answers:
+        what others change of them meanwhile is told after that."""
+        self._ahead = numbers, sink
 
     def begin(
         self, known: tuple[int, int] | None = None, wanted: str | None = None, after: int | None = None
@@ -129,10 +110,7 @@ class PostgresStatements(Statements):
 
     def count_on(self, state: tuple[int, int], stands: Header) -> Header:
         """A transaction is about to be begun by `assume` in this state. Where the store will stand then."""
-        server = 0
-        if self._server_time and self._ahead is not None:
-            server = _monotonic() + self._ahead
-        self._opening = Opening(*state, *stands, server, True, state[0], None)
+        self._opening = Opening(*state, *stands, self._time.now, True, state[0], None)
         return self.header()
 
     def assume(self, absent: Sequence[str]) -> None:
@@ -145,7 +123,6 @@ class PostgresStatements(Statements):
         self.arrived = self.callers = False
         self._begin()
         self._unconfirmed = True
-        self._settle()
         self._wire.queue("lock", (self._address.lock,))
         self._wire.queue("guard_callers_here", (self._address.callers,))
         now = opening.server if self._server_time else None
@@ -154,7 +131,7 @@ class PostgresStatements(Statements):
 
     def _see(self, result: Result) -> None:
         self._unconfirmed = False
-        self._learn_time(value_of(result, 0, 1))
+        self._time.learn(value_of(result, 0, 1))
         self._moved = not value_of(result)
         if not self._moved:
             self.settled = value_of(result, 0, 2)
@@ -167,22 +144,22 @@ class PostgresStatements(Statements):
     def _begin(self) -> None:
         self.committing = None
         self._wrote = self._unconfirmed = self._moved = False
-        self._begun = _monotonic()
+        self._time.ask()
         # After the lock, each query sees what is so then.
         self._wire.send(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-
-    def _learn_time(self, server: Millis) -> None:
-        least, most = server - _monotonic(), server + 1 - self._begun
-        self._ahead = least if self._ahead is None else min(max(self._ahead, least), most)
+        self._settle()
+        if self._ahead is not None:
+            (numbers, sink), self._ahead = self._ahead, None
+            self._wire.queue("tasks_by_number", (numbers,), lambda result: sink(value_of(result)))
 
     def join(self) -> None:
         """Takes the store's lock in a transaction that was begun by others, which they commit."""
         self._wrote = False
+        self._settle()
         self._enter()
         self.flush()
 
     def _enter(self, known: tuple[int, int] = _NEVER) -> None:
-        self._settle()
         self._wire.queue("lock", (self._address.lock,))
         self._wire.queue("guard_callers", (self._address.callers,), self._mind)
         self._wire.queue("header", (*known, WRITES_ALL), self._open)
@@ -192,7 +169,7 @@ class PostgresStatements(Statements):
         """Begins a transaction that sees one state of the store: that of its first query."""
         self._opening = None
         self.arrived = False
-        self._begun = _monotonic()
+        self._time.ask()
         self._wire.send(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self.idle_timeout = LONGEST_IDLE
         self._settle()
@@ -215,7 +192,7 @@ class PostgresStatements(Statements):
 
     def _open(self, result: Result) -> None:
         self._opening = Opening(*(value_of(result, 0, column) for column in range(9)))
-        self._learn_time(self._opening.server)
+        self._time.learn(self._opening.server)
 
     def commit(self, header: Header, changes: Changes | None = None) -> tuple[int, int]:
         """Commits; what the state of the store is then (`Opening.state`)."""
@@ -353,7 +330,3 @@ class PostgresStatements(Statements):
         self._wire.flush()
         if self._moved:
             raise Moved
-
-
-def _monotonic() -> Millis:
-    return time.monotonic_ns() // 1_000_000

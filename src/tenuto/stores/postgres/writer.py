@@ -128,7 +128,8 @@ class Writer:
             rows = self._assume(requests)
             assumed = rows is not None
             if rows is None:
-                rows = self._begin([task_id for request in requests for task_id in request.wants])
+                wanted = [task_id for request in requests for task_id in request.wants]
+                rows = self._begin(wanted, sum(request.claims for request in requests))
             try:
                 self._carry_out(requests, rows, works)
             except Exception:
@@ -187,20 +188,29 @@ class Writer:
         new = rows.unknown(task_id for request in requests for task_id in request.wants)
         rows.count_absent(new)
         self._statements.idle_timeout = self._idle_timeout
+        self._read_ahead(sum(request.claims for request in requests))
         self._statements.assume(new)
         return rows
 
-    def _begin(self, wanted: Sequence[str]) -> Rows:
+    def _begin(self, wanted: Sequence[str] = (), claims: int = 0) -> Rows:
         unknown = self._rows.unknown(wanted)
-        after = self._stands.number if self._state is not None and self._rows.starved else None
+        after = None
         self._statements.idle_timeout = self._idle_timeout
+        if self._state is not None and claims:
+            after = self._stands.number if self._rows.starved else None
+            self._read_ahead(claims)
         text, new = self._statements.begin(self._state, dump(unknown) if unknown else None, after)
         self._rows = rows_for(self._statements, self._clock, self._rows, self._state)
         if unknown:
             self._rows.learn(unknown, text)
-        self._rows.learn_new(new)
+        self._rows.learn_ahead(new)
         self._rows.load(wanted)
         return self._rows
+
+    def _read_ahead(self, claims: int) -> None:
+        soon = self._rows.soon(claims) if claims else ()
+        if soon:
+            self._statements.read_ahead(dump(soon), self._rows.learn_ahead)
 
     def _was_made(self, state: tuple[int, int]) -> bool | None:
         """Whether a commit was made whose answer was lost: decided once its transaction has let go of the lock.
@@ -212,7 +222,7 @@ class Writer:
         while time.monotonic() < min(deadline, self._give_up):
             try:
                 self._connect()
-                rows = self._begin(())
+                rows = self._begin()
                 made = self._statements.was_made(state)
                 self._statements.write_anyway()
                 rows.write()

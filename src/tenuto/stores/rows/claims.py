@@ -50,6 +50,15 @@ class ClaimRows(TaskRows):
         """Claims are made here, and as far as is known there is nothing left to claim."""
         return bool(self.open_bands) and not any(row.heads for rows in self.open_lanes.values() for row in rows)
 
+    def soon(self, want: int) -> list[int]:
+        """Tasks that this claim of `want`, and the next ones, will ask for and that are not at hand; none while enough
+        of them are."""
+        rows = [row for rows in self.open_lanes.values() for row in rows if row.heads]
+        share = min(3 * want, _AHEAD) // len(rows) + 1 if rows else 0
+        near = [head.number for row in rows for head in row.heads[:share]]
+        missing = [number for number in near if number not in self.numbers]
+        return missing if 3 * len(missing) > len(near) else []
+
     def bands(self, agents: Sequence[str]) -> list[int]:
         wanted = tuple(agents)
         bands = self.open_bands.get(wanted)

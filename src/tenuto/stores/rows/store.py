@@ -96,12 +96,13 @@ class RowStore(RuledStore):
         alone: bool = False,
         wants: Sequence[str] = (),
         fresh: bool = False,
+        claims: int = 0,
     ) -> T:
         """Runs `verb` in a transaction, and hints at what it did once that is committed. See `Request`."""
         writer = self._writer if self._process == os.getpid() else None
         if writer is None:
             raise self._closed()
-        request = Request(verb, weight, alone, wants, fresh)
+        request = Request(verb, weight, alone, wants, fresh, claims)
         if not writer.put(request):
             raise self._closed()
         return cast(T, await _answered(request))
@@ -142,7 +143,10 @@ class RowStore(RuledStore):
 
     async def commit_and_claim(self, exchange: Exchange) -> Exchanged:
         wants = [outcome.hold.task_id for outcome in exchange.outcomes]
-        return await self._write(lambda work: answer(work, exchange, self._replies), len(wants) + 1, wants=wants)
+        claims = exchange.claim.slots if exchange.claim is not None else 0
+        return await self._write(
+            lambda work: answer(work, exchange, self._replies), len(wants) + 1, wants=wants, claims=claims
+        )
 
     async def renew(self, worker: WorkerInfo, holds: Sequence[Hold], lease: Millis) -> Sequence[Renewal]:
         wants = [hold.task_id for hold in holds]

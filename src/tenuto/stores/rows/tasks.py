@@ -115,9 +115,9 @@ class TaskRows(LaneRows):
         self._take(text)
         self._absent.update(task_id for task_id in task_ids if task_id not in self.rows)
 
-    def learn_new(self, text: str | None) -> None:
-        """Takes what others have submitted since, or a part of that."""
-        self._take(text)
+    def learn_ahead(self, text: str | None) -> None:
+        """Takes tasks that claims will ask for. What is known stays: it may have been changed since they were read."""
+        self._take(text, stays=True)
 
     def load_numbers(self, numbers: Iterable[int]) -> None:
         """Has these tasks at hand."""
@@ -125,10 +125,12 @@ class TaskRows(LaneRows):
         if missing:
             self._take(self.value("tasks_by_number", dump(missing)))
 
-    def _take(self, text: str | None) -> None:
+    def _take(self, text: str | None, stays: bool = False) -> None:
         rows, numbers = self.rows, self.numbers
         for row, result in _rows.decode(text) if text else ():
             task = row.task
+            if stays and task.id in rows:
+                continue
             if result:
                 row.task = msgspec.structs.replace(task, result=result[0])
             if not task.steps:
