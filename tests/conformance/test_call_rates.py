@@ -113,6 +113,23 @@ async def test_only_as_many_are_given_back_as_time_has_not_given_back_already(st
     assert await refusal(till, "c", 1) is not None
 
 
+async def test_what_others_gave_back_shortens_the_time_in_which_that_is_safe(stage: Stage, till: Till) -> None:
+    # Given two calls, of which the first gives all back, and a third that comes when the second is long paid for
+    await stage.limit("tpm", rate=60, period=MINUTE, burst=100)
+    held = await till.running()
+    for call, units in (("a", 50), ("b", 30)):
+        assert await till.granted(held, call, ONE, rates=(("tpm", units),))
+    await till.settle(held, "a", NOTHING, rates=(("tpm", 0),))
+    stage.clock.move(40_000)
+    assert await till.granted(held, "c", ONE, rates=(("tpm", 10),))
+    # When the second one gives back what it did not use
+    stage.clock.move(1_000)
+    await till.settle(held, "b", NOTHING, rates=(("tpm", 0),))
+    # Then what the third one has taken stays taken
+    assert await refusal(till, "d", 92) is not None
+    assert await refusal(till, "d", 91) is None
+
+
 async def test_units_beyond_those_reserved_are_owed(stage: Stage, till: Till) -> None:
     await stage.limit("tpm", rate=60, period=MINUTE, burst=10)
     held = await till.running()
@@ -144,7 +161,8 @@ async def test_nothing_is_given_back_to_another_definition(stage: Stage, till: T
         await stage.limit("tpm", rate=60, period=MINUTE, burst=10)
         assert await refusal(till, "b", 10) is None
     await till.settle(held, "a", NOTHING, rates=(("tpm", 0),))
-    refused = await refusal(till, "c", 5)
+    stage.clock.move(600)
+    refused = await refusal(till, "c", 1)
     assert (refused is None) == (change == "dropped")
 
 
