@@ -454,12 +454,12 @@ async def test_a_worker_waits_for_a_store_that_is_not_there_yet(store: Store) ->
         def __getattr__(self, name: str) -> Any:
             return self.open if name == "open" else getattr(store, name)
 
-        async def open(self) -> None:
+        async def open(self, *, create: bool = True) -> None:
             nonlocal tries
             tries += 1
             if tries < 4:
                 raise StoreUnavailable("not yet")
-            await store.open()
+            await store.open(create=create)
 
     async with working(Late(), double):
         (task_id,) = await submit(store, double.create_task(payload=Point(1)))

@@ -1,4 +1,5 @@
-"""Models by name: `openai:gpt-5`, `anthropic:claude-haiku-4-5`, `openai-chat:llama3` at an address of your own.
+"""Models by name: `openai:gpt-5`, `anthropic:claude-haiku-4-5`, `openai-chat:llama3` at an address of your own,
+`cli:claude` for a program on this machine.
 
 The provider's own SDK does no retries here: a request that failed is the task's to repeat, when the provider allows it,
 without holding a slot meanwhile, and known to everybody who uses the same key. (A model that you build yourself keeps
@@ -20,6 +21,7 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers import Provider, infer_provider, infer_provider_class
 from pydantic_ai.providers.openai import OpenAIProvider
 
+from tenuto.agents.llm.command_model import PREFIX, CommandModel, command_of
 from tenuto.errors import InvalidInput
 
 __all__ = ["ModelLike", "build_model"]
@@ -42,6 +44,8 @@ def build_model(model: ModelLike, *, base_url: str | None = None, keys: Mapping[
         return model
     if callable(model):
         return model()
+    if model.startswith(PREFIX):
+        return CommandModel(command_of(model))
     known = keys or {}
 
     def provider(name: str) -> Provider[Any]:
