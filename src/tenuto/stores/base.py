@@ -19,7 +19,7 @@ What every engine keeps:
     *parks* at most `MOST_PARKED` tasks behind full limits in one go and then says `more`.
  6. **Cost.** A verb costs O(its batch), never O(history). Transactions stay short.
  7. **Purge** takes whole trees, some time after the root ended, once no task of the tree is active. It leaves nothing
-    but idempotency keys, which have their own time to live.
+    but totals of usage, and idempotency keys, which have their own time to live.
 
 A batch is transport: each item answers for itself. An exception means that nothing of the batch is known to have
 happened; repeating it is safe (ids, idempotency keys, message keys, holds and request numbers make every verb
