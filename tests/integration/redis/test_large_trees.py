@@ -38,7 +38,7 @@ SHAPES = {
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    with RedisServer(slowlog_log_slower_than=0, slowlog_max_len=100_000) as server:
+    with RedisServer(slowlog_log_slower_than=200, slowlog_max_len=100_000) as server:
         yield server
 
 
@@ -69,7 +69,7 @@ def goal(shape: str = "apart", name: str = "g") -> Tree:
 
 
 def times(server: RedisServer) -> list[int]:
-    """How long the server was held by each command since this was asked last, in microseconds."""
+    """How long the server was held by each command of some length since this was asked last, in microseconds."""
     with server.client() as client:
         found = [entry["duration"] for entry in client.slowlog_get(100_000)]
         client.slowlog_reset()
