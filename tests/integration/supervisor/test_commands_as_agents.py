@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -104,3 +105,38 @@ def test_a_command_that_is_none_is_refused() -> None:
         pytest.raises(InvalidInput, match="command cannot be read: No closing quotation: \"sh -c 'x"),
     ):
         world.register_agent(CommandAgent, "a", Config(command="sh -c 'x"))
+
+
+def test_it_may_be_asked_by_sigint() -> None:
+    with stage() as world:
+        # Given
+        world.register_agent(CommandAgent, "a", Config(command="sleep 1000", stop_signal=signal.SIGINT))
+        world.start()
+        world.running("a")
+        # When
+        assert world.lifecycle_manager.stop_agent("a", timeout=LIMIT)
+        # Then it was the signal that ended it, and not the end of its time
+        assert "AGENT_TIMEOUT" not in world.events("a")
+
+
+def test_a_line_without_an_end_is_logged_in_pieces() -> None:
+    with stage() as world:
+        world.register_agent(CommandAgent, "a", {"command": python("print('x' * 100_000, end='')")})
+        world.simple_join()
+        pieces = [json.loads(line)["event"] for line in log_file("a").read_text().splitlines()]
+        assert len(pieces) == 7
+        assert "".join(pieces) == "x" * 100_000
+
+
+@pytest.mark.parametrize("executor", ["process", "thread"])
+def test_what_it_has_started_ends_with_it(executor: str, tmp_path: Path) -> None:
+    with stage(executor=executor) as world:
+        # Given
+        note = tmp_path / "pid"
+        world.register_agent(CommandAgent, "a", {"command": ["sh", "-c", f"sleep 1000 & echo $! > {note}; wait"]})
+        world.start()
+        pid = int(until(lambda: note.exists() and note.read_text().strip()))
+        # When
+        world.lifecycle_manager.stop_agent("a")
+        # Then
+        until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)

@@ -9,6 +9,7 @@ with its agent, and with the orchestrator.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -26,6 +27,8 @@ from tenuto.supervisor.texts import signal_name
 
 __all__ = ["CommandAgent"]
 
+_LONGEST_LINE = 16_384
+"""Bytes of a line of the log; a longer one is several."""
 _WITH_PARENT = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
@@ -78,6 +81,8 @@ class CommandAgent(BaseAgent):
             raise FileNotFoundError(f"there is no folder {self.config.folder!r} to run it in")
         if sys.platform == "linux":
             command = [sys.executable, "-I", "-S", "-c", _WITH_PARENT, str(os.getpid()), program, *command[1:]]
+        # A process of the agent's own leads a group, which ends with it; within the orchestrator's there is none.
+        self._group = 0 if threading.current_thread() is not threading.main_thread() else None
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -85,6 +90,7 @@ class CommandAgent(BaseAgent):
             stderr=subprocess.STDOUT,
             cwd=self.config.folder,
             env=environment,
+            process_group=self._group,
         )
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self._reader.start()
@@ -112,12 +118,15 @@ class CommandAgent(BaseAgent):
         if process.poll() is None:
             process.kill()
             process.wait()
+        if self._group is not None:
+            with contextlib.suppress(OSError):  # nothing that it has started is left
+                os.killpg(process.pid, signal.SIGKILL)
         self._reader.join(1.0)
 
     def _read(self, output: IO[bytes]) -> None:
-        for line in output:
-            self.logger.info(line.decode(errors="replace").rstrip())
-        output.close()
+        with output:
+            while line := output.readline(_LONGEST_LINE):
+                self.logger.info(line.decode(errors="replace").rstrip())
 
 
 def _split(command: str | Sequence[str]) -> list[str]:
