@@ -125,9 +125,13 @@ class Lane:
     def _serve_on(self) -> None:
         with self._guard:
             if not self._serving and not self._closed:
-                self._serving = True
                 self._thread = threading.Thread(target=self._serve, name=f"tenuto callback: {self.name}", daemon=True)
-                self._thread.start()
+                self._serving = True
+                try:
+                    self._thread.start()
+                except RuntimeError as error:  # there are too many threads: the next event tries again
+                    self._serving = False
+                    log.error("a callback has to wait", callback=self.name, why=str(error))  # noqa: TRY400
 
     def _serve(self) -> None:
         while not self._closed:

@@ -33,7 +33,7 @@ class WorkerPoolScheduler:
         self.max_workers = _count(max_workers)
         self._start = start
         self._may_start = may_start
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # `candidates` may look at who runs
         self._queue: dict[str, bool] = {}
         self._running: dict[str, bool] = {}
         """by name: whether it takes a slot"""

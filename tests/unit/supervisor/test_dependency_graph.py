@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,3 +81,23 @@ def test_any_graph_without_circles_has_an_order_that_fits(needs: list[set[int]])
     assert sorted(order) == sorted(map(str, range(12)))
     for number, needed in enumerate(needs):
         assert all(order.index(str(each)) < order.index(str(number)) for each in needed if each < number)
+
+
+def test_agents_may_be_added_while_others_look() -> None:
+    # Given
+    made = DependencyGraph()
+    added = 20_000
+
+    def add() -> None:
+        for number in range(added):
+            made.add_agent(f"a{number}")
+            made.add_dependency(f"a{number}", ["a0"] if number else [])
+
+    adding = threading.Thread(target=add)
+    adding.start()
+    # When
+    while adding.is_alive():
+        made.validate()
+        made.dependents("a0")
+    # Then
+    assert len(made.order()) == added

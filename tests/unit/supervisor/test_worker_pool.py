@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,3 +80,16 @@ def test_whatever_happens_the_limit_holds_and_no_slot_stays_empty(limit: int, ve
             pool.withdraw(name)
         assert len(pool.running) <= limit
         assert not (pool.queued and pool.free)
+
+
+def test_an_order_of_ones_own_may_look_at_who_runs() -> None:
+    class OneOfAKind(WorkerPoolScheduler):
+        def candidates(self, queued: Sequence[str]) -> Sequence[str]:
+            taken = {name[0] for name in self.running}
+            return [name for name in queued if name[0] not in taken]
+
+    started: list[str] = []
+    pool = OneOfAKind(10, started.append)
+    for name in ("a1", "a2", "b1"):
+        pool.submit(name)
+    assert started == ["a1", "b1"]
