@@ -184,7 +184,8 @@ class Orchestrator(Client, Supervisor):
         try:
             super().run()
         finally:
-            asyncio.run(self.close())
+            if not self.started:  # else it was a second signal, and nothing is waited for
+                asyncio.run(self.close())
 
     async def open(self) -> None:
         """Opens the store, and says in the log what a crash can lose. Every verb does this by itself."""

@@ -10,7 +10,8 @@ What happens in between is in `lives`, on an event loop in a thread of its own; 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from tenuto.errors import Conflict, NotFound
@@ -193,6 +194,15 @@ class AgentLifecycleManager:
         most = max(map(self._lives.stop_seconds, self.entries), default=0.0) if timeout is None else timeout
         self._call(self._lives.stop_all(timeout), most)
         return self.survivors
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Until the end of the block, nothing is started: `start_agent` raises `Conflict`."""
+        self._lives.closing = True
+        try:
+            yield
+        finally:
+            self._lives.closing = False
 
     def send_message(self, name: str, content: Any) -> bool:
         """Sends `content` to the agent, which gets it by `receive_message`; False when it does not run."""

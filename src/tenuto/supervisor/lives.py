@@ -84,6 +84,8 @@ class AgentLives:
         """agents that do not stop, and what waits for their end"""
         self._active: set[str] = set()
         self._stopping_all = False
+        self.closing = False
+        """whether nothing is started any more, as callbacks might want even when all have ended"""
         self.idle = threading.Event()
         """set while no agent runs or waits"""
         self.idle.set()
@@ -107,7 +109,7 @@ class AgentLives:
         """Queues all of `names` in that order, or none. Raises `Conflict`."""
         if not self._active:
             self._turns = asyncio.Semaphore(_AT_ONCE)
-        if self._stopping_all:
+        if self._stopping_all or self.closing:
             raise Conflict("the orchestrator is stopping its agents: it starts none")
         for name in names:
             if name in self.left_behind:
@@ -328,7 +330,9 @@ class AgentLives:
         stops: dict[str, asyncio.Task[None]] = {}
         try:
             for name in reversed(self._graph.order()):
-                entry = self._entries[name]
+                entry = self._entries.get(name)
+                if entry is None:
+                    continue  # it is being registered
                 entry.stop_asked = entry.stop_asked or name in self._active
                 own = self.stop_seconds(entry) if seconds is None else seconds
                 before = [stops[each] for each in self._graph.dependents(name) if each in stops]

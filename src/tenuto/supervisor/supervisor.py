@@ -107,7 +107,6 @@ class Supervisor(Managed):
             if self._started_at is not None:
                 return
             self.dependency_graph.validate()
-            self._stopping = False
             self._failed = None
             self._started_at = time.time()
             try:
@@ -156,11 +155,14 @@ class Supervisor(Managed):
             return self.lifecycle_manager.survivors
         try:
             if self._started_at is None:
+                self._stopping = False
                 return self.lifecycle_manager.survivors
-            survivors = self.lifecycle_manager.stop_all(timeout)
-            self.event_bus.emit(_E.SHUTDOWN, survivors=list(survivors))
-            self._end()
+            with self.lifecycle_manager.closing():
+                survivors = self.lifecycle_manager.stop_all(timeout)
+                self.event_bus.emit(_E.SHUTDOWN, survivors=list(survivors))
+                self._end()
             self._started_at = None
+            self._stopping = False
             return survivors
         finally:
             self._guard.release()

@@ -122,6 +122,28 @@ def test_an_agent_that_a_callback_starts_is_joined_as_well() -> None:
         assert world["second"].generation == 2  # once with all others, once by the callback
 
 
+def test_a_callback_cannot_start_agents_when_everything_ends() -> None:
+    # Given
+    refused: list[str] = []
+    with stage(run_mode="DAEMON") as world:
+
+        def again(survivors: list[str]) -> None:
+            try:
+                world.lifecycle_manager.start_agent("a")
+            except Conflict as error:
+                refused.append(str(error))
+
+        world.register_agent(agents.WaitsInThread, "a")
+        world.register_event("SHUTDOWN", again)  # when all have ended already
+        world.start()
+        world.running("a")
+        # When
+        world.stop()
+        # Then
+        assert world["a"].state is TERMINATED
+        assert refused == ["the orchestrator is stopping its agents: it starts none"]
+
+
 def test_the_supervisor_can_be_started_again() -> None:
     with stage() as world:
         world.register_agent(agents.SaidInProcess, "a")

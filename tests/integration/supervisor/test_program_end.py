@@ -147,6 +147,32 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         until(lambda: gone(agent), limit=10)
 
 
+def test_a_second_signal_does_not_wait_for_a_stuck_thread(tmp_path: Path) -> None:
+    with program(
+        tmp_path,
+        """
+        class Stuck(BaseThreadAgent):
+            def execute(self):
+                say("stuck")
+                while True:
+                    time.sleep(1)
+
+        orchestrator = Orchestrator(agent_stop_timeout=60)
+        orchestrator.register_agent(Stuck, "a")
+        orchestrator.run()
+        """,
+    ) as running:
+        # Given
+        assert line(running) == "stuck"
+        running.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(1)
+        # When
+        running.send_signal(signal.SIGINT)
+        # Then
+        assert running.wait(LIMIT) != 0
+
+
 def test_agents_die_with_a_program_that_is_killed(tmp_path: Path) -> None:
     with program(
         tmp_path,
