@@ -59,7 +59,9 @@ def kill_orphans() -> Sequence[int]:
     killed: list[int] = []
     for path in run_directory().glob(f"*{_SUFFIX}"):
         with contextlib.suppress(OSError, ValueError):
-            owner, *processes = [_read(line) for line in path.read_text().splitlines()]
+            if path.stat().st_uid != os.getuid():
+                continue  # nobody else's notes decide whom we kill
+            owner, *processes = _read(path.read_text())
             if _lives(*owner):
                 continue
             for pid, started in processes:
@@ -77,9 +79,10 @@ def _line(pid: int) -> str:
     return f"{pid} {_started(pid) or 0.0:.3f}\n"
 
 
-def _read(line: str) -> tuple[int, float]:
-    pid, started = line.split()
-    return int(pid), float(started)
+def _read(notes: str) -> list[tuple[int, float]]:
+    """The processes in `notes`. What follows the last end of a line was cut off when the disk was full."""
+    lines = [line.split() for line in notes[: notes.rfind("\n") + 1].splitlines()]
+    return [(int(pid), float(started)) for pid, started in lines]
 
 
 def _lives(pid: int, started: float) -> bool:

@@ -1,13 +1,15 @@
 """What is said of errors and signals: text that can be shown, sent and kept, whatever agents raise.
 
 An exception may have a text of 100 MB, one that cannot be encoded (the name of a file in another encoding), or none at
-all because its `__str__` raises.
+all because its `__str__` raises. Passwords in URLs are masked.
 """
 
 from __future__ import annotations
 
 import signal
 import traceback
+
+from tenuto.supervisor.access import masked
 
 __all__ = ["error_text", "message_of", "signal_name", "traceback_text"]
 
@@ -45,5 +47,6 @@ def signal_name(number: int) -> str:
 
 
 def _fit(text: str) -> str:
-    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    shown = str(masked(text[: 2 * _LONGEST]))
+    shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
     return shown.encode("utf-8", "backslashreplace").decode()

@@ -20,6 +20,7 @@ class Mute(Exception):
         (ValueError("no such table"), "ValueError: no such table"),
         (ValueError(), "ValueError"),
         (Mute(), "Mute: (its text cannot be made: RuntimeError)"),
+        (OSError("no route to postgres://ada:secret@db/x"), "OSError: no route to postgres://ada:***@db/x"),
         (OSError("no file \udcff"), "OSError: no file \\udcff"),
     ],
 )
