@@ -14,6 +14,7 @@ from tenuto.stores.base import Store, Verdict
 from tenuto.tasks.event import EventKind
 from tenuto.tasks.goal import Edge, Tree
 from tenuto.tasks.limits import Limit
+from tenuto.tasks.money import Budget
 from tenuto.tasks.states import State
 from tenuto.tasks.task import TaskSpec
 from tests.conformance.engines import ENGINES, Engine
@@ -50,6 +51,15 @@ async def test_a_tree_exists_when_the_caller_commits(stage: Stage, connection: A
     assert sorted(await stage.worker().run_all()) == ["a", "b", "task-1"]
     assert await stage.state("goal-1") is State.DONE
     assert list(connection.execute("SELECT number FROM orders")) == [(7,)]
+
+
+async def test_the_budget_of_a_task_comes_with_it(stage: Stage, connection: Any) -> None:
+    tree = Tree(TaskSpec(id="goal-1", budget=Budget(tokens=9)), (spec("a", budget=Budget(money=5)),))
+    await stage.store.submit([tree], connection=connection)
+    assert list(await stage.store.budgets()) == []
+    connection.execute("COMMIT")
+    budgets = [use.budget for use in await stage.store.budgets()]
+    assert budgets == [Budget("task:a", money=5), Budget("task:goal-1", tokens=9)]
 
 
 async def test_nothing_exists_when_the_caller_rolls_back(stage: Stage, connection: Any) -> None:

@@ -12,6 +12,7 @@ from tenuto.errors import NotFound, StoreError
 from tenuto.stores.postgres import PostgresStore
 from tenuto.stores.postgres.roles import grant
 from tenuto.tasks.goal import Tree
+from tenuto.tasks.money import Amount, Reserve, Settle
 from tests.conformance.stage import Stage, VirtualClock, spec
 from tests.integration.cli.program import Program
 from tests.servers.postgres import PostgresServer
@@ -80,6 +81,8 @@ async def test_there_is_nothing_to_check_where_there_is_no_store(server: Postgre
         ("UPDATE tenuto.task SET state = 5", "have no lease"),
         ("INSERT INTO tenuto.wait (topic, task) VALUES ('x', 1)", "tasks that do not wait"),
         ("UPDATE tenuto.allowance SET used = 7", "other slots than are held"),
+        ("DELETE FROM tenuto.call", "other calls than are in their ledgers"),
+        ("UPDATE tenuto.count SET money = money + 1", "other calls than are in their ledgers"),
         ("UPDATE tenuto.spec SET root = 999 WHERE id = 'a'", "lost their root"),
         ("INSERT INTO tenuto.arrival (trees, trouble) VALUES ('?', 'no JSON')", "could not be read"),
     ],
@@ -88,7 +91,9 @@ async def test_damage_is_found(stage: Stage, server: PostgresServer, database: s
     await stage.limit("db", concurrency=1)
     await stage.add(spec("held", agent="other", limits=("db",)))
     await stage.add_goal("a b", "a>b")
-    await stage.worker("other").claim_one()
+    worker = stage.worker("other")
+    calls = Settle("c", Amount(3)), Settle("d"), Settle("e", Amount(0, 1))
+    await worker.record(await worker.claim_one(), settles=calls, reserves=(Reserve("f", Amount(5)),))
     assert await kept(stage).check() == []
     with server.connect(database) as admin:
         admin.execute(damage.encode())

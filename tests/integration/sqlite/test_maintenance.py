@@ -13,7 +13,8 @@ from tenuto.errors import NotFound
 from tenuto.stores.base import Claim, Exchange
 from tenuto.stores.sqlite import SqliteStore, maintenance, schema
 from tenuto.tasks.goal import Tree
-from tenuto.tasks.outcome import Ending, Outcome
+from tenuto.tasks.money import Amount, Reserve, Settle
+from tenuto.tasks.outcome import Ending, Outcome, Record
 from tenuto.tasks.task import ErrorRecord, TaskSpec
 
 
@@ -60,12 +61,17 @@ def rows(path: Path) -> list[tuple[str, int]]:
         ("DELETE FROM tenuto_event", "not all of their events"),
         ("INSERT INTO tenuto_wait VALUES ('event:x', 1)", "do not wait"),
         ("INSERT INTO tenuto_limit VALUES ('k', NULL, 3, 0.0, NULL)", "other slots than are held"),
+        ("DELETE FROM tenuto_call", "other calls than are in their ledgers"),
+        ("UPDATE tenuto_count SET money = money + 1", "other calls than are in their ledgers"),
     ],
 )
 async def test_check_finds(
     store: SqliteStore, path: Path, tree: Callable[[str], Tree], damage: str, finding: str
 ) -> None:
-    await store.submit([tree("one")])
+    await store.submit([tree("one"), tree("two")])
+    (lease,) = (await store.commit_and_claim(Exchange("w", 1, (), Claim(("a",), 1, 60_000)))).leases
+    calls = Settle("c", Amount(3)), Settle("d"), Settle("e", Amount(0, 1))
+    await store.record([Record(lease.hold, settles=calls, reserves=(Reserve("f", Amount(5)),))], 60_000)
     assert await store.check() == []
     connection = apsw.Connection(str(path))
     connection.execute(damage)

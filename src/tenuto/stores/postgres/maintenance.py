@@ -36,6 +36,7 @@ _CHECKS = {
     "missing_events": "{} tasks have not all of their events",
     "wait_without_waiting": "{} waits belong to tasks that do not wait",
     "slots_miscounted": "{} limits count other slots than are held",
+    "calls_miscounted": "{} trees count other calls than are in their ledgers",
     "orphans": "{} tasks have lost their root or their parent",
     "unreadable_arrivals": "{} submissions that callers committed could not be read (table arrival, column trouble)",
 }

@@ -109,3 +109,16 @@ DELETE FROM tenuto.count WHERE scope = ANY (ARRAY(SELECT json_array_elements_tex
 -- name: purge_budgets
 -- Of some scopes.
 DELETE FROM tenuto.budget WHERE scope = ANY (ARRAY(SELECT json_array_elements_text($1::json)));
+
+-- name: check_calls_miscounted
+-- The total of a tree is the sum of its ledgers.
+WITH known (root, calls, money) AS (
+    SELECT coalesce(top.id, one.id), count(*),
+        sum(coalesce((coalesce(entry::json -> 'actual', entry::json -> 'bound') ->> 'money')::bigint, 0))
+    FROM tenuto.call
+    JOIN tenuto.spec AS one ON one.number = call.task
+    LEFT JOIN tenuto.spec AS top ON top.number = one.root
+    GROUP BY 1
+)
+SELECT count(*) FROM tenuto.count AS total LEFT JOIN known ON known.root = substr(scope, length('tree:') + 1)
+WHERE kind = 'tree' AND (total.calls <> coalesce(known.calls, 0) OR total.money <> coalesce(known.money, 0));

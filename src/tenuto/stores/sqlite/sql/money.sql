@@ -96,3 +96,17 @@ DELETE FROM tenuto_count WHERE scope IN (SELECT value FROM json_each(?1));
 -- name: purge_budgets
 -- Of some scopes.
 DELETE FROM tenuto_budget WHERE scope IN (SELECT value FROM json_each(?1));
+
+-- name: check_calls_miscounted
+-- The total of a tree is the sum of its ledgers.
+WITH known (root, calls, money) AS (
+    SELECT ifnull(top.id, one.id), count(*), sum(ifnull(
+        CASE WHEN entry -> 'actual' IS NULL THEN entry -> 'bound' ->> 'money' ELSE entry -> 'actual' ->> 'money' END, 0
+    ))
+    FROM tenuto_call
+    JOIN tenuto_task AS one ON one.number = tenuto_call.task
+    LEFT JOIN tenuto_task AS top ON top.number = one.root
+    GROUP BY 1
+)
+SELECT count(*) FROM tenuto_count AS total LEFT JOIN known ON known.root = substr(scope, length('tree:') + 1)
+WHERE kind = 'tree' AND (total.calls <> ifnull(known.calls, 0) OR total.money <> ifnull(known.money, 0));
