@@ -30,6 +30,12 @@ SMALL = {
 """By file: what is read, and what is read instead."""
 
 
+def _forget() -> None:
+    """Scripts are read again."""
+    scripts.script.cache_clear()
+    scripts.library.cache_clear()
+
+
 @pytest.fixture
 def smallest_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Scripts that do as little at once as can be."""
@@ -52,9 +58,9 @@ def smallest_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(scripts, "_read", small)
     monkeypatch.setattr(trees, "_LINKS", 2)
     monkeypatch.setattr(pair, "same", same_but_for_order)
-    scripts.script.cache_clear()
+    _forget()
     yield
-    scripts.script.cache_clear()
+    _forget()
 
 
 @pytest.mark.usefixtures("smallest_pieces")
