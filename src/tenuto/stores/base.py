@@ -11,7 +11,10 @@ What every engine keeps:
     written in one transaction. Final states change only by an explicit retry.
  2. **Fencing.** No report under a stale hold is accepted: id, attempt and nonce are compared together.
  3. **No lost wake-up.** A wait is checked under the lock that stores it. What ends a task and what that means for
-    others (edges, waits, goal) is one transaction.
+    others (edges, waits, goal) is one transaction. An engine whose server must not be held for long may do it in
+    pieces where it concerns many: what it has begun it finishes, whoever began it is gone or not; from the first piece
+    on no task that is cancelled or paused can be claimed and no report about what is cancelled is accepted; and whoever
+    caused it gets the answer when all is done.
  4. **Time.** The engine's clock: injected, and never behind the latest instant that was stored. Hints are only
     hints: they may be lost, doubled or late. `next_due` and polling are the truth.
  5. **Order.** Bands; inside a band fair share between owners; inside an owner priority, then age (`tasks.fairness`).

@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 MOST_NODES = 50_000
-"""Nodes in one goal: a tree is submitted in one transaction."""
+"""Nodes in one goal: a tree is submitted whole."""
 
 SKIPPED = "skipped: "
 """How the reason of a skipped node begins."""
