@@ -188,12 +188,24 @@ async def test_what_a_caller_has_committed_comes_first(
     assert count.broken == before + 1
 
 
+class Minute:
+    """A clock that somebody sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def test_who_erred_is_wary_for_longer_each_time() -> None:
     # Given somebody who hears nothing, and errs whenever it counts on it
-    trust = Trust(lambda: 0)
+    clock = Minute()
+    trust = Trust(lambda: 0, clock)
     waits = []
     for _ in range(8):
         wait = 0
+        clock.now += 60
         while not trust.counts():
             wait += 1
         waits.append(wait)
@@ -202,10 +214,14 @@ def test_who_erred_is_wary_for_longer_each_time() -> None:
     assert waits == [0, 1, 3, 7, 15, 31, 63, 63]
 
 
-def test_a_hint_of_others_is_reason_to_ask_once() -> None:
-    heard = 0
-    trust = Trust(lambda: heard)
+def test_others_who_were_seen_a_moment_ago_are_still_there() -> None:
+    heard, clock = 0, Minute()
+    trust = Trust(lambda: heard, clock)
     assert trust.counts()
     heard += 3
     assert not trust.counts()
+    assert not trust.counts()
+    clock.now += 1
     assert trust.counts()
+    trust.met()
+    assert not trust.counts()

@@ -200,6 +200,8 @@ class Writer:
             after = self._stands.number if self._rows.starved else None
             self._read_ahead(claims)
         text, new = self._statements.begin(self._state, dump(unknown) if unknown else None, after)
+        if self._statements.opening.state != self._state:
+            self._trust.met()
         self._rows = rows_for(self._statements, self._clock, self._rows, self._state)
         if unknown:
             self._rows.learn(unknown, text)
