@@ -19,6 +19,7 @@ import zmq
 
 from tenuto.errors import Conflict, InvalidInput
 from tenuto.supervisor.addresses import Address
+from tenuto.supervisor.inherited import not_inherited
 from tenuto.supervisor.requests import LARGEST_REQUEST
 from tenuto.supervisor.run_directory import short
 
@@ -43,6 +44,7 @@ class CommandSocket:
         self._context = zmq.Context()
         self._path: Path | None = None
         self._inode: tuple[int, int] | None = None
+        self._listener: socket.socket | None = None
         self.router: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         try:
             self._configure()
@@ -70,16 +72,25 @@ class CommandSocket:
             self.router.setsockopt(option, value)
 
     def _bind_port(self, address: Address) -> None:
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        if ":" in address.host:
-            self.router.setsockopt(zmq.IPV6, 1)
-        host = "127.0.0.1" if host == "localhost" else host
+        host = {"*": "0.0.0.0", "localhost": "127.0.0.1"}.get(address.host, address.host)  # noqa: S104 - asked for
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self.router.bind(f"tcp://{host}:{address.port or '*'}")
-        except zmq.ZMQError as error:
+            listener = socket.create_server((host, address.port), family=family, backlog=_BACKLOG)
+        except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise Conflict(f"{address.url} is in use already: choose another command_zmq_address") from None
-            raise InvalidInput(f"nobody can listen on {address.url}: {error.strerror}") from None
+            raise InvalidInput(f"nobody can listen on {address.url}: {error.strerror or error}") from None
+        if family == socket.AF_INET6:
+            self.router.setsockopt(zmq.IPV6, 1)
+            host = f"[{host}]"
+        self._listen(listener, f"tcp://{host}:{listener.getsockname()[1]}")
+
+    def _listen(self, listener: socket.socket, url: str) -> None:
+        """From now on ZeroMQ accepts on `listener`, and closes it."""
+        listener.setblocking(False)
+        self._listener = not_inherited(listener)
+        self.router.setsockopt(zmq.USE_FD, listener.fileno())
+        self.router.bind(url)
 
     def _bind_file(self, path: Path) -> None:
         name = short(path)
@@ -96,8 +107,7 @@ class CommandSocket:
             except OSError as error:
                 listener.close()
                 raise InvalidInput(f"no socket can be made at {path}: {error.strerror or error}") from None
-        self.router.setsockopt(zmq.USE_FD, listener.detach())
-        self.router.bind(f"ipc://{name}")
+        self._listen(listener, f"ipc://{name}")
 
     def close(self) -> None:
         """Lets answers leave that are on their way, and frees the address."""
@@ -106,6 +116,8 @@ class CommandSocket:
                 found = self._path.stat()
                 if (found.st_dev, found.st_ino) == self._inode:  # it is still ours
                     self._path.unlink()
+        if self._listener is not None:
+            self._listener.detach()
         self.router.close()
         self._context.term()
 

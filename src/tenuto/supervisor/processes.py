@@ -22,6 +22,7 @@ from tenuto.supervisor.bootstrap import Order
 from tenuto.supervisor.channels import SocketOrchestratorEnd, framed
 from tenuto.supervisor.entry import AgentEntry
 from tenuto.supervisor.fork_server import ENDED, FORK, FORKED, RECORD, REFUSED, SIGNAL, SIGNAL_GROUP, command
+from tenuto.supervisor.inherited import not_inherited
 from tenuto.supervisor.messages import Message
 from tenuto.supervisor.runs import Exit
 
@@ -80,7 +81,7 @@ class ForkServer:
         self._serving()
         ours, theirs = socket.socketpair()
         with theirs:
-            end = SocketOrchestratorEnd(entry.name, entry.generation, ours)
+            end = SocketOrchestratorEnd(entry.name, entry.generation, not_inherited(ours))
             self._number += 1
             child = self._children[self._number] = _Child(self._number)
             try:
@@ -147,7 +148,7 @@ class ForkServer:
                     start_new_session=True,
                 )
             control.setblocking(False)
-            self._control = control
+            self._control = not_inherited(control)
             asyncio.get_running_loop().add_reader(control, self._replies)
             if self._started is not None:
                 self._started(self._process.pid)

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tenuto.errors import Unreachable
+from tenuto.supervisor.command_client import CommandClient
 from tests.integration.supervisor.stage import LIMIT, until
 
 FRAME = """
@@ -189,6 +191,38 @@ def test_agents_die_with_a_program_that_is_killed(tmp_path: Path) -> None:
         running.kill()
         assert line(running) == "a closed"  # those that look at their stop event even end cleanly
         until(lambda: all(map(gone, [*agents, *processes])), limit=5)
+
+
+@pytest.mark.parametrize("address", ["None", "'tcp://127.0.0.1:0'"])
+def test_a_child_that_it_has_forked_holds_nothing_of_it_open(tmp_path: Path, address: str) -> None:
+    # Given
+    with program(
+        tmp_path,
+        f"""
+        import multiprocessing
+        orchestrator = Supervisor(run_mode="DAEMON", enable_command_interface=True, command_zmq_address={address})
+        orchestrator.register_agent(Waits, "a")
+        orchestrator.start()
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,))
+        child.start()
+        orchestrator.lifecycle_manager.entry("a").wait(AgentState.RUNNING)
+        say(child.pid)
+        say(orchestrator.command_interface.address)
+        orchestrator.join()
+        """,
+    ) as running:
+        agent, child, where = psutil.Process(int(line(running))), psutil.Process(int(line(running))), line(running)
+        try:
+            # When
+            running.kill()
+            running.wait(LIMIT)
+            # Then
+            until(lambda: gone(agent))
+            assert not gone(child)
+            with pytest.raises(Unreachable):
+                CommandClient(where)
+        finally:
+            child.kill()
 
 
 def test_a_program_that_just_ends_takes_its_agents_along(tmp_path: Path) -> None:
