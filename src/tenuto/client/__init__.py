@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from tenuto.client.answering import Answering
 from tenuto.client.connection import Connection
+from tenuto.client.conversing import Conversing
 from tenuto.client.operating import Operating
 from tenuto.client.reading import Reading
 from tenuto.client.spending import Spending
@@ -22,7 +23,7 @@ from tenuto.client.watching import Watching
 __all__ = ["Client", "Page", "TaskView"]
 
 
-class Client(Submitting, Reading, Watching, Answering, Spending, Operating, Connection):
+class Client(Conversing, Submitting, Reading, Watching, Answering, Spending, Operating, Connection):
     """All task verbs over one store.
 
     store: a URL such as `sqlite:///path` or `memory://`, or a `Store` that you opened and will close yourself.

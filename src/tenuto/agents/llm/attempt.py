@@ -29,7 +29,7 @@ from pydantic_ai.tools import RunContext
 from pydantic_ai.usage import UsageLimits
 
 from tenuto.agents.llm.context import request_parts
-from tenuto.agents.llm.conversation import Conversation, model_key
+from tenuto.agents.llm.conversation import Conversation
 from tenuto.agents.llm.current import ATTEMPT
 from tenuto.agents.llm.durability import TenutoDurability
 from tenuto.agents.llm.model_calls import ModelParams, ask_model
@@ -39,6 +39,7 @@ from tenuto.agents.llm.tool_calls import call_tool
 from tenuto.agents.llm.tools import ToolOptions
 from tenuto.errors import AgentStuck, ModelError, TimeLimit
 from tenuto.tasks.outcome import Step
+from tenuto.tasks.turns import model_key
 from tenuto.tasks.waits import Wait
 from tenuto.workers.context import Context
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope

@@ -18,14 +18,10 @@ from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.usage import RunUsage
 
 from tenuto.tasks.outcome import StepState
+from tenuto.tasks.turns import model_key
 from tenuto.workers.journal import Journal
 
-__all__ = ["Conversation", "model_key"]
-
-
-def model_key(turn: int, number: int = 0) -> str:
-    """The journal's key for the `number`-th request to the model in a turn."""
-    return f"turn-{turn}/model#{number}"
+__all__ = ["Conversation"]
 
 
 class Conversation:

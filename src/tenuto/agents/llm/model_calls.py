@@ -82,10 +82,12 @@ async def ask_model(attempt: Attempt, key: str, params: ModelParams, body: Calla
     await _announced(attempt, key, params, conversation.most_tokens(messages, entry, params.others))
     response = await _asked(attempt, key, params.ctx, body)
     read = JSON_CODEC.load(ModelResponse, response)
+    steering = attempt.take_steering()
+    steered = {"steered": len(steering)} if steering else {}
     await journal.settle(
         Place(attempt.scope, "model", key, NOTE),
-        entry | {"response": response},
-        consumed=attempt.take_steering(),
+        entry | {"response": response} | steered,
+        consumed=steering,
         events=(("turn", _summary(conversation.turn, read)),),
         settles=(settlement(attempt, key, params.ctx, read),),
     )
