@@ -12,7 +12,8 @@ Every request has its answer: a server that does not answer is frozen.
 
 Each child leads a process group of its own, which ends with it: what it has started itself does not outlive it. When
 the socket to the orchestrator closes, the orchestrator is gone, however it died: its agents, whose channels have closed
-as well, get `ORPHAN` seconds to end, and are killed then. On Linux the kernel kills them at once if the server dies.
+as well, get `ORPHAN` seconds to end, and are killed then. On Linux the kernel kills them at once if the server dies,
+and the server adopts what has left its agent's group (a daemon), which ends with the server.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ FORKED, REFUSED, SIGNALLED, ENDED = 1, 2, 3, 4
 ORPHAN = 2.0
 """Seconds that agents have to end when their orchestrator is gone."""
 _LATE = 0.5
-_PR_SET_PDEATHSIG = 1
+_GLANCE = 0.005
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def main(descriptor: int, preload: Sequence[str]) -> None:
@@ -108,6 +110,8 @@ class _Server:
         self._waker.setblocking(False)
         self._pids: dict[int, int] = {}
         """of each child that has not ended, by its number"""
+        self._numbers: dict[int, int] = {}
+        """the reverse"""
         self._die = _death_signal()
 
     def serve(self) -> None:
@@ -165,6 +169,7 @@ class _Server:
             os.setpgid(pid, pid)
         os.close(channel)
         self._pids[number] = pid
+        self._numbers[pid] = number
         self._reply(FORKED, number, pid)
 
     def _become_agent(self, channel: int, server: int) -> None:
@@ -193,12 +198,15 @@ class _Server:
             os._exit(code & 0xFF)
 
     def _reap(self) -> None:
-        for number, pid in list(self._pids.items()):
+        while True:
             try:
-                found, status = os.waitpid(pid, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                found, status = pid, 0
-            if found == pid:
+                return
+            if pid == 0:
+                return
+            number = self._numbers.pop(pid, None)
+            if number is not None:  # else an agent had started it, and it has left its group
                 del self._pids[number]
                 with contextlib.suppress(OSError):
                     os.killpg(pid, signal.SIGKILL)
@@ -209,13 +217,28 @@ class _Server:
             self._control.sendall(RECORD.pack(kind, number, value))
 
     def _bury(self) -> None:
-        """The orchestrator is gone: its agents follow."""
+        """The orchestrator is gone: its agents follow, and then what they had started in other groups."""
         end = time.monotonic() + ORPHAN + _LATE
         while self._pids and (left := end - time.monotonic()) > 0:
             self._once(left)
         for pid in self._pids.values():
             with contextlib.suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
+        end = time.monotonic() + _LATE
+        while (left_over := _children()) and time.monotonic() < end:
+            for pid in left_over:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(_GLANCE)
+            self._reap()
+
+
+def _children() -> list[int]:
+    """The children of this process, those included that it has adopted; none where the system does not tell."""
+    try:
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _nothing(number: int, frame: object) -> None:
@@ -223,10 +246,15 @@ def _nothing(number: int, frame: object) -> None:
 
 
 class _death_signal:  # noqa: N801 - used as a function
-    """Asks the kernel to kill the calling process when `parent`, its parent, dies. Nothing where it cannot be asked."""
+    """Asks the kernel to kill the calling process when `parent`, its parent, dies. Nothing where it cannot be asked.
+
+    Making one makes this process the parent of whatever its descendants leave behind.
+    """
 
     def __init__(self) -> None:
         self._prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+        if self._prctl is not None:
+            self._prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def __call__(self, parent: int) -> None:
         if self._prctl is not None:

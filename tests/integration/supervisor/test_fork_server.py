@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import psutil
 import pytest
 
@@ -150,3 +153,25 @@ def test_an_exit_code_that_is_no_exit_code_is_cut_as_the_system_does() -> None:
         world.register_agent(LeavesWithALargeCode, "a")
         world.start()
         assert world.over("a").exit_code in (0, None)
+
+
+class Daemonizes(BaseProcessAgent):
+    """Starts a process that leaves its group and loses its parent."""
+
+    def execute(self) -> None:
+        program = (
+            "import os, time; os.setsid(); os.fork() and os._exit(0); print(os.getpid(), flush=True); time.sleep(1e4)"
+        )
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            self.send_message(int(process.stdout.readline()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody adopts it")
+def test_a_daemon_that_an_agent_has_started_ends_with_the_orchestrator() -> None:
+    with stage(agent_logs=None) as world:
+        world.register_agent(Daemonizes, "a")
+        world.start()
+        (message,) = until(lambda: world.records("a", "AGENT_MESSAGE"))
+        daemon = psutil.Process(message.message)
+    assert daemon.wait(LIMIT) in (None, -9)
