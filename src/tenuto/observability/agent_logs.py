@@ -9,9 +9,11 @@ Each line is JSON, or text for people. A file that has become too large is renam
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
+import sys
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -21,6 +23,7 @@ from urllib.parse import quote, unquote
 import structlog
 
 from tenuto.errors import InvalidInput
+from tenuto.observability.logging import logger
 from tenuto.tasks.ids import check_name
 
 __all__ = ["AgentLog", "AgentLogConfig", "agent_of", "log_directory", "log_file"]
@@ -68,7 +71,7 @@ class AgentLog:
         self.path = log_file(name, config.directory)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._handler = RotatingFileHandler(
+            self._handler = _File(
                 self.path, maxBytes=config.max_bytes, backupCount=config.backups, encoding="utf-8", errors="replace"
             )
         except OSError as error:
@@ -99,15 +102,30 @@ class AgentLog:
         root.setLevel(min(root.level or self._level, self._level))
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file. What a full disk does not take is lost."""
         logging.getLogger().removeHandler(self._handler)
-        self._handler.close()
+        with contextlib.suppress(OSError):
+            self._handler.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class _File(RotatingFileHandler):
+    """A file that may not be written: its agent goes on, and it is told once."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - a hook of `logging`
+        """Tells what went wrong, instead of a traceback for each line."""
+        if not self._told:
+            self._told = True
+            logger("tenuto.agent").warning(
+                "a line of an agent's log is lost, and perhaps more", path=self.baseFilename, why=repr(sys.exception())
+            )
 
 
 def _common() -> list[Any]:

@@ -167,7 +167,6 @@ class Daemonizes(BaseProcessAgent):
             self.send_message(int(process.stdout.readline()))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody adopts it")
 def test_a_daemon_that_an_agent_has_started_ends_with_the_orchestrator() -> None:
     with stage(agent_logs=None) as world:
         world.register_agent(Daemonizes, "a")

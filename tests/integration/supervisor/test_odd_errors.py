@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,3 +70,23 @@ def test_any_error_is_told_and_plugins_are_finalized(kind: type[BaseAgent], how:
         assert world.command_interface is not None
         with CommandClient(world.command_interface.address) as client:
             assert client.request("ps")[0]["reason"] == reason
+
+
+class Talks(BaseProcessAgent):
+    def setup(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # as good as a full disk
+
+    def execute(self) -> None:
+        for _ in range(100):
+            self.logger.info("x" * 1_000)
+
+
+def test_an_agent_whose_log_is_full_goes_on_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TENUTO_LOG_DIR", str(tmp_path))
+    with stage() as world:
+        world.register_agent(Talks, "a")
+        world.start()
+        assert world.over("a").state is AgentState.TERMINATED
+    assert capfd.readouterr().err.count("log is lost") == 1
