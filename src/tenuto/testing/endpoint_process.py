@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from http.client import HTTPConnection
@@ -21,6 +22,9 @@ from tenuto.testing.calls import Call, matching
 from tenuto.testing.script import Rule, Script, rules_of
 
 __all__ = ["EndpointProcess"]
+
+START_LIMIT = 60.0
+"""Seconds that the process may take until it listens."""
 
 POLL = 0.02
 """Seconds between two looks at the calls."""
@@ -77,13 +81,22 @@ class EndpointProcess(Addresses):
             self._process = subprocess.Popen(
                 [*line, "--port", str(self._wanted), *models], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
-            assert self._process.stdout is not None
-            url = self._process.stdout.readline().decode().strip()
+            url = self._first_line(self._process)
         if not url:
             self.close()
             raise OSError("the endpoint did not start; what it wrote to standard error says why")
         self.port = urlsplit(url).port or 0
         return self
+
+    def _first_line(self, process: subprocess.Popen[bytes]) -> str:
+        """What the process says when it listens; nothing where it ended, or took too long."""
+        assert process.stdout is not None
+        too_long = threading.Timer(START_LIMIT, process.kill)
+        too_long.start()
+        try:
+            return process.stdout.readline().decode().strip()
+        finally:
+            too_long.cancel()
 
     def close(self) -> None:
         """Ends the process at once."""

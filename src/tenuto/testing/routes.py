@@ -75,7 +75,7 @@ class Routes:
         call = self.log.add(http.path, http.headers)
         try:
             await self._asked(http, Delivery(response, self.log, call, wire))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ConnectionError):
             self.log.note(call, outcome="closed" if self.closing else "gone")
             raise
 

@@ -49,7 +49,8 @@ async def test_closing_ends_what_is_under_way_at_once(format: str) -> None:
         running = [asyncio.create_task(Agent(asked).run(f"Go {number}")) for number in range(5)]
         await asyncio.to_thread(endpoint.wait_for, 5, turn=1)
         # When
-        await asyncio.to_thread(endpoint.close)
+        async with asyncio.timeout(15):  # less than the clients wait
+            await asyncio.to_thread(endpoint.close)
         # Then
         ended = await asyncio.gather(*running, return_exceptions=True)
         assert all(isinstance(one, Exception) for one in ended)

@@ -126,6 +126,7 @@ async def test_an_answer_that_is_held_comes_when_it_is_let_go(format: str) -> No
         endpoint.release("gate")
         # Then
         assert (await running).output == "now"
+        assert (await Agent(asked).run("Go")).output == "now"  # the gate stays open
 
 
 @each_format
@@ -143,17 +144,18 @@ async def test_silence_ends_with_the_clients_patience_and_is_noticed(format: str
 
 
 @each_format
-async def test_cancelling_a_run_reaches_the_provider(format: str) -> None:
-    # Given
+async def test_cancelling_a_run_reaches_the_provider_at_whatever_moment(format: str) -> None:
     async with Endpoint([Reply(text=TEXT, chunk_delay=30)]) as endpoint, model(format, endpoint) as asked:
-        running = asyncio.create_task(Agent(asked).run("Go", event_stream_handler=_drain))
-        await asyncio.to_thread(endpoint.wait_for, 1, status=200)
-        # When
-        running.cancel()
-        # Then
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        assert await asyncio.to_thread(endpoint.wait_for, 1, outcome="gone")
+        for number in range(1, 21):
+            # Given
+            running = asyncio.create_task(Agent(asked).run("Go", event_stream_handler=_drain))
+            await asyncio.to_thread(endpoint.wait_for, number, status=200)
+            # When
+            running.cancel()
+            # Then
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        assert await asyncio.to_thread(endpoint.wait_for, 20, outcome="gone")
 
 
 @each_format
@@ -164,6 +166,7 @@ async def test_a_connection_is_dropped_after_some_bytes(format: str, streamed: b
         with pytest.raises(exceptions.ModelConnectionError):
             await Agent(asked).run("Go", event_stream_handler=_drain if streamed else None)
         (call,) = endpoint.wait_for(1, outcome="cut")
+        assert call.status == (200 if after else 0)
         assert call.usage is not None
 
 
