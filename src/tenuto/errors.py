@@ -42,6 +42,10 @@ class InvalidInput(TenutoError, ValueError):
     """
 
 
+class NeedsSql(InvalidInput):
+    """The store's engine has no SQL, which this needs. It never will: a task that raises it is not retried."""
+
+
 class NotFound(TenutoError, LookupError):
     """Nothing is known under this id or name. A finished task is forgotten when its time to live ends."""
 

@@ -198,7 +198,7 @@ class Store(Limits, Money, Blobs, Protocol):
 
     async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:
         """Runs `work(connection)` in a write transaction of the engine and records `step`, with the JSON that `work`
-        returned as its value, in the same transaction. Engines without SQL raise `InvalidInput`. What `work` raises is
+        returned as its value, in the same transaction. Engines without SQL raise `NeedsSql`. What `work` raises is
         raised to the caller, and nothing is stored."""
 
     async def signal(self, signals: Sequence[Signal]) -> Sequence[Delivered]:

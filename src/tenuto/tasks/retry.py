@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
-from tenuto.errors import InvalidInput
+from tenuto.errors import InvalidInput, NeedsSql
 from tenuto.tasks.clock import Millis
 
 __all__ = ["RetryPolicy", "Verdict"]
@@ -66,7 +66,9 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
         return self
 
     def verdict(self, error: BaseException) -> Verdict:
-        """What `error` means under this policy."""
+        """What `error` means under this policy; what can never work is fatal whatever that says."""
+        if isinstance(error, NeedsSql):
+            return Verdict.FATAL
         names = {name for cls in type(error).__mro__ for name in (cls.__name__, f"{cls.__module__}.{cls.__qualname__}")}
         if not names.isdisjoint(self.fatal):
             return Verdict.FATAL

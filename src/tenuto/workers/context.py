@@ -139,7 +139,7 @@ class Context:
 
     async def transaction(self, name: str, fn: Callable[..., Any], /, *args: Any, type: Any = None) -> Any:
         """Calls `fn(connection, *args)` in a write transaction of the store's database, which records the step too:
-        both are committed, or neither. Raises `InvalidInput` on engines without SQL."""
+        both are committed, or neither. Raises `NeedsSql` on engines without SQL: the task fails."""
         return await steps.run_transaction(self.journal, StepCall(name, fn, args, type=type))
 
     async def gather(

@@ -16,12 +16,14 @@ from tenuto.agents.function import FunctionAgent, task_agent
 from tenuto.errors import InvalidInput, WaitTimeout
 from tenuto.stores.base import Claim, Exchange, Store
 from tenuto.stores.sqlite import SqliteStore
+from tenuto.tasks.clock import wall_clock
 from tenuto.tasks.outcome import Ending, Outcome, Record, Step, StepState
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task
 from tenuto.workers.context import ChildResult, Context
+from tests.conformance.engines import ENGINES
 from tests.integration.workers.rig import Clock, ended, kinds, submit, until, waits, working
 
 ran: Counter[str] = Counter()
@@ -589,6 +591,24 @@ async def test_a_transaction_commits_with_its_step(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "tenuto.db") as connection:
         assert connection.execute("SELECT amount FROM booked").fetchall() == [(7,)]
     connection.close()
+
+
+async def test_a_transaction_where_there_is_no_sql_is_not_tried_again(tmp_path: Path) -> None:
+    @task_agent(retry=RetryPolicy(max_retries=5, base=1))
+    async def books(ctx: Context) -> None:
+        await ctx.transaction("book", count, "book")
+
+    for engine in [each for each in ENGINES.values() if not each.sql]:
+        store = engine.make(tmp_path, wall_clock)
+        await store.open()
+        async with working(store, books):
+            (task_id,) = await submit(store, books.create_task())
+            task = await ended(store, task_id)
+        await store.close()
+        assert (task.state, task.attempt) == (State.FAILED, 1)
+        assert task.error is not None
+        assert task.error.type == "NeedsSql"
+        assert "has no SQL: a transaction of the task's own needs SQLite or PostgreSQL" in task.error.message
 
 
 NONSENSE: dict[str, Any] = {

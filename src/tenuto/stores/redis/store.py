@@ -18,7 +18,7 @@ from typing import Any, cast
 import msgspec
 from msgspec.structs import replace
 
-from tenuto.errors import InvalidInput, StoreClosed
+from tenuto.errors import InvalidInput, NeedsSql, StoreClosed
 from tenuto.stores.base import (
     Delivered,
     Exchange,
@@ -163,7 +163,7 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
 
     async def submit(self, trees: Sequence[Tree], *, connection: Any = None) -> Submitted:
         if connection is not None:
-            raise InvalidInput(f"{self.url} cannot submit inside a connection of the caller: it needs an SQL engine")
+            raise NeedsSql(f"{self.url} cannot submit inside a connection of the caller: it needs SQLite or PostgreSQL")
         answers: list[Submission | None] = [refusal(tree) for tree in trees]
         left = [at for at, answer in enumerate(answers) if answer is None]
         while left:  # again, when what was there already is gone by the time it is looked at
@@ -269,7 +269,7 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
         return [_recorded(record, *parts) for record, parts in zip(records, told, strict=True)]
 
     async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:
-        raise InvalidInput(f"{self.url} has no SQL: a transaction of the task's own needs an SQL engine")
+        raise NeedsSql(f"{self.url} has no SQL: a transaction of the task's own needs SQLite or PostgreSQL")
 
     # -- people
 

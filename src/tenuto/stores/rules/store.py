@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from tenuto.errors import InvalidInput
+from tenuto.errors import InvalidInput, NeedsSql
 from tenuto.stores.base import (
     AgentLoad,
     Delivered,
@@ -115,7 +115,7 @@ class RuledStore(RuledMoney, Store):
 
     async def submit(self, trees: Sequence[Tree], *, connection: Any = None) -> Submitted:
         if connection is not None:
-            raise InvalidInput(f"{self.url} cannot submit inside a connection of the caller: it needs an SQL engine")
+            raise NeedsSql(f"{self.url} cannot submit inside a connection of the caller: it needs SQLite or PostgreSQL")
         return await self._write(lambda work: submit.submit(work, trees))
 
     async def commit_and_claim(self, exchange: Exchange) -> Exchanged:
@@ -128,7 +128,7 @@ class RuledStore(RuledMoney, Store):
         return await self._write(lambda work: record.record(work, records, lease))
 
     async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:
-        raise InvalidInput(f"{self.url} has no SQL: a transaction of the task's own needs an SQL engine")
+        raise NeedsSql(f"{self.url} has no SQL: a transaction of the task's own needs SQLite or PostgreSQL")
 
     async def signal(self, signals: Sequence[Signal]) -> Sequence[Delivered]:
         return await self._write(lambda work: deliver(work, signals))
