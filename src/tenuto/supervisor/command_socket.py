@@ -26,6 +26,7 @@ from tenuto.supervisor.run_directory import short
 __all__ = ["CommandSocket"]
 
 _BACKLOG = 1_024
+_DESCRIPTORS = 65_536
 _HANDSHAKE = 5_000
 """Milliseconds in which a connection must speak ZeroMQ's protocol."""
 _HEARTBEAT = 10_000
@@ -41,6 +42,7 @@ class CommandSocket:
 
     def __init__(self, address: Address) -> None:
         """Raises `Conflict` when somebody listens there already, `InvalidInput` when nobody could."""
+        _make_room()
         self._context = zmq.Context()
         self._path: Path | None = None
         self._inode: tuple[int, int] | None = None
@@ -120,6 +122,21 @@ class CommandSocket:
             self._listener.detach()
         self.router.close()
         self._context.term()
+
+
+def _make_room() -> None:
+    """Lets this process open as many descriptors as it may: without one for a client, libzmq aborts the program.
+
+    (`ipc_listener.cpp` of libzmq 4.3 takes EMFILE for a bug of its own. The soft limit is mostly 1,024, and each
+    agent in a process needs a descriptor as well.)
+    """
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -272,3 +273,28 @@ def test_what_a_killed_program_has_left_behind_is_killed_at_the_next_start(tmp_p
     # Then the orphan is dead, and the notes are gone
     assert orphan.wait(LIMIT) == -signal.SIGKILL
     assert not notes[0].exists()
+
+
+def test_many_clients_do_not_end_it_by_taking_all_descriptors(tmp_path: Path) -> None:
+    with program(
+        tmp_path,
+        """
+        import resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (80, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        orchestrator = Supervisor(run_mode="DAEMON", enable_command_interface=True)
+        orchestrator.start()
+        say(orchestrator.command_interface.address)
+        orchestrator.join()
+        """,
+    ) as running:
+        # Given
+        where = line(running)
+        with ExitStack() as stack:
+            for _ in range(200):
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.connect(where.removeprefix("ipc://"))
+            # When
+            with CommandClient(where, timeout=LIMIT) as asking:
+                # Then
+                assert asking.request("ps") == []
+        assert running.poll() is None
