@@ -256,24 +256,21 @@ def ledger(
 
 
 def _amount(amount: Amount) -> dict[str, Any]:
-    return {"money": _exact(amount.money), "tokens": amount.tokens, "requests": amount.requests}
+    from tenuto.tasks.dollars import exact
 
-
-def _exact(nano: int) -> str:
-    """Money in dollars, as text that programs can read."""
-    from tenuto.tasks.dollars import dollars
-
-    return dollars(nano).replace("$", "").replace(",", "")
+    return {"money": exact(amount.money), "tokens": amount.tokens, "requests": amount.requests}
 
 
 def _budget_document(use: BudgetUse) -> dict[str, Any]:
+    from tenuto.tasks.dollars import exact
+
     budget = use.budget
     return {
         "scope": budget.scope,
         "period": budget.period,
         "window": use.window or None,
         "at_limit": budget.at_limit.value,
-        "money": None if budget.money is None else _exact(budget.money),
+        "money": None if budget.money is None else exact(budget.money),
         "tokens": budget.tokens,
         "requests": budget.requests,
         "spent": _amount(use.spent),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tenuto.cli import spending, task_answers, task_verbs
+from tenuto.cli import spending, task_answers, task_turns, task_verbs
 from tenuto.cli.errors import ExitCode
 from tenuto.cli.options import (
     AgentFilter,
@@ -215,4 +215,5 @@ def events(
 
 task_verbs.register(app)
 task_answers.register(app)
+task_turns.register(app)
 spending.register(app)

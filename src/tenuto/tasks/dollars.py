@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from tenuto.errors import InvalidInput
 from tenuto.tasks.money import DOLLAR, LARGEST_AMOUNT
 
-__all__ = ["dollars", "nano_dollars"]
+__all__ = ["dollars", "exact", "nano_dollars"]
 
 
 def nano_dollars(value: Decimal | float | str, field: str) -> int:
@@ -32,3 +32,8 @@ def dollars(nano: int) -> str:
     whole, part = divmod(abs(nano), DOLLAR)
     decimals = f"{part:09d}".rstrip("0").ljust(2, "0")
     return f"{'-' if nano < 0 else ''}${whole:,}.{decimals}"
+
+
+def exact(nano: int) -> str:
+    """The same as text that programs can read: `0.0025`, `1200.50`."""
+    return dollars(nano).replace("$", "").replace(",", "")

@@ -1,0 +1,75 @@
+"""`tenuto task messages|fork`: what an agent has said, and another try from a turn of it, from a shell."""
+
+import pytest
+
+from tests.integration.cli.program import Program
+
+AGENT = '''
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import FunctionModel
+import tenuto
+
+def model(messages, info):
+    with open("asked", "a") as file:
+        file.write("x")
+    if len(messages) == 1:
+        return ModelResponse(parts=[ToolCallPart("look", {"place": "shop"}, "c1")])
+    heard = [str(part.content) for part in messages[-1].parts]
+    return ModelResponse(parts=[TextPart(" | ".join(heard))])
+
+def look(place: str) -> str:
+    """Looks something up."""
+    return f"{place} is open"
+
+buyer = tenuto.Agent("buyer", "Buy.", FunctionModel(model), [look], price=(1.0, 2.0))
+'''
+
+
+@pytest.fixture
+def done(tenuto: Program) -> str:
+    """A task that has ended after two turns; its id."""
+    (tenuto.home / "buyers.py").write_text(AGENT, encoding="utf-8")
+    task_id = tenuto.submit("buyer", "is it open?")
+    tenuto.start("worker", "--agents", "buyers:buyer")
+    tenuto("task", "wait", task_id)
+    return task_id
+
+
+def test_a_conversation_is_shown_turn_by_turn(tenuto: Program, done: str) -> None:
+    shown = tenuto("task", "messages", done[-8:]).out
+    lines = [line.strip() for line in shown.splitlines()]
+    assert lines[0].startswith("turn 1  ")
+    assert "user: is it open?" in lines
+    assert 'assistant calls look: {"place":"shop"}' in lines
+    assert "tool look: shop is open" in lines
+    assert "assistant: shop is open" in lines
+    turns = tenuto("task", "messages", done, "--format", "json").json["turns"]
+    assert [turn["turn"] for turn in turns] == [1, 2]
+    assert all(float(turn["cost"]) > 0 and turn["usage"]["input_tokens"] > 0 for turn in turns)
+    assert turns[1]["said"] == [
+        {"role": "tool", "text": "shop is open", "tool": "look"},
+        {"role": "assistant", "text": "shop is open"},
+    ]
+
+
+def test_a_task_is_forked_from_a_turn_with_another_message(tenuto: Program, done: str) -> None:
+    # Given how often the model was asked
+    asked = tenuto.home / "asked"
+    assert asked.read_text() == "xx"
+    # When the task goes on from its first turn
+    new = tenuto("task", "fork", done, "--turn", "1", "--message", "and the bank?").out.strip()
+    result = tenuto("task", "wait", new, "--format", "json").json["result"]
+    # Then only what comes behind it was asked
+    assert "and the bank?" in result
+    assert asked.read_text() == "xxx"
+    document = tenuto("task", "fork", done, "--turn", "1", "--id", "mine", "--format", "json").json
+    assert document == {"id": "mine", "forked_from": {"task": done, "turn": 1}}
+
+
+def test_what_cannot_be_forked_is_said(tenuto: Program, done: str) -> None:
+    assert "has 2 recorded turns, so none numbered 7" in tenuto("task", "fork", done, "--turn", "7", code=3).err
+    assert "must be a mapping" in tenuto("task", "fork", done, "--turn", "1", "--payload", "[1]", code=2).err
+    assert "there is no task" in tenuto("task", "fork", "nobody", "--turn", "1", code=3).err
+    double = tenuto.submit("double", 2)
+    assert "has no recorded turns" in tenuto("task", "fork", double, "--turn", "1", code=2).err
+    assert "Nothing was said yet." in tenuto("task", "messages", double).out
