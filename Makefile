@@ -11,7 +11,7 @@ CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
 BENCH := $(BENCH_VENV)/.installed
 PINS := pyproject.toml constraints.txt
-ENGINES := .[redis,postgres]
+ENGINES := .[redis,postgres,llm]
 # Warnings about the machine's own pip configuration are of no use to the reader; errors still show.
 PIP := -m pip --disable-pip-version-check -qq
 

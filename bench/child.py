@@ -40,6 +40,17 @@ SUBJECTS = {
         "procrastinate": "bench.postgres.peer_procrastinate:SUBJECT",
         "dbos": "bench.peer_dbos:POSTGRES",
     },
+    "agents": {
+        "plain": "bench.agents.plain:SUBJECT",
+        "tenuto": "bench.agents.ours:SUBJECT",
+        "dbos": "bench.agents.peer_dbos:SUBJECT",
+        "langgraph": "bench.agents.peer_langgraph:SUBJECT",
+    },
+    "agents-postgres": {
+        "tenuto": "bench.agents.ours:SUBJECT",
+        "dbos": "bench.agents.peer_dbos:SUBJECT",
+        "langgraph": "bench.agents.peer_langgraph:SUBJECT",
+    },
     "supervisor": {
         "raw": "bench.supervisor.raw:SUBJECT",
         "tenuto": "bench.supervisor.ours:SUBJECT",

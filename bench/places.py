@@ -216,6 +216,8 @@ PLACES: dict[str, type[Place]] = {
     "sqlite": SqlitePlace,
     "redis": RedisPlace,
     "postgres": PostgresPlace,
+    "agents": SqlitePlace,
+    "agents-postgres": PostgresPlace,
     "supervisor": MachinePlace,
 }
 """By the name that `--store` takes."""

@@ -47,6 +47,8 @@ class Size:
     """events that are emitted"""
     questions: int
     """commands that are asked one by one"""
+    turns: int
+    """turns of an agent's conversation"""
     seconds: float
     """no measurement may take longer"""
 
@@ -67,6 +69,7 @@ FULL = Size(
     process_agents=200,
     emits=100_000,
     questions=3_000,
+    turns=200,
     seconds=240,
 )
 QUICK = Size(
@@ -85,6 +88,7 @@ QUICK = Size(
     process_agents=10,
     emits=2_000,
     questions=100,
+    turns=20,
     seconds=60,
 )
 
@@ -164,6 +168,12 @@ METRICS |= {
     "commands.p50": _time("ps with 10 agents, median", "Commands, from another process"),
     "commands.p95": _time("ps with 10 agents, 95 %", "Commands, from another process"),
 }
+_TURNS = "A turn of an agent whose model answers at once: one request, one tool"
+METRICS |= {
+    "turns.early": _time("in the first tenth of the conversation", _TURNS),
+    "turns.late": _time("in the last tenth", _TURNS),
+    "turns.disk": _time("on the disk, per turn", _TURNS, "kB"),
+}
 _HISTORY = "Commit 10 tasks and claim 10, one call, by tasks stored (in goals of 100)"
 for _count in sorted({*FULL.stored, *QUICK.stored}):
     METRICS[f"stored.{_count}.p50"] = _time(f"{_count:,} stored, median", _HISTORY)
@@ -173,5 +183,5 @@ for _name, _title in (("free", "without it"), ("held", "it stays open all the ti
     METRICS[f"churn.{_name}.p50"] = _time(f"{_title}, median", _CHURN)
     METRICS[f"churn.{_name}.p95"] = _time(f"{_title}, 95 %", _CHURN)
 
-ORDER = ("submit", "drain", "latency", "stored", "churn", "size", "dag", "agents", "events", "commands")
+ORDER = ("submit", "drain", "latency", "stored", "churn", "size", "dag", "turns", "agents", "events", "commands")
 """The measurements in the order in which they are made."""

@@ -107,12 +107,21 @@ def test_the_table_names_what_each_system_makes_durable() -> None:
     assert "raw SQLite: WAL, fsync at every commit" in done.stdout
 
 
+def test_turns_of_agents_are_measured_beside_the_library_alone() -> None:
+    done = bench("--quick", "--store", "agents", "--only", "plain,tenuto", "--format", "json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    group = json.loads(done.stdout)["stores"]["agents"]
+    assert set(group["medians"]["tenuto"]) == {"turns.early", "turns.late", "turns.disk"}
+    assert all(value > 0 for value in group["medians"]["plain"].values())
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     done = bench("--only", "celery")
 
     assert done.returncode == 2
     assert "unknown subject celery: choose among raw, prototype, tenuto, huey, dbos" in done.stderr
-    assert "unknown store mysql: choose among sqlite, redis, postgres, supervisor" in bench("--store", "mysql").stderr
+    assert "unknown store mysql: choose among sqlite, redis, postgres, agents, agents-postgres" in bench("--store", "mysql").stderr
     assert ORDER[0] in bench("--help").stdout
 
 
