@@ -19,7 +19,9 @@ CALLS = st.sampled_from(("c0", "c1", "c2"))
 MODELS = st.sampled_from(("", "m0", "m1"))
 AMOUNTS = st.builds(Amount, st.integers(0, 20), st.integers(0, 5), st.integers(0, 1))
 RATES = st.lists(
-    st.tuples(st.sampled_from(("db", "api", "free")), st.integers(0, 3)), max_size=2, unique_by=lambda rate: rate[0]
+    st.tuples(st.sampled_from(("db", "db", "api", "free")), st.integers(0, 3)),
+    max_size=2,
+    unique_by=lambda rate: rate[0],
 ).map(tuple)
 RESERVES = st.lists(
     st.builds(Reserve, CALLS, AMOUNTS, MODELS, RATES, st.sampled_from((False, False, True))), max_size=2

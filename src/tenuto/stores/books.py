@@ -11,7 +11,7 @@ from tenuto.tasks.clock import Millis
 from tenuto.tasks.money import NOTHING, Amount, Budget, Period
 from tenuto.tasks.usage import LedgerEntry, UsageBy, UsageRow
 
-__all__ = ["Books", "Call", "CallName", "Count", "CountName", "Found", "Pace", "Taken"]
+__all__ = ["Books", "Call", "CallName", "Count", "CountName", "Found", "Pace", "Share", "Taken"]
 
 
 class Taken(NamedTuple):
@@ -27,13 +27,26 @@ class Taken(NamedTuple):
     """`Pace.given` then"""
 
 
-class Pace(NamedTuple):
+class Share(NamedTuple):
+    """How much an owner has got of a rate, among those who wait for it."""
+
+    tag: float
+    """where it stands: units that it has got, from the virtual time at which it joined"""
+    until: Millis
+    """one of its calls waits, and has the first right to the next room until then"""
+
+
+class Pace(msgspec.Struct, frozen=True, array_like=True):
     """What is known about a rate's key beside its limit."""
 
     slow: Millis = 0
     """nothing is granted before"""
     given: float = 0.0
     """milliseconds of its rate that were given back so far"""
+    virtual: float = 0.0
+    """the tag at which an owner joins"""
+    shares: dict[str, Share] = {}
+    """by owner, while some wait"""
 
 
 class Call(LedgerEntry, frozen=True, omit_defaults=True):

@@ -16,6 +16,10 @@ the ones before it have taken. Budgets are looked at from the task upwards (the 
 agent, model, the total; for good, by month, by day), then rates in the order given; the first without room is the one
 that is named. `retry_at` of a budget is when its window ends, of a rate the first instant with room for the units; it
 is None where that never comes: no period, or more units than the rate's `burst`.
+
+Owners share a rate: one whose call was refused for want of room has the first right to the next room, before owners
+who have got more, for a moment after the `retry_at` that it was told (`rules.shares`). That, and nothing else, is kept
+of a refused record.
 """
 
 from __future__ import annotations

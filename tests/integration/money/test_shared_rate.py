@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,34 @@ async def test_six_hundred_calls_a_minute_are_never_more_and_hardly_ever_less(en
     for first, at in enumerate(granted):
         assert bisect.bisect_left(granted, at + MINUTE) - first <= 600
     assert len(granted) >= 0.95 * 3 * 600
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda each: each.name)
+async def test_an_owner_with_many_callers_does_not_starve_one_with_a_single_caller(
+    engine: Engine, tmp_path: Path
+) -> None:
+    # Given 600 calls a minute, thirty callers of one owner and a single one of another
+    clock, chance = VirtualClock(), random.Random(2)
+    store = engine.make(tmp_path, clock)
+    await store.open()
+    try:
+        await store.put_limit(Limit("rpm", rate=600, period=MINUTE))
+        till = Till(Stage(store, clock))
+        owners = ["many"] * 30 + ["single"]
+        callers = [await till.running(f"t{number}", owner=owner) for number, owner in enumerate(owners)]
+        # When for twenty seconds each calls as soon as it may, and is a little late each time
+        begun, granted = clock.now, Counter[str]()
+        turns = [(clock.now, number) for number in range(len(callers))]
+        while turns[0][0] < begun + 20_000:
+            clock.now, number = heapq.heappop(turns)
+            call = f"c{clock.now}-{sum(granted.values())}"
+            recorded = await till.reserve(callers[number], call, Amount(requests=1), rates=(("rpm", 1),))
+            granted[owners[number]] += recorded.refused is None
+            again = clock.now if recorded.refused is None else recorded.refused.retry_at
+            assert again is not None
+            heapq.heappush(turns, (again + chance.randint(0, 40), number))
+    finally:
+        await store.close()
+    # Then it gets about half of them, and hardly any is lost
+    assert granted["single"] >= 0.4 * sum(granted.values())
+    assert sum(granted.values()) >= 0.85 * 200

@@ -74,7 +74,7 @@ class RuledMoney(Money):
         def verb(work: Work) -> Millis:
             pace = work.tables.find_books("", (), (), [key]).paces.get(key, Pace())
             until = max(pace.slow, work.now + delay)
-            work.tables.put_pace(key, Pace(until, pace.given))
+            work.tables.put_pace(key, replace(pace, slow=until))
             return until
 
         return await self._write(verb)

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from tenuto.stores.books import Call, CallName, Count, CountName, Found, Pace, Taken
+from tenuto.stores.rules import shares
 from tenuto.stores.tables import Tables, Usage
 from tenuto.tasks.clock import Millis
+from tenuto.tasks.limits import Limit
 from tenuto.tasks.money import (
     NOTHING,
     TOTAL,
@@ -33,6 +35,9 @@ __all__ = ["Plan", "abandon", "start_afresh"]
 
 _NEVER = 1e10
 """Milliseconds: no rate is used up for longer than that."""
+
+_SOON: Millis = 25
+"""After so long it is worth another try, for who is refused for the sake of somebody else."""
 
 _PERIODS = (None, Period.MONTH, Period.DAY)
 
@@ -58,7 +63,9 @@ class Plan:
         keys = dict.fromkeys(key for each in both for key, _ in each.rates)
         found = tables.find_books(task.id, counts, names, list(keys)) if both else Found({}, [], {}, {})
         self._calls = found.calls
-        self._paces = found.paces
+        self._stored = found.paces
+        self._paces = dict(found.paces)
+        self._changed_paces: set[str] = set()
         self._budgets = {(each.scope, each.period): each for each in found.budgets}
         self._counts = {name: found.counts.get(name, Count()) for name in counts}
         self._usages: dict[str, Usage] = {}
@@ -116,7 +123,8 @@ class Plan:
         if back > 0:
             span = back * limit.interval
             self._usages[taken.key] = replace(usage, tat=usage.tat - span)
-            self._paces[taken.key] = Pace(pace.slow, pace.given + span)
+            self._paces[taken.key] = replace(pace, given=pace.given + span)
+            self._changed_paces.add(taken.key)
             self.freed.add(taken.key)
 
     # -- reserving
@@ -163,19 +171,35 @@ class Plan:
             limit = usage.limit
             if limit is None or not limit.rate or not units:
                 continue
-            never, at = units > limit.burst, limit.allowed_at(usage.tat, units)
-            if never or at > self._now:
-                return Refusal(reserve.call, key, RefusalKind.RATE, self._now, None if never else at)
+            if units > limit.burst:
+                return Refusal(reserve.call, key, RefusalKind.RATE, self._now)
+            at = self._when(key, limit, usage.tat, units)
+            if at > self._now:
+                stored = self._stored.get(key, Pace())
+                self._tables.put_pace(key, shares.refused(stored, self._task.owner, self._now, at))
+                return Refusal(reserve.call, key, RefusalKind.RATE, self._now, at)
         return None
+
+    def _when(self, key: str, limit: Limit, tat: float, units: int) -> Millis:
+        """When it is worth a try to take `units` of a rate: now, where there is room and nobody goes before."""
+        at = limit.allowed_at(tat, units)
+        first = shares.first_in_line(self._paces.get(key, Pace()), self._task.owner, self._now)
+        if at > self._now or first is None:
+            return at
+        after = limit.allowed_at(limit.taken(tat, self._now, units), units)
+        return min(first.until + 1, max(after, self._now + _SOON))
 
     def _take(self, key: str, units: int) -> Taken | None:
         usage = self._usage(key)
         limit = usage.limit
         if limit is None or not limit.rate or not units:
             return None
-        tat = limit.taken(usage.tat, self._now, units)
+        tat, pace = limit.taken(usage.tat, self._now, units), self._paces.get(key, Pace())
         self._usages[key] = replace(usage, tat=tat)
-        return Taken(key, units, tat, limit.interval, self._paces.get(key, Pace()).given)
+        if pace.shares:
+            self._paces[key] = shares.granted(pace, self._task.owner, self._now, units)
+            self._changed_paces.add(key)
+        return Taken(key, units, tat, limit.interval, pace.given)
 
     # -- the books
 
@@ -185,7 +209,7 @@ class Plan:
         self._tables.put_calls(self._task.id, [self._calls[name] for name in self._changed_calls])
         for usage in self._usages.values():
             self._tables.set_usage(usage)
-        for key in self.freed:
+        for key in self._changed_paces:
             self._tables.put_pace(key, self._paces[key])
 
     def _usage(self, key: str) -> Usage:
@@ -239,7 +263,8 @@ def abandon(tables: Tables, task: Task) -> Task:
 
 
 def start_afresh(tables: Tables, key: str) -> None:
-    """What was taken of a rate before it was dropped is not given back to the next one under its key."""
+    """What was taken of a rate before it was dropped is not given back to the next one under its key, and whoever has
+    waited waits for nothing."""
     pace = tables.find_books("", (), (), [key]).paces.get(key, Pace())
     tables.put_pace(key, Pace(pace.slow, pace.given + _NEVER))
 

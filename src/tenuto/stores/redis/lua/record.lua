@@ -1,4 +1,4 @@
--- needs: session, rows, families, indexes, events, lanes, limits, books, money, transitions, waits, walks, admission, holds, journal
+-- needs: session, rows, families, indexes, events, lanes, limits, books, shares, money, transitions, waits, walks, admission, holds, journal
 -- Appends to journals, with children, events and consumed messages, and extends the leases (`rules/record.py`).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {records, lease in ms}. A child that cannot be

@@ -6,7 +6,8 @@
 --                           day, a month, or empty: all time. The name of the total is empty
 --   days                    set: days with counts
 --   budgets                 hash: <scope> 0x1F <period> -> money, tokens, requests ("-": no limit), what to do there
---   paces                   hash: key of a rate -> until when it is slow, milliseconds given back
+--   paces                   hash: key of a rate -> until when it is slow, milliseconds given back, virtual time; and a line
+--                           for each owner who waits or has got more: name 0x1F tag 0x1F until
 --
 -- In a task's hash: `calls`, the names of its reserved calls, one to a line. An amount is {money, tokens, requests}.
 
@@ -101,12 +102,24 @@ end
 
 -- What is known about a rate's key beside its limit.
 function books.pace(key)
-  local numbers = books.numbers(redis.call('HGET', session.key('paces'), key) or '0 0')
-  return { slow = numbers[1], given = numbers[2] }
+  local pace = { slow = 0, given = 0, virtual = 0, shares = {} }
+  local first, rest = (redis.call('HGET', session.key('paces'), key) or ''):match('^([^\n]+)\n?(.*)$')
+  if first then
+    local numbers = books.numbers(first)
+    pace.slow, pace.given, pace.virtual = numbers[1], numbers[2], numbers[3]
+    for owner, tag, till in rest:gmatch('([^\n\31]*)\31([^\n\31]*)\31([^\n\31]*)') do
+      pace.shares[owner] = { tag = tonumber(tag), till = tonumber(till) }
+    end
+  end
+  return pace
 end
 
 function books.put_pace(key, pace)
-  redis.call('HSET', session.key('paces'), key, whole(pace.slow) .. ' ' .. string.format('%.17g', pace.given))
+  local lines = { string.format('%s %.17g %.17g', whole(pace.slow), pace.given, pace.virtual) }
+  for owner, share in pairs(pace.shares) do
+    lines[#lines + 1] = string.format('%s\31%.17g\31%s', owner, share.tag, whole(share.till))
+  end
+  redis.call('HSET', session.key('paces'), key, table.concat(lines, '\n'))
 end
 
 -- -- budgets and paces
@@ -148,10 +161,11 @@ function books.slow(key, delay)
   return pace.slow
 end
 
--- What was taken of a rate before it was dropped is not given back to the next one under its key.
+-- What was taken of a rate before it was dropped is not given back to the next one under its key, and whoever waited
+-- waits for nothing.
 function books.start_afresh(key)
   local pace = books.pace(key)
-  pace.given = pace.given + NEVER
+  pace.given, pace.virtual, pace.shares = pace.given + NEVER, 0, {}
   books.put_pace(key, pace)
 end
 

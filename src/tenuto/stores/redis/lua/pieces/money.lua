@@ -5,6 +5,7 @@ money = {}
 local FIELDS = { 'money', 'tokens', 'requests' }
 local PERIODS = { '', 'month', 'day' }
 local NOTHING = { 0, 0, 0 }
+local SOON = 25 -- milliseconds
 
 local whole, SEPARATOR = session.whole, '\31'
 
@@ -27,7 +28,7 @@ end
 function money.plan(t)
   return {
     t = t, chain = chain_of(t), counts = {}, changed_counts = {}, calls = {}, changed_calls = {}, added = 0, tats = {},
-    paces = {}, freed = {}, reserved = t.calls or '',
+    paces = {}, changed_paces = {}, freed = {}, reserved = t.calls or '',
   }
 end
 
@@ -129,7 +130,7 @@ local function correct(plan, taken, used)
     local span = back * taken.interval
     plan.tats[taken.key] = tat_of(plan, usage) - span
     pace.given = pace.given + span
-    plan.freed[taken.key] = true
+    plan.changed_paces[taken.key], plan.freed[taken.key] = true, true
   end
 end
 
@@ -211,6 +212,18 @@ local function over_budget(plan, reserve)
   return nil
 end
 
+-- When it is worth a try to take units of a rate: now, where there is room and nobody goes before.
+local function when(plan, usage, units)
+  local tat = tat_of(plan, usage)
+  local at = limits.allowed_at(usage, tat, units)
+  local first = shares.first_in_line(pace_of(plan, usage.key), plan.t.owner or '')
+  if at > session.now or not first then
+    return at
+  end
+  local after = limits.allowed_at(usage, limits.taken(usage, tat, units), units)
+  return math.min(first.till + 1, math.max(after, session.now + SOON))
+end
+
 local function too_fast(plan, reserve)
   for _, rate in ipairs(reserve.rates) do
     local key, units = rate[1], rate[2]
@@ -218,10 +231,14 @@ local function too_fast(plan, reserve)
     if slow > session.now then
       return { reserve.call, key, 'slow', session.now, slow }
     elseif usage.defined and usage.rate and units > 0 then
-      local at = limits.allowed_at(usage, tat_of(plan, usage), units)
       if units > usage.burst then
         return { reserve.call, key, 'rate', session.now, false }
-      elseif at > session.now then
+      end
+      local at = when(plan, usage, units)
+      if at > session.now then
+        local stored = books.pace(key)
+        shares.refused(stored, plan.t.owner or '', at)
+        books.put_pace(key, stored)
         return { reserve.call, key, 'rate', session.now, at }
       end
     end
@@ -245,7 +262,12 @@ function money.reserve(plan, reserve)
     if usage.defined and usage.rate and rate[2] > 0 then
       local tat = limits.taken(usage, tat_of(plan, usage), rate[2])
       plan.tats[rate[1]] = tat
-      local given = pace_of(plan, rate[1]).given
+      local pace = pace_of(plan, rate[1])
+      local given = pace.given
+      if next(pace.shares) then
+        shares.granted(pace, plan.t.owner or '', rate[2])
+        plan.changed_paces[rate[1]] = true
+      end
       call.taken[#call.taken + 1] = {
         key = rate[1], units = rate[2], tat = tat, interval = limits.interval(usage), given = given,
       }
@@ -276,8 +298,10 @@ function money.write(plan)
   for key, tat in pairs(plan.tats) do
     limits.set(limits.usage(key), { tat = tat })
   end
-  for key in pairs(plan.freed) do
+  for key in pairs(plan.changed_paces) do
     books.put_pace(key, plan.paces[key])
+  end
+  for key in pairs(plan.freed) do
     limits.reopen(key)
   end
   if plan.reserved ~= (plan.t.calls or '') then
