@@ -13,7 +13,7 @@ from tenuto.tasks.retry import RetryPolicy
 if TYPE_CHECKING:
     from tenuto.workers.context import Context
 
-__all__ = ["Handler", "limits_of", "retry_of", "serving"]
+__all__ = ["Handler", "limits_of", "preload_of", "retry_of", "serving"]
 
 
 class Handler(Protocol):
@@ -45,6 +45,11 @@ def retry_of(handler: Handler) -> RetryPolicy | None:
     """How an agent wants its tasks retried (its attribute `retry`), where they do not say so themselves."""
     policy: RetryPolicy | None = getattr(handler, "retry", None)
     return policy
+
+
+def preload_of(handler: Handler) -> tuple[str, ...]:
+    """Modules that an agent's workers find imported (its attribute `preload`): those that are slow to import."""
+    return tuple(getattr(handler, "preload", ()))
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import pydantic_ai
 from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import AbstractToolset
@@ -23,7 +24,7 @@ from pydantic_ai.toolsets import AbstractToolset
 from tenuto.agents.base import TaskAgent, found_at, load
 from tenuto.agents.llm.attempt import Attempt
 from tenuto.agents.llm.context import AgentContext, beginning, read_payload
-from tenuto.agents.llm.models import ModelLike, build_model
+from tenuto.agents.llm.models import ModelLike, build_model, modules_of
 from tenuto.agents.llm.money import Terms
 from tenuto.agents.llm.prices import Price
 from tenuto.agents.specs import Duration
@@ -144,6 +145,13 @@ class Agent(TaskAgent):
             state |= {"_made": None, "_own_terms": None}
         return other
 
+    def with_model(self, model: Model) -> Self:
+        """A copy that asks `model`. One around a `pydantic_ai.Agent` is that agent still, with the model it has."""
+        other = copy.copy(self)
+        if self._recipe is not None:
+            other.__dict__ |= {"_made": None, "_own_terms": None, "_recipe": {**self._recipe, "model": model}}
+        return other
+
     @property
     def pydantic_agent(self) -> pydantic_ai.Agent[Any, Any]:
         """The agent that runs the conversation, made when it is first needed."""
@@ -153,6 +161,12 @@ class Agent(TaskAgent):
                 recipe["model"] = build_model(recipe["model"], base_url=self._base_url, keys=self._keys)
             self._made = pydantic_ai.Agent(**recipe, deps_type=self._context_type, defer_model_check=True)
         return self._made
+
+    @property
+    def preload(self) -> tuple[str, ...]:
+        """See `workers.handler.preload_of`."""
+        models = (self._recipe or {}).get("model"), self._fallback
+        return ("tenuto.agents.llm.agent", *(module for model in models for module in modules_of(model)))
 
     @property
     def _terms(self) -> Terms:
@@ -187,16 +201,18 @@ class Agent(TaskAgent):
 
     async def handle(self, context: Context, lease: Lease) -> Any:
         """Carries out one attempt: see `workers.handler`."""
-        where = f"task {lease.task_id!r}"
         try:
             agent = self.pydantic_agent
         except InvalidInput as error:
             raise ModelError(f"agent {self.name!r} cannot work: {error}", retryable=False) from error
-        payload = read_payload(bytes(lease.payload), self._context_type, where)
+        return await Attempt(context, self._terms).run(agent, *self.opening(context))
+
+    def opening(self, context: Context) -> tuple[str | None, list[ModelMessage], Any]:
+        """What the conversation about a task begins with: a prompt, what was said before, and the tools' `ctx.deps`."""
+        where = f"task {context.task_id!r}"
+        payload = read_payload(bytes(context.lease.payload), self._context_type, where)
         deps = payload if self._deps is None else self._deps(context, payload)
-        before = beginning(payload.messages, where)
-        attempt = Attempt(context, self._terms)
-        return await attempt.run(agent, payload.query or None, before, deps)
+        return payload.query or None, beginning(payload.messages, where), deps
 
 
 def _bare(kind: type[Agent]) -> Agent:

@@ -24,7 +24,7 @@ from pydantic_ai.providers.openai import OpenAIProvider
 from tenuto.agents.llm.command_model import PREFIX, CommandModel, command_of
 from tenuto.errors import InvalidInput
 
-__all__ = ["ModelLike", "build_model"]
+__all__ = ["ModelLike", "build_model", "modules_of"]
 
 ModelLike = Model | str | Callable[[], Model]
 """A model, its name, or a function that makes it."""
@@ -61,6 +61,14 @@ def build_model(model: ModelLike, *, base_url: str | None = None, keys: Mapping[
     if hasattr(client, "max_retries"):
         client.max_retries = 0
     return built
+
+
+def modules_of(model: ModelLike | None) -> tuple[str, ...]:
+    """What is imported for a model by name, as far as that is slow."""
+    family = model.partition(":")[0] if isinstance(model, str) else ""
+    if family.startswith("openai"):
+        return ("pydantic_ai.models.openai",)
+    return ("pydantic_ai.models.anthropic",) if family == "anthropic" else ()
 
 
 def _grok(model: str, base_url: str | None, keys: Mapping[str, str]) -> Model | None:

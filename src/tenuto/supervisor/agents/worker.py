@@ -17,6 +17,7 @@ from tenuto.supervisor.agents.asynchronous import BaseAsyncAgent
 from tenuto.supervisor.exceptions import NonRecoverableException
 from tenuto.supervisor.restart import RestartPolicy
 from tenuto.workers.config import WorkerConfig
+from tenuto.workers.handler import preload_of
 
 if TYPE_CHECKING:
     from tenuto.stores.base import Store
@@ -111,7 +112,8 @@ def register_workers(
         if store.startswith("memory:"):
             raise InvalidInput("memory:// lives in one process: use threads, or a store that processes can share")
         names = main_names()
-        manager.preload((*_PRELOAD, *(module for scheme, module in _ENGINES.items() if store.startswith(scheme))))
+        engine = (module for scheme, module in _ENGINES.items() if store.startswith(scheme))
+        manager.preload((*_PRELOAD, *engine, *(module for each in handlers for module in preload_of(each))))
     shown = handlers[0].name if len(handlers) == 1 else f"{handlers[0].name}+{len(handlers) - 1}"
     known = {entry.name for entry in manager.entries}
     numbers = (f"worker:{shown}:{number}" for number in range(1, len(known) + workers + 1))
