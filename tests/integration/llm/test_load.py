@@ -1,4 +1,4 @@
-"""Many tasks at once over several worker processes: the configuration of the page on task agents, a part of its load."""
+"""Many tasks over several worker processes: the configuration of the page on task agents, and a part of its load."""
 
 from __future__ import annotations
 
