@@ -54,12 +54,12 @@ def turn_document(turn: Turn) -> dict[str, Any]:
     }
 
 
-def print_turns(turns: Sequence[Turn]) -> None:
-    """Writes a conversation for people."""
+def print_turns(turns: Sequence[Turn], departures: Sequence[Sequence[str]] = ()) -> None:
+    """Writes a conversation for people. departures: for each turn, what a replay has to say."""
     out = console()
     if not turns:
         out.print("Nothing was said yet.")
-    for turn in turns:
+    for at, turn in enumerate(turns):
         out.print(Text(_title(turn), "bright_black"), soft_wrap=True)
         for message in (*turn.messages, turn.response):
             for role, tool, text in said(message):
@@ -67,6 +67,8 @@ def print_turns(turns: Sequence[Turn]) -> None:
                 if tool:
                     line.append(f" {'calls ' if role == 'assistant' else ''}{plain(tool)}", "bright_black")
                 out.print(line.append(": ").append(_lines(text), ""), soft_wrap=True)
+        for sentence in departures[at] if departures else ():
+            out.print(Text(f"  departs: {plain(sentence)}", "bold red"), soft_wrap=True)
 
 
 def _title(turn: Turn) -> str:

@@ -33,7 +33,7 @@ class ExitCode(IntEnum):
 
 EXIT_CODES = {
     ExitCode.OK: "done",
-    ExitCode.FAILED: "the task or goal failed, or a check found damage",
+    ExitCode.FAILED: "the task or goal failed, a check found damage, or a replay departs from the record",
     ExitCode.USAGE: "a wrong argument or input; nothing was changed",
     ExitCode.NOT_FOUND: "no such task, goal, schedule, store or file",
     ExitCode.CANCELLED: "the task or goal was cancelled",

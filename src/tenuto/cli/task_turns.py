@@ -1,4 +1,5 @@
-"""`tenuto task`: the conversation of an agent that works in turns: what was said, and a new task from a turn of it."""
+"""`tenuto task`: the conversation of an agent that works in turns: what was said, a new task from a turn of it, and
+what the agent's present code makes of it."""
 
 from __future__ import annotations
 
@@ -29,6 +30,10 @@ def register(app: typer.Typer) -> None:
         '  tenuto task fork task-0199… --turn 3 --message "Use the other supplier."\n'
         "  tenuto task fork task-0199… --turn 0 --payload '{\"customer\": 18}'"
     )(fork)
+    app.command(
+        epilog="Examples:\n\n  tenuto task replay task-0199\n"
+        "  tenuto task replay task-0199 --agents shop:buyer    # exit code 1 where the code departs from the record"
+    )(replay)
 
 
 def messages(
@@ -37,14 +42,9 @@ def messages(
     """Show the conversation of a task: what was said in each turn, the tools that were called, tokens and cost."""
     from tenuto.cli import output
     from tenuto.cli.conversation import print_turns, turn_document
-    from tenuto.cli.ids import full_id
     from tenuto.cli.session import with_client
 
-    async def read(client: Client) -> tuple[str, list[Turn]]:
-        whole = await full_id(client, task_id)
-        return whole, await client.get_turns(whole)
-
-    whole, turns = with_client(context, store, read)
+    whole, turns = with_client(context, store, lambda client: _read(client, task_id))
     if format is Format.JSON:
         output.print_json({"task_id": whole, "turns": [turn_document(turn) for turn in turns]})
     else:
@@ -80,3 +80,64 @@ def fork(
     else:
         output.console().print(new, soft_wrap=True)
     return ExitCode.OK
+
+
+def replay(
+    context: typer.Context,
+    task_id: IdArgument,
+    agents: Annotated[
+        list[str] | None,
+        typer.Option("--agents", "-a", metavar="MODULE[:NAME]", help="Where the task's agent is found. Repeatable."),
+    ] = None,
+    format: FormatOption = Format.TABLE,
+    store: StoreOption = None,
+) -> ExitCode:
+    """Run what was recorded of a task through its agent's present code: no model is asked, no tool runs.
+
+    Turn by turn it shows what was said, and where the code does not do any more what is on record. Changes nothing.
+    Without --agents it shows the conversation.
+    """
+    from tenuto.cli import output
+    from tenuto.cli.conversation import print_turns, turn_document
+    from tenuto.cli.session import with_client
+
+    async def run(client: Client) -> tuple[str, list[Turn], list[list[str]]]:
+        whole, turns = await _read(client, task_id)
+        return whole, turns, await _departures(client, whole, agents or [])
+
+    whole, turns, departures = with_client(context, store, run)
+    if format is Format.JSON:
+        told = [
+            turn_document(turn) | {"departures": departures[at] if agents else None} for at, turn in enumerate(turns)
+        ]
+        output.print_json({"task_id": whole, "turns": told})
+    else:
+        print_turns(turns, departures)
+        if agents and not any(departures):
+            output.console().print("The present code does what is on record.")
+    return ExitCode.FAILED if any(departures) else ExitCode.OK
+
+
+async def _read(client: Client, task_id: str) -> tuple[str, list[Turn]]:
+    from tenuto.cli.ids import full_id
+
+    whole = await full_id(client, task_id)
+    return whole, await client.get_turns(whole)
+
+
+async def _departures(client: Client, task_id: str, references: list[str]) -> list[list[str]]:
+    """For each turn, where the agent among `references` that the task is addressed to departs from the record."""
+    if not references:
+        return []
+    from tenuto.agents.llm.agent import Agent
+    from tenuto.agents.llm.replay import replay_task
+    from tenuto.cli.loading import load_agents
+    from tenuto.errors import InvalidInput
+
+    task = await client.store.task(task_id)
+    name = "" if task is None else task.agent
+    agent = next((each for each in load_agents(references) if each.name == name), None)
+    if not isinstance(agent, Agent):
+        what = "is not one that works in turns" if agent else "is not there"
+        raise InvalidInput(f"--agents: task {task_id!r} is one of agent {name!r}, which {what}")
+    return [turn.departures for turn in (await replay_task(client.store, task_id, agent)).turns]

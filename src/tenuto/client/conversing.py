@@ -12,6 +12,7 @@ from tenuto.client.spending import Spending
 from tenuto.client.submitting import Submitting
 from tenuto.errors import Conflict, InvalidInput, NotFound
 from tenuto.stores import large
+from tenuto.stores.conversations import by_key, turns_of
 from tenuto.tasks.ids import check_id, new_id
 from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.states import State
@@ -20,7 +21,6 @@ from tenuto.tasks.turns import (
     Turn,
     calls_of,
     log_of,
-    model_key,
     nobodys,
     outcome_of,
     result_keys,
@@ -45,7 +45,7 @@ class Conversing(Submitting, Reading, Spending):
         for entry in await self._store.ledger(task_id):
             turn = entry.call.partition("/")[0]
             costs[turn] = costs.get(turn, 0) + entry.counted.money
-        turns = await self._turns(task, _by_key(await self._store.journal(task_id)))
+        turns = await turns_of(self._store, task, by_key(await self._store.journal(task_id)))
         return [msgspec.structs.replace(turn, cost=costs.get(f"turn-{turn.number}", 0)) for turn in turns]
 
     async def fork_task(
@@ -72,8 +72,8 @@ class Conversing(Submitting, Reading, Spending):
         """
         task = await self._task(task_id)
         changes = _changes(payload)
-        steps = _by_key(await self._store.journal(task_id))
-        turns = await self._turns(task, steps)
+        steps = by_key(await self._store.journal(task_id))
+        turns = await turns_of(self._store, task, steps)
         _check_turn(task, turn, len(turns))
         told = await large.payload_of(self._store, task)
         fields = dict(told) if isinstance(told, dict) else {"query": told}
@@ -83,13 +83,6 @@ class Conversing(Submitting, Reading, Spending):
         if message is not None:
             fields["query"] = message
         return await self.enqueue_task(None, _spec(task, turn, fields | changes, id))
-
-    async def _turns(self, task: Task, steps: Steps) -> list[Turn]:
-        found: list[Turn] = []
-        while (step := steps.get(model_key(len(found) + 1))) is not None and step.state is StepState.DONE:
-            value = await large.value_of(self._store, task, bytes(step.value or b"null"))
-            found.append(msgspec.convert(value | {"number": len(found) + 1, "at": step.at}, Turn))
-        return found
 
     async def _messages(
         self, task: Task, turns: Sequence[Turn], number: int, steps: Steps, message: str | None
@@ -123,10 +116,6 @@ class Conversing(Submitting, Reading, Spending):
             f"turn {number} of task {task.id!r} is not over: call {call['tool_call_id']!r} of tool "
             f"{call['tool_name']!r} has no result; fork it after turn {number - 1}, or when it is over"
         )
-
-
-def _by_key(steps: Sequence[Step]) -> Steps:
-    return {step.key: step for step in steps}
 
 
 def _changes(payload: Mapping[str, Any] | None) -> dict[str, Any]:

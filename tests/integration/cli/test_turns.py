@@ -1,4 +1,5 @@
-"""`tenuto task messages|fork`: what an agent has said, and another try from a turn of it, from a shell."""
+"""`tenuto task messages|fork|replay`: what an agent has said, another try from a turn of it, and what its present code
+makes of it, from a shell."""
 
 import pytest
 
@@ -73,3 +74,24 @@ def test_what_cannot_be_forked_is_said(tenuto: Program, done: str) -> None:
     double = tenuto.submit("double", 2)
     assert "has no recorded turns" in tenuto("task", "fork", double, "--turn", "1", code=2).err
     assert "Nothing was said yet." in tenuto("task", "messages", double).out
+
+
+def test_a_task_is_replayed_by_the_code_of_today(tenuto: Program, done: str) -> None:
+    # Given the code that ran the task
+    same = tenuto("task", "replay", done[-8:], "--agents", "buyers:buyer").out
+    assert "tool look: shop is open" in same
+    assert "The present code does what is on record." in same
+    # When its tool has another name
+    changed = AGENT.replace("def look", "def find").replace("[look]", "[find]")
+    (tenuto.home / "today.py").write_text(changed, encoding="utf-8")
+    shown = tenuto("task", "replay", done, "--agents", "today", code=1).out
+    turns = tenuto("task", "replay", done, "--agents", "today:buyer", "--format", "json", code=1).json["turns"]
+    # Then that is told at the turn where it matters, and no model was asked
+    assert "departs: what the model is told of call 'c1' of tool 'look' was shop is open and is Unknown tool" in shown
+    assert [len(turn["departures"]) for turn in turns] == [1, 0]
+    assert (tenuto.home / "asked").read_text() == "xx"
+
+
+def test_without_its_agent_a_replay_shows_the_conversation(tenuto: Program, done: str) -> None:
+    assert tenuto("task", "replay", done).out == tenuto("task", "messages", done).out
+    assert "which is not there" in tenuto("task", "replay", done, "--agents", "my_agents:double", code=2).err

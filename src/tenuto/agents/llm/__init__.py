@@ -9,6 +9,7 @@
     deferred.py      calls that people or other systems answer
     tools.py         what a tool says about itself
     context.py       AgentContext: what a task is about
+    replay.py        the record of a task through the present code; recording.py: a journal that is only read
     current.py       what the running code belongs to
 
 A *turn* is one request to the model and the tool calls that it asks for. A task's journal holds, for turn 4:

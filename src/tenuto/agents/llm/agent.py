@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 
 import pydantic_ai
-from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.capabilities import AbstractCapability, Hooks
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
@@ -27,12 +27,14 @@ from tenuto.agents.llm.context import AgentContext, beginning, read_payload
 from tenuto.agents.llm.models import ModelLike, build_model, modules_of
 from tenuto.agents.llm.money import Terms
 from tenuto.agents.llm.prices import Price
+from tenuto.agents.llm.tools import made_tool
 from tenuto.agents.specs import Duration
 from tenuto.errors import InvalidInput, ModelError
 from tenuto.observability.logging import logger
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.workers.context import Context
+from tenuto.workers.portable import dumps
 
 __all__ = ["MOST_TURNS", "Agent"]
 
@@ -54,6 +56,7 @@ class Agent(TaskAgent):
         output_type: Any = str,
         *,
         max_turns: int = MOST_TURNS,
+        hooks: Hooks[Any] | None = None,
         context_type: type[AgentContext] = AgentContext,
         toolsets: Sequence[AbstractToolset[Any]] = (),
         capabilities: Sequence[AbstractCapability[Any]] = (),
@@ -79,7 +82,9 @@ class Agent(TaskAgent):
         one, is built in the worker; one that was built already can only be sent to other processes with the module that
         holds the agent.
 
-        max_turns: a hard stop for each task, however often it is interrupted. context_type: what payloads are read as.
+        max_turns: a hard stop for each task, however often it is interrupted. hooks: functions that are called before
+        and after each request, tool call and run (`pydantic_ai.capabilities.Hooks`); those of the turn that an attempt
+        begins with may have been called before. context_type: what payloads are read as.
         deps: makes what tools find in `ctx.deps` from the task's context and payload; the payload itself without it.
         retries: how often the model may correct a call or an output that does not fit. price: of a model that no price
         list knows, US dollars per million tokens in and out. fallback, fallback_price: the model that goes on where a
@@ -110,10 +115,10 @@ class Agent(TaskAgent):
             "model": model,
             "name": self.name,
             "instructions": instructions,
-            "tools": tuple(tools),
+            "tools": tuple(map(made_tool, tools)),
             "output_type": output_type,
             "toolsets": tuple(toolsets),
-            "capabilities": tuple(capabilities),
+            "capabilities": (*capabilities, *(() if hooks is None else (hooks,))),
             "model_settings": model_settings,
             "retries": retries,
         }
@@ -185,7 +190,19 @@ class Agent(TaskAgent):
         if place is not None:
             return (_load_with_keys, (*place, self._keys)) if self._keys else (load, place)
         made = self._made if self._recipe is None else None
+        if made is not None:
+            self._check_portable(made)
         return _bare, (type(self),), self.__dict__ | {"_made": made, "_own_terms": None}
+
+    def _check_portable(self, made: pydantic_ai.Agent[Any, Any]) -> None:
+        try:
+            dumps(made.model)
+        except Exception as error:
+            raise InvalidInput(
+                f"the pydantic_ai.Agent {self.name!r} holds the connections of its model, which cannot be sent to worker "
+                "processes: define it in a module that the program imports, or make it with defer_model_check=True and "
+                "its model by name"
+            ) from error
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
