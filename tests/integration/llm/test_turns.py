@@ -244,3 +244,26 @@ async def test_a_slow_agent_delays_no_fast_one(store: Store) -> None:
         # Then they are served meanwhile
         go_on.set()
         assert all([(await ended(store, task_id)).state is State.DONE for task_id in slow_ids])
+
+
+async def test_hooks_are_called_around_requests(store: Store) -> None:
+    # Given an agent with a hook of the library
+    from pydantic_ai.capabilities import Hooks
+    from pydantic_ai.models import ModelRequestContext
+
+    seen: list[int] = []
+    hooks: Hooks[AgentContext] = Hooks()
+
+    @hooks.on.before_model_request
+    async def before(ctx: RunContext[AgentContext], request: ModelRequestContext) -> ModelRequestContext:
+        seen.append(len(ctx.messages))
+        return request
+
+    script = Scripted([call("look", "c1", place="shop")], "done")
+    agent = Agent("buyer", "Buy.", script.model, [look], hooks=hooks)
+    # When it works
+    async with working(store, agent):
+        task = await ended(store, await ask(store, agent))
+    # Then it was called for each turn
+    assert task.state is State.DONE, task.error
+    assert seen == [1, 3]
