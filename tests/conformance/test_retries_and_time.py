@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tenuto.tasks.outcome import Answer, Ending, Outcome, Record, Step
+from tenuto.tasks.outcome import Answer, Ending, Outcome, Record, Step, StepState
 from tenuto.tasks.signal import SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import ErrorRecord
@@ -45,6 +45,19 @@ async def test_a_recorded_step_begins_the_count_of_failures_anew(stage: Stage) -
     await worker.record(lease, Step("a", 0, value=raw(1)))
     await worker.retry(lease, 10)
     assert (await stage.task()).failures == 1
+
+
+async def test_a_step_that_is_only_begun_again_is_no_progress(stage: Stage) -> None:
+    # Given a task whose step is announced in each attempt, and fails in each
+    await stage.add(spec())
+    worker = stage.worker()
+    for failures in (1, 2, 3):
+        lease = await worker.claim_one()
+        await worker.record(lease, Step("a", 0, StepState.STARTED))
+        await worker.retry(lease, 10)
+        await stage.after(10)
+        # Then the failures are counted in a row
+        assert (await stage.task()).failures == failures
 
 
 async def test_a_retry_without_delay_is_due_at_once(stage: Stage) -> None:

@@ -30,7 +30,7 @@ Invariants, which hold before and after every function (the property tests hold 
     report, so that a late one finds no hold to match.
  4. Final states are left only by `revive`, which raises `run`.
  5. `finished_at` is set exactly in final states; `wait` exactly in WAITING of a task; `result` only in DONE.
- 6. `failures` counts failed attempts in a row, `losses` leases in a row that ended without a word; a recorded step
+ 6. `failures` counts failed attempts in a row, `losses` leases in a row that ended without a word; a new step
     begins both anew, and releases count as neither.
 """
 
@@ -263,8 +263,10 @@ def hold(task: Task, until: Millis) -> Task:
 
 
 def recorded(task: Task, steps: int) -> Task:
-    """Its journal has grown by `steps`: where it gets ahead, failures and losses in a row begin anew."""
-    return replace(task, steps=task.steps + steps, failures=0, losses=0 if steps > 0 else task.losses)
+    """Its journal has grown by `steps`, fewer than none where one was taken away: failures in a row begin anew, and
+    where it gets ahead, losses too. A step that was only begun once more is neither."""
+    failures = 0 if steps else task.failures
+    return replace(task, steps=task.steps + steps, failures=failures, losses=0 if steps > 0 else task.losses)
 
 
 def park(task: Task, key: str) -> Task:

@@ -39,7 +39,7 @@ from tenuto.errors import InvalidInput, JournalMismatch, LeaseLost, Unstorable
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.money import Refusal, Reserve, Settle
-from tenuto.tasks.outcome import Answer, Record, Recorded, Step
+from tenuto.tasks.outcome import Answer, Record, Recorded, Step, StepState
 from tenuto.tasks.signal import Message, SignalKind
 from tenuto.tasks.task import TaskSpec
 from tenuto.tasks.values import decode, encode, is_blob, to_blob
@@ -85,7 +85,7 @@ class Journal:
         self.halt: BaseException | None = None
         """what ended the attempt"""
         self.grew = False
-        """steps were recorded in this attempt"""
+        """steps came to their end in this attempt, and were recorded"""
         self._hold = lease.hold
         self._began = time.monotonic()
         self._version = version
@@ -272,7 +272,8 @@ class Journal:
             # What was to ride along goes with the next record. Where this one was stored, that changes nothing.
             self._notes[:0], scope.failures[:0] = notes, failures
             raise
-        self.grew = True
+        # A step that was begun is no progress: what fails in it each time must come to an end.
+        self.grew = self.grew or any(step.state is not StepState.STARTED for step in record.steps)
         self.hear(answer)
         self.check()
 

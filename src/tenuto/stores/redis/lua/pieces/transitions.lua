@@ -187,9 +187,13 @@ function transitions.hold(t, lease)
   lock(t, lease)
 end
 
--- Its journal has grown by `steps`.
+-- Its journal has grown by `steps`, fewer than none where one was taken away.
 function transitions.recorded(t, steps)
-  rows.set(t, { steps = (t.steps or 0) + steps, failures = false, losses = steps <= 0 and t.losses or false })
+  rows.set(t, {
+    steps = (t.steps or 0) + steps,
+    failures = steps == 0 and t.failures or false,
+    losses = steps <= 0 and t.losses or false,
+  })
 end
 
 -- A ready task goes behind a limit without room; without a key it is put back.
