@@ -134,7 +134,7 @@ class _OneTurn(Attempt):
     async def replay(self, agent: Agent, task: Task, result: Any) -> None:
         """Notes in `departures` where the way from this turn on is another one than the recorded."""
         try:
-            output = await self.run(agent.pydantic_agent, *agent.opening(self.context))
+            output = await self.run(agent.pydantic_agent, *agent.opening(self.context, self.context.lease))
         except NotRecorded as error:
             if self._following is not None or task.state is State.DONE:
                 self.departures.append(str(error))
