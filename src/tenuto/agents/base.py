@@ -113,7 +113,7 @@ def _own_limit(name: str, concurrency: int | None, rate: int | tuple[int, Durati
     return (Limit(f"agent:{name}", concurrency, count, duration(period, "rate")).check(),)
 
 
-def found_at(agent: TaskAgent) -> tuple[str, str] | None:
+def found_at(agent: object) -> tuple[str, str] | None:
     """The module and name under which `agent` is found in other processes too; None for what the user's main module
     or a function holds."""
     for module in list(sys.modules.values()):
@@ -124,9 +124,9 @@ def found_at(agent: TaskAgent) -> tuple[str, str] | None:
     return None
 
 
-def load(module: str, path: str) -> TaskAgent:
+def load(module: str, path: str) -> Any:
     """The agent that `found_at` has found there."""
     found: Any = importlib.import_module(module)
     for part in path.split("."):
         found = getattr(found, part)
-    return found  # type: ignore[no-any-return]  # it was one where it was pickled
+    return found

@@ -22,6 +22,8 @@ def content_of(entry: AgentEntry) -> bytes:
     parts = (entry.agent_class, entry.config, entry.plugin, dict(entry.arguments), entry.log)
     try:
         return dumps(parts)
+    except InvalidInput:  # a part of it says so itself
+        raise
     except Exception as error:
         raise InvalidInput(
             f"agent {entry.name!r} cannot be sent to a process: {_culprit(entry)}: {error}; "

@@ -34,7 +34,6 @@ from tenuto.observability.logging import logger
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.workers.context import Context
-from tenuto.workers.portable import dumps
 
 __all__ = ["MOST_TURNS", "Agent"]
 
@@ -189,20 +188,16 @@ class Agent(TaskAgent):
         place = self._place or found_at(self)
         if place is not None:
             return (_load_with_keys, (*place, self._keys)) if self._keys else (load, place)
-        made = self._made if self._recipe is None else None
-        if made is not None:
-            self._check_portable(made)
-        return _bare, (type(self),), self.__dict__ | {"_made": made, "_own_terms": None}
-
-    def _check_portable(self, made: pydantic_ai.Agent[Any, Any]) -> None:
-        try:
-            dumps(made.model)
-        except Exception as error:
+        state = self.__dict__ | {"_made": None, "_own_terms": None}
+        if self._recipe is not None:
+            return _bare, (type(self),), state
+        theirs = found_at(self._made)
+        if theirs is None:
             raise InvalidInput(
-                f"the pydantic_ai.Agent {self.name!r} holds the connections of its model, which cannot be sent to worker "
-                "processes: define it in a module that the program imports, or make it with defer_model_check=True and "
-                "its model by name"
-            ) from error
+                f"the pydantic_ai.Agent {self.name!r} cannot be sent to worker processes: define it in a module that "
+                "the program imports, or give the orchestrator executor='thread'"
+            )
+        return _around, (type(self), *theirs, state)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -222,18 +217,24 @@ class Agent(TaskAgent):
             agent = self.pydantic_agent
         except InvalidInput as error:
             raise ModelError(f"agent {self.name!r} cannot work: {error}", retryable=False) from error
-        return await Attempt(context, self._terms).run(agent, *self.opening(context, lease))
+        return await Attempt(context, self._terms).run(agent, *self.opening(context))
 
-    def opening(self, context: Context, lease: Lease) -> tuple[str | None, list[ModelMessage], Any]:
+    def opening(self, context: Context) -> tuple[str | None, list[ModelMessage], Any]:
         """What the conversation about a task begins with: a prompt, what was said before, and the tools' `ctx.deps`."""
-        where = f"task {lease.task_id!r}"
-        payload = read_payload(bytes(lease.payload), self._context_type, where)
+        where = f"task {context.task_id!r}"
+        payload = read_payload(bytes(context.lease.payload), self._context_type, where)
         deps = payload if self._deps is None else self._deps(context, payload)
         return payload.query or None, beginning(payload.messages, where), deps
 
 
 def _bare(kind: type[Agent]) -> Agent:
     return kind.__new__(kind)
+
+
+def _around(kind: type[Agent], module: str, path: str, state: Mapping[str, Any]) -> Agent:
+    made = _bare(kind)
+    made.__dict__.update(state, _made=load(module, path))
+    return made
 
 
 def _load_with_keys(module: str, path: str, keys: Mapping[str, str]) -> TaskAgent:

@@ -32,7 +32,7 @@ def as_tool(agent: TaskAgent, description: str, *, name: str | None = None) -> T
     description: what the model reads about it. name: as the model calls it; the agent's own name unless given.
     """
 
-    async def ask(query: str) -> Any:
+    async def ask(query: str) -> object:
         ended = await _asked(agent, query)
         if ended.state is not State.DONE:
             raise ToolFailed(f"{agent.name} {_why(ended)}")
@@ -47,7 +47,7 @@ def hand_off(agent: TaskAgent, description: str) -> Callable[[str], Awaitable[An
     description: when it is to be chosen.
     """
 
-    async def go_on(query: str) -> Any:
+    async def go_on(query: str) -> object:  # annotated with what is known in every process
         ended = await _asked(agent, query)
         if ended.state is not State.DONE:
             raise AgentStuck(f"the task was handed over to {agent.name!r}, which {_why(ended)}")

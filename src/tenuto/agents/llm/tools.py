@@ -28,7 +28,7 @@ from tenuto.errors import InvalidInput
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.workers.steps import Effect
 
-__all__ = ["METADATA", "ToolOptions", "deferred", "options_of", "tool"]
+__all__ = ["METADATA", "ToolOptions", "deferred", "made_tool", "options_of", "tool"]
 
 METADATA = "tenuto"
 """The key of a tool's metadata under which its options lie."""
@@ -73,6 +73,11 @@ def options_of(metadata: Mapping[str, Any] | None, name: str) -> ToolOptions:
 
 
 _PLAIN = ToolOptions()
+
+
+def made_tool(given: Any) -> Tool[Any]:
+    """`given`, a tool or a function, as a tool: its annotations are read here, where all that they name is known."""
+    return given if isinstance(given, Tool) else Tool(given)
 
 
 @overload
