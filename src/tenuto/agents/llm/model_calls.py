@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic_ai.durable_exec import JSON_CODEC, record_durable_unit
 from pydantic_ai.exceptions import (
     ContentFilterError,
+    FallbackExceptionGroup,
     ModelAPIError,
+    ModelConnectionError,
     ModelHTTPError,
     UnexpectedModelBehavior,
     UserError,
@@ -41,10 +43,14 @@ __all__ = ["ModelParams", "ask_model"]
 
 _PASSING = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may be another one soon."""
+_TURNED_AWAY = frozenset({503, 529})
+"""Statuses from 500 that say that nobody has begun to work on the request: unavailable, overloaded (Anthropic)."""
 _SHORT_PAUSE = 1.0
 """Seconds that a provider's key is left alone after "too many requests" which does not say how long."""
 _LONGEST_DELAY = 3600.0
 """Seconds: no provider keeps a task away for longer."""
+_LONGEST_TEXT = 500
+"""Characters of what a provider said that an error repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +129,44 @@ def _summary(turn: int, response: ModelResponse) -> dict[str, Any]:
 async def _asked(attempt: Attempt, key: str, ctx: RunContext[Any], body: Callable[[], Awaitable[object]]) -> object:
     try:
         return await body()
-    except ModelHTTPError as error:
-        passing = error.status_code >= 500 or error.status_code in _PASSING
-        if error.status_code < 500 and not error.in_stream:
+    except (ModelAPIError, UnexpectedModelBehavior, UserError, FallbackExceptionGroup) as error:
+        if _is_free(error):
             await attempt.journal.commit(attempt.scope, (), settles=(not_sent(key),))
-        if error.status_code == 429:
+        if isinstance(error, ModelHTTPError) and error.status_code == 429:
             await slow_down(attempt, ctx, _delay(error) or _SHORT_PAUSE)
-        raise ModelError(
-            f"{_who(attempt)}: the model {error.model_name!r} answered with HTTP {error.status_code}: {_said(error)}",
-            status=error.status_code,
-            retryable=passing,
-            retry_after=_delay(error) if passing else None,
-        ) from error
-    except ContentFilterError as error:
-        raise ModelError(f"{_who(attempt)}: the provider's content filter refused: {error}", retryable=False) from error
-    except (ModelAPIError, UnexpectedModelBehavior) as error:
-        raise ModelError(f"{_who(attempt)}: the model did not answer usably: {str(error)[:500]}") from error
-    except UserError as error:
-        raise ModelError(f"{_who(attempt)}: {error}", retryable=False) from error
+        raise _explained(_who(attempt), error) from error
+
+
+def _is_free(error: Exception) -> bool:
+    """Whether the provider has certainly done nothing that it is paid for: it was not reached, or it refused."""
+    match error:
+        case ModelHTTPError():
+            return not error.in_stream and (error.status_code < 500 or error.status_code in _TURNED_AWAY)
+        case ModelConnectionError():
+            return error.phase in ("pool", "connect")
+    return False
+
+
+def _explained(who: str, error: Exception) -> ModelError:
+    """What to tell about `error`, and whether it may pass by itself."""
+    match error:
+        case ModelHTTPError(status_code=status):
+            passing = status >= 500 or status in _PASSING
+            return ModelError(
+                f"{who}: the model {error.model_name!r} answered with HTTP {status}: {_said(error)}",
+                status=status,
+                retryable=passing,
+                retry_after=_delay(error) if passing else None,
+            )
+        case ContentFilterError():
+            return ModelError(f"{who}: the provider's content filter refused: {error}", retryable=False)
+        case UserError():
+            return ModelError(f"{who}: {error}", retryable=False)
+        case FallbackExceptionGroup():
+            each = [_explained(who, one) for one in error.exceptions]
+            passing = any(one.retryable for one in each)
+            return ModelError("; ".join(map(str, each))[:_LONGEST_TEXT], retryable=passing)
+    return ModelError(f"{who}: the model did not answer usably: {str(error)[:_LONGEST_TEXT]}")
 
 
 def _who(attempt: Attempt) -> str:
@@ -152,15 +178,9 @@ def _said(error: ModelHTTPError) -> str:
     if isinstance(body, dict):
         inner = body.get("error", body)
         body = inner.get("message", inner) if isinstance(inner, dict) else inner
-    return str(body)[:500] if body else "no reason given"
+    return str(body)[:_LONGEST_TEXT] if body else "no reason given"
 
 
 def _delay(error: ModelHTTPError) -> float | None:
-    """Seconds that the provider asks to be left alone (RFC 9110, Retry-After; `retry-after-ms` where it is finer)."""
-    headers = error.headers or {}
-    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            return min(max(float(headers[name]) / scale, 0.0), _LONGEST_DELAY)
-        except (KeyError, ValueError):
-            continue
-    return None
+    """Seconds that the provider asks to be left alone (RFC 9110, Retry-After)."""
+    return None if error.retry_after is None else min(error.retry_after, _LONGEST_DELAY)
