@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tenuto.testing.script import read_script
 
 PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
@@ -19,6 +21,7 @@ timeout = "100"
 """
 
 
+@pytest.mark.timeout(260)
 def test_the_samples_pass_as_tests(tmp_path: Path) -> None:
     # Given
     samples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -26,7 +29,7 @@ def test_the_samples_pass_as_tests(tmp_path: Path) -> None:
     (tmp_path / "pytest.toml").write_text(SETTINGS, encoding="utf-8")
     # When
     line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:valkey", "test_samples.py"]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     # Then
     assert done.returncode == 0, done.stdout + done.stderr
     tests = sum(sample.count("def test_") for sample in samples)
