@@ -10,12 +10,15 @@ from tenuto.client.connection import Connection
 from tenuto.client.reading import unknown
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import Hint, Store
-from tenuto.tasks.event import Event, EventKind
+from tenuto.tasks.event import AGENT_EVENTS, TOKENS, Event, EventKind
 
 __all__ = ["POLL", "Watching"]
 
 POLL = 0.25
 """Seconds after which a feed is read, hinted at or not: what a task tells while it runs has no hint."""
+
+_TOKENS_POLL = 0.075
+"""The same for who reads along what a model says."""
 
 _PACE = 0.005
 """Seconds between two reads of one feed that found little: hints on a busy store must not keep it reading."""
@@ -40,7 +43,8 @@ class Watching(Connection):
         """Yields events as they happen, each task's in order, none left out.
 
         owner_id, task_ids, event_types: only these; together they all have to hold. A goal's id brings the goal's own
-        events; its tasks have theirs.
+        events; its tasks have theirs. event_types: kinds of events, and what agents that work in turns emit by its
+        name: "turn", "call_deferred", and "tokens", what the model says while it says it, of an agent with `stream`.
         after: the `cursor` of the last event that was handled, to go on behind it; None begins with the oldest event
         that is kept; "now" leaves out everything before the call.
 
@@ -49,7 +53,7 @@ class Watching(Connection):
         """
         store = await self._ready()
         ids = (task_ids,) if isinstance(task_ids, str) else tuple(dict.fromkeys(task_ids or ()))
-        kinds = tuple(map(_kind_named, event_types or ()))
+        kinds, names = _chosen(event_types or ())
         found = await store.tasks_by_id(ids) if ids else {}
         for task_id in ids:
             if task_id not in found:
@@ -72,13 +76,13 @@ class Watching(Connection):
                     )
                     after = page.cursor
                     for event in page.events:
-                        if not ids or event.task_id in found:
+                        if (not ids or event.task_id in found) and _named(event, names):
                             yield event
                     if not page.events:
                         break
                 if over:
                     return
-                await bell.wait()
+                await bell.wait(_TOKENS_POLL if TOKENS in names else POLL)
 
 
 async def _unfinished(store: Store, pending: list[str]) -> bool:
@@ -94,7 +98,7 @@ async def _unfinished(store: Store, pending: list[str]) -> bool:
 
 
 class _Bell:
-    """Rings when something was committed, and once per `POLL`. Hints come from any thread."""
+    """Rings when something was committed, and when nothing was for some time. Hints come from any thread."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -113,10 +117,10 @@ class _Bell:
         self._rung = False
         self._event.clear()
 
-    async def wait(self) -> None:
+    async def wait(self, longest: float) -> None:
         await asyncio.sleep(_PACE)
         try:
-            async with asyncio.timeout(POLL):
+            async with asyncio.timeout(longest):
                 await self._event.wait()
         except TimeoutError:
             return
@@ -131,8 +135,23 @@ class _Bell:
             return
 
 
+def _chosen(event_types: Sequence[EventKind | str]) -> tuple[tuple[EventKind, ...], frozenset[str]]:
+    """The kinds of events to read, and the names of those that agents emit; no names: whatever they emit."""
+    wanted = {str(name).lower(): name for name in event_types}
+    names = AGENT_EVENTS.intersection(wanted)
+    kinds = {_kind_named(name): None for lower, name in wanted.items() if lower not in names}
+    if names and EventKind.EMITTED in kinds:
+        names = frozenset()
+    return tuple(kinds | ({EventKind.EMITTED: None} if names else {})), names
+
+
+def _named(event: Event, names: frozenset[str]) -> bool:
+    return not names or event.kind is not EventKind.EMITTED or event.data.get("name") in names
+
+
 def _kind_named(name: EventKind | str) -> EventKind:
     try:
         return EventKind(str(name).lower())
     except ValueError:
-        raise InvalidInput(f"{name!r} is no type of event: use some of {', '.join(EventKind)}") from None
+        known = ", ".join((*EventKind, *sorted(AGENT_EVENTS)))
+        raise InvalidInput(f"{name!r} is no type of event: use some of {known}") from None

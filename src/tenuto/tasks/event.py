@@ -14,7 +14,7 @@ import msgspec
 
 from tenuto.tasks.clock import Millis
 
-__all__ = ["FINAL_EVENTS", "Event", "EventKind"]
+__all__ = ["AGENT_EVENTS", "FINAL_EVENTS", "TOKENS", "Event", "EventKind"]
 
 
 class EventKind(StrEnum):
@@ -58,6 +58,12 @@ class EventKind(StrEnum):
 
 
 FINAL_EVENTS = frozenset({EventKind.DONE, EventKind.FAILED, EventKind.CANCELLED})
+
+TOKENS = "tokens"
+
+AGENT_EVENTS = frozenset({"turn", TOKENS, "call_deferred"})
+"""Names under which agents that work in turns emit events: a turn is recorded, the model says something, a call waits
+for people. Whoever subscribes may name them like kinds."""
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):

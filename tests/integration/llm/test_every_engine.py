@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pydantic_ai.messages import ModelMessage
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from tenuto.agents.llm.agent import Agent
 from tenuto.client import Client
@@ -41,9 +44,38 @@ async def test_a_conversation_with_large_values_is_forked(engine: Store) -> None
         first = await ended(engine, await client.fork_task(old.id, 1))
         second = await ended(engine, await client.fork_task(old.id, 2, message="go on"))
     # Then nothing is asked or run again, and the conversation is whole
-    assert [first.state, second.state] == [State.DONE, State.DONE]
+    assert [first.state, second.state] == [State.DONE, State.DONE], (first.error, second.error)
     assert script.asked == [1, 2, 2, 3]
     assert ran == ["read"]
     turns = await client.get_turns(second.id)
     assert len(turns) == 1
     assert len(turns[0].messages[2]["parts"][0]["content"]) == 100_000
+
+
+async def test_what_a_model_says_reaches_who_follows_through_another_connection(engine: Store, tmp_path: Path) -> None:
+    # Given a model that goes on only when somebody has heard its first words
+    heard = asyncio.Event()
+
+    async def says(_: list[ModelMessage], __: AgentInfo) -> AsyncIterator[str]:
+        yield "Once upon "
+        await heard.wait()
+        yield "a time."
+
+    agent = Agent("writer", None, FunctionModel(stream_function=says), stream=True)
+    kind = next(kind for kind in ENGINES.values() if type(kind.make(tmp_path, Clock())) is type(engine))
+    other = kind.make(tmp_path, Clock()) if kind.durable else engine
+    told: list[str] = []
+    async with working(engine, agent):
+        task_id = await ask(engine, agent)
+        await other.open()
+        # When that is heard through another connection to the store
+        async with asyncio.timeout(20):
+            async for event in Client(other).subscribe_to_updates(task_ids=task_id, event_types=["tokens"]):
+                told.append(event.data["data"]["text"])
+                heard.set()
+        task = await ended(engine, task_id)
+    if other is not engine:
+        await other.close()
+    # Then nothing is left out
+    assert task.state is State.DONE, task.error
+    assert "".join(told) == "Once upon a time."

@@ -5,6 +5,7 @@
     conversation.py  the message log, turn by turn in the journal
     durability.py    the capability through which every call of the library goes into the journal
     model_calls.py   asking the model: announced, recorded, never paid for twice
+    streaming.py     what the model says, told while it says it
     tool_calls.py    running a tool, as its effect allows
     deferred.py      calls that people or other systems answer
     tools.py         what a tool says about itself

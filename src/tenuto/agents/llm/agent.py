@@ -66,6 +66,7 @@ class Agent(TaskAgent):
         fallback: ModelLike | None = None,
         fallback_price: Price | None = None,
         limit_key: str | None = None,
+        stream: bool = False,
         base_url: str | None = None,
         version: str = "",
         retry: RetryPolicy | None = None,
@@ -87,8 +88,9 @@ class Agent(TaskAgent):
         deps: makes what tools find in `ctx.deps` from the task's context and payload; the payload itself without it.
         retries: how often the model may correct a call or an output that does not fit. price: of a model that no price
         list knows, US dollars per million tokens in and out. fallback, fallback_price: the model that goes on where a
-        budget says so. limit_key: the limit that counts requests; `<limit_key>:tokens` counts tokens. base_url: of an
-        endpoint that speaks as the provider in the model's name does. The others: see `task_agent`.
+        budget says so. limit_key: the limit that counts requests; `<limit_key>:tokens` counts tokens. stream:
+        tells what the model says while it says it, as events named `tokens` (see `streaming`). base_url: of an endpoint
+        that speaks as the provider in the model's name does. The others: see `task_agent`.
 
         Raises `InvalidInput` that names the parameter which makes no sense.
         """
@@ -108,6 +110,7 @@ class Agent(TaskAgent):
         self.max_turns = max_turns
         self._price, self._fallback, self._fallback_price = price, fallback, fallback_price
         self._limit_key, self._base_url = limit_key, base_url
+        self._stream = stream
         self._context_type = context_type
         self._deps = deps
         self._recipe: Mapping[str, Any] | None = {
@@ -180,7 +183,9 @@ class Agent(TaskAgent):
                 if self._fallback is None
                 else build_model(self._fallback, base_url=self._base_url, keys=self._keys)
             )
-            self._own_terms = Terms(self.max_turns, self._price, fallback, self._fallback_price, self._limit_key)
+            self._own_terms = Terms(
+                self.max_turns, self._price, fallback, self._fallback_price, self._limit_key, self._stream
+            )
         return self._own_terms
 
     def __reduce__(self) -> tuple[Any, ...]:

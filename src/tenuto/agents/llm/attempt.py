@@ -35,6 +35,7 @@ from tenuto.agents.llm.durability import TenutoDurability
 from tenuto.agents.llm.model_calls import ModelParams, ask_model
 from tenuto.agents.llm.money import Cheaper, Terms
 from tenuto.agents.llm.prices import Price
+from tenuto.agents.llm.streaming import can_stream, tell_tokens
 from tenuto.agents.llm.tool_calls import call_tool
 from tenuto.agents.llm.tools import ToolOptions
 from tenuto.errors import AgentStuck, ModelError, TimeLimit
@@ -98,7 +99,10 @@ class Attempt:
         capabilities = []
         if TenutoDurability.from_agent(agent) is None:
             models = {} if self.terms.fallback is None else {_CHEAPER: self.terms.fallback}
-            capabilities.append(TenutoDurability(name=agent.name or self.context.lease.agent, models=models))
+            model = self.terms.fallback if self.cheaper else agent.model
+            handler = tell_tokens if self.terms.stream and can_stream(model) else None
+            name = agent.name or self.context.lease.agent
+            capabilities.append(TenutoDurability(name=name, models=models, event_stream_handler=handler))
         async with agent.iter(
             prompt if fresh else None,
             message_history=list(before) if fresh else history,

@@ -48,6 +48,8 @@ class Terms:
     fallback_price: Price | None = None
     limit_key: str | None = None
     """under which rates are counted; None: `model:<provider>`"""
+    stream: bool = False
+    """what the model says is told while it says it"""
 
 
 class Cheaper(Exception):  # not an error: the conversation goes on

@@ -21,7 +21,13 @@ from typing import Any, cast
 
 import msgspec
 import pydantic_ai
-from pydantic_ai.durable_exec import JSON_CODEC, DurableOperationId, ModelRequestId, ToolsetCallToolId
+from pydantic_ai.durable_exec import (
+    JSON_CODEC,
+    DurableOperationId,
+    EventStreamHandlerId,
+    ModelRequestId,
+    ToolsetCallToolId,
+)
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.run import AgentRun
@@ -156,6 +162,8 @@ class _OneTurn(Attempt):
         match operation_id:
             case ModelRequestId():
                 self._compare_request(cast("list[ModelMessage]", cache_key[1])[-1])
+            case EventStreamHandlerId():
+                return None
             case ToolsetCallToolId():
                 tool, _, ctx = cast("tuple[str, Any, RunContext[Any]]", cache_key[:3])
                 if not self._has_run(tool, ctx):
