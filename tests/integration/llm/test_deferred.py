@@ -13,7 +13,7 @@ from tenuto.client import Client
 from tenuto.stores.base import Store
 from tenuto.tasks.states import State
 from tests.integration.llm.rig import ask, call, returns
-from tests.integration.workers.rig import Clock, ended, until, waits, working
+from tests.integration.workers.rig import Clock, ended, eventually, until, waits, working
 
 deleted: list[str] = []
 
@@ -114,3 +114,29 @@ async def test_weeks_may_pass_and_workers_may_change(store: Store, clock: Clock)
 
 async def ask_lawyer_at_length(question: str) -> None:
     """Asks a lawyer who takes his time."""
+
+
+async def test_an_approval_is_for_one_call_also_where_a_model_uses_its_ids_again(store: Store, clock: Clock) -> None:
+    # Given a model that names every call alike, and another one in the same turn, too
+    deleted.clear()
+    model, _ = hearing(
+        [call("delete", "c1", path="a")], [call("delete", "c1", path="b"), call("delete", "c1", path="c")], "done"
+    )
+    agent = Agent("cleaner", "Clean.", model, [delete])
+    client = Client(store)
+    async with working(store, agent):
+        task_id = await ask(store, agent)
+        await until(store, task_id, waits)
+        # When a person approves the first
+        assert await client.approve(task_id, "c1")
+        await eventually(lambda: client.open_calls(task_id))
+        # Then the others wait, each for a decision of its own
+        await until(store, task_id, waits)
+        assert deleted == ["a"]
+        second, third = await client.open_calls(task_id)
+        assert [second.arguments, third.arguments] == [{"path": "b"}, {"path": "c"}]
+        await client.reject(task_id, second.id)
+        await client.approve(task_id, third.id)
+        task = await ended(store, task_id)
+    assert task.state is State.DONE, task.error
+    assert deleted == ["a", "c"]

@@ -13,6 +13,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from tenuto.agents.llm.agent import Agent
 from tenuto.agents.llm.context import AgentContext
+from tenuto.agents.llm.tools import tool
 from tenuto.errors import InvalidInput
 from tenuto.orchestrator import Orchestrator
 from tenuto.stores.base import Store
@@ -149,6 +150,29 @@ async def test_a_tool_that_is_not_there_and_arguments_that_do_not_fit_are_told_t
     # Then it learns of it, and the task ends well
     assert task.state is State.DONE
     assert script.asked == [1, 2, 3]
+
+
+async def test_calls_without_ids_or_with_equal_ones_are_calls_of_their_own(store: Store) -> None:
+    # Given a model that gives its calls no ids, or the same
+    paid: list[int] = []
+
+    @tool(effect="once")
+    def pay(cents: int) -> str:
+        paid.append(cents)
+        return f"paid {cents}"
+
+    turns = [
+        [call("pay", call_id, cents=turn), call("pay", call_id, cents=turn + 1)]
+        for turn, call_id in ((1, ""), (3, "c"))
+    ]
+    script = Scripted(*turns, [call("pay", "c", cents=5)], "done")
+    agent = Agent("payer", None, script.model, [pay])
+    # When it works
+    async with working(store, agent):
+        task = await ended(store, await ask(store, agent))
+    # Then each was carried out once
+    assert task.state is State.DONE, task.error
+    assert sorted(paid) == [1, 2, 3, 4, 5]
 
 
 async def test_an_earlier_conversation_and_fields_of_the_callers_own(store: Store) -> None:

@@ -11,9 +11,10 @@ call that was lost stays in the task's ledger as `unknown`, counted at its most.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_ai.durable_exec import JSON_CODEC, record_durable_unit
 from pydantic_ai.exceptions import (
@@ -32,8 +33,10 @@ from pydantic_ai.tools import RunContext
 
 from tenuto.agents.llm.money import make_room, not_sent, reservation, settlement, slow_down
 from tenuto.errors import ModelError
+from tenuto.tasks.calls import issued_key
 from tenuto.tasks.outcome import Step, StepState
-from tenuto.workers.journal import NotGranted
+from tenuto.tasks.turns import calls_of
+from tenuto.workers.journal import Journal, NotGranted
 from tenuto.workers.scopes import NOTE, Place
 
 if TYPE_CHECKING:
@@ -86,7 +89,8 @@ async def ask_model(attempt: Attempt, key: str, params: ModelParams, body: Calla
         return response
     entry = conversation.addition(messages) if first else {"from": 0, "messages": []}
     await _announced(attempt, key, params, conversation.most_tokens(messages, entry, params.others))
-    response = await _asked(attempt, key, params.ctx, body)
+    response = cast("dict[str, Any]", await _asked(attempt, key, params.ctx, body))
+    _tell_apart(attempt.journal, response)
     read = JSON_CODEC.load(ModelResponse, response)
     steering = attempt.take_steering()
     steered = {"steered": len(steering)} if steering else {}
@@ -114,6 +118,17 @@ async def _announced(attempt: Attempt, key: str, params: ModelParams, tokens_in:
             await make_room(attempt, refused.refusal)
         else:
             return
+
+
+def _tell_apart(journal: Journal, response: Mapping[str, Any]) -> None:
+    """Gives a call an id of its own where the model gave it none, one that another call of this turn has, or one under
+    which the task has asked somebody before: results and answers are found by it, and an approval is for one call."""
+    seen: set[str] = set()
+    for call in calls_of(response):
+        call_id = call["tool_call_id"]
+        if not call_id or call_id in seen or journal.note(issued_key(call_id)) is not None:
+            call["tool_call_id"] = f"call_{uuid.uuid4().hex}"
+        seen.add(call_id)
 
 
 def _summary(turn: int, response: ModelResponse) -> dict[str, Any]:
