@@ -222,12 +222,12 @@ class Agent(TaskAgent):
             agent = self.pydantic_agent
         except InvalidInput as error:
             raise ModelError(f"agent {self.name!r} cannot work: {error}", retryable=False) from error
-        return await Attempt(context, self._terms).run(agent, *self.opening(context))
+        return await Attempt(context, self._terms).run(agent, *self.opening(context, lease))
 
-    def opening(self, context: Context) -> tuple[str | None, list[ModelMessage], Any]:
+    def opening(self, context: Context, lease: Lease) -> tuple[str | None, list[ModelMessage], Any]:
         """What the conversation about a task begins with: a prompt, what was said before, and the tools' `ctx.deps`."""
-        where = f"task {context.task_id!r}"
-        payload = read_payload(bytes(context.lease.payload), self._context_type, where)
+        where = f"task {lease.task_id!r}"
+        payload = read_payload(bytes(lease.payload), self._context_type, where)
         deps = payload if self._deps is None else self._deps(context, payload)
         return payload.query or None, beginning(payload.messages, where), deps
 
