@@ -168,7 +168,7 @@ class Supervisor(Managed):
             self._guard.release()
 
     def run(self) -> None:
-        """Starts, waits for the end, SIGINT or SIGTERM, and ends cleanly.
+        """Starts, waits for the end, SIGINT, SIGTERM or SIGHUP, and ends cleanly.
 
         A second signal ends the program at once, and its agents with it.
         Raises `InvalidInput` when nothing is registered, and what has ended an agent without which it is of no use.
@@ -265,7 +265,7 @@ class Supervisor(Managed):
             self._wakes.put(None)
 
     def signalled(self, times: int) -> bool:
-        """What SIGINT and SIGTERM do in `run`: the first asks to stop; False, after the second, ends the program.
+        """What SIGINT, SIGTERM and SIGHUP do in `run`: the first asks to stop; False, after the second, ends the program.
 
         Called by the signal handler: it must not wait, and take no lock.
         """
@@ -289,7 +289,7 @@ class Supervisor(Managed):
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Handles SIGINT and SIGTERM. Only where signals can be had."""
+        """Handles SIGINT, SIGTERM and SIGHUP. Only where signals can be had."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -304,9 +304,15 @@ class Supervisor(Managed):
                     signal.signal(each, handler)
                 signal.raise_signal(number)
 
-        before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, asked) for number in _ends()}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _ends() -> list[signal.Signals]:
+    """The signals that end a program: that its terminal is closed only where nobody has it ignored (`nohup`)."""
+    closed = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    return [signal.SIGINT, signal.SIGTERM, *closed]
