@@ -64,8 +64,7 @@ class Timekeeping(Walks):
         finished = await self._finish_some(limit)
         while True:
             most = min(limit - rung, MOST_TASKS)
-            count, schedules, now, unfinished = await self._write("ring", (most, limit - rung))
-            await self._finish(unfinished)
+            count, schedules, now = await self._ring(most, limit - rung)
             rung += count
             if count < most or rung == limit:
                 break
@@ -83,6 +82,16 @@ class Timekeeping(Walks):
             more=left - forgotten <= 0 or not finished,
             next_due=None if next_due is False else next_due,
         )
+
+    async def _ring(self, most: int, most_schedules: int) -> tuple[int, list[str], Millis]:
+        """Has tasks rung: how many were due; schedules that are due, unless there are more tasks; the instant."""
+        given: tuple[Any, ...] = (most, most_schedules)
+        while True:
+            count, schedules, now, unfinished, left = await self._write("ring", given)
+            await self._finish(unfinished)
+            if not left:
+                return count, schedules, now
+            given = (most, most_schedules, count, left)
 
     async def _fire(self, text: str, now: Millis) -> int:
         """Submits what a schedule has due; how many tasks are new."""

@@ -1,9 +1,10 @@
 -- needs: session, rows, families, indexes, events, lanes, limits, books, shares, money, transitions, waits, admission, walks, ends, timers
 -- Tasks whose clocks have rung (`rules/sweep.py`): leases, delays, waits, deadlines.
 --
--- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {most tasks, most schedules}
--- Returns how many have rung; then, unless there are more, the schedules that are due, as JSON; the instant; and
--- roots of trees with work left.
+-- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {most tasks, most schedules}; behind a request that has stopped,
+-- also how many were due then, and the places of those that are left
+-- Returns how many are due; the schedules that are due, as JSON, unless there are more tasks; the instant; roots of trees
+-- with work left; and the places of tasks that are left, since their trees have to be finished first.
 
 local again = session.begin()
 if again then
@@ -33,17 +34,26 @@ local function ring(t)
 end
 
 local request = cmsgpack.unpack(ARGV[4])
-local due = timers.due(request[1])
+local due, left, busy = {}, {}, nil
+if request[4] then
+  for _, place in ipairs(request[4]) do
+    due[#due + 1] = rows.at(place) or nil
+  end
+else
+  due = timers.due(request[1])
+end
 for _, t in ipairs(due) do -- one that rang before may have ended it
-  walks.settle(t)
   local at = indexes.due(t)
-  if at and at <= session.now then
+  if busy or walks.is_left(rows.root_of(t)) then
+    busy = busy or rows.root_of(t)
+    left[#left + 1] = t.place
+  elseif at and at <= session.now then
     ring(t)
   end
 end
-local schedules = {}
-local most = request[2] - #due
-if #due < request[1] and most > 0 then
+local count, schedules = request[3] or #due, {}
+local most = request[2] - count
+if not busy and count < request[1] and most > 0 then
   local names = redis.call('ZRANGEBYSCORE', session.key('schedules:due'), '-inf', session.now, 'LIMIT', 0, most)
   for at, name in ipairs(names) do
     schedules[at] = redis.call('HGET', session.key('schedules'), name)
@@ -51,4 +61,6 @@ if #due < request[1] and most > 0 then
 end
 rows.write()
 limits.write()
-return session.finish({ #due, schedules, session.now, walks.unfinished() })
+local roots = walks.unfinished()
+roots[#roots + 1] = busy
+return session.finish({ count, schedules, session.now, roots, left })
