@@ -265,7 +265,7 @@ class Supervisor(Managed):
             self._wakes.put(None)
 
     def signalled(self, times: int) -> bool:
-        """What SIGINT, SIGTERM and SIGHUP do in `run`: the first asks to stop; False, after the second, ends the program.
+        """What SIGINT, SIGTERM and SIGHUP do in `run`: the first asks to stop; False, after the second, ends it.
 
         Called by the signal handler: it must not wait, and take no lock.
         """
