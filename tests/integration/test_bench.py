@@ -121,7 +121,8 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 
     assert done.returncode == 2
     assert "unknown subject celery: choose among raw, prototype, tenuto, huey, dbos" in done.stderr
-    assert "unknown store mysql: choose among sqlite, redis, postgres, agents, agents-postgres" in bench("--store", "mysql").stderr
+    refused = bench("--store", "mysql").stderr
+    assert "unknown store mysql: choose among sqlite, redis, postgres, agents, agents-postgres" in refused
     assert ORDER[0] in bench("--help").stdout
 
 

@@ -190,8 +190,8 @@ class Store(Limits, Money, Blobs, Protocol):
         """Appends to journals, with children, events and consumed messages, and extends the leases.
 
         A step whose key is recorded already as DONE or FAILED is left as it is; STARTED may become DONE or FAILED. A
-        child whose id exists is left as it is; one of a paused task is paused. New steps reset `failures`. Records of one
-        task are applied in order.
+        child whose id exists is left as it is; one of a paused task is paused. New steps reset `failures`. Records of
+        one task are applied in order.
         INVALID: a child, a reservation or a settlement that cannot be accepted. REFUSED: a reservation without room,
         `refused` says where. Of either record nothing is stored, and its lease is not extended.
         """
