@@ -38,8 +38,8 @@ class Answering(Directing):
         """Delivers the result of work that a task has deferred: of a tool under `@deferred`, or what a function waits
         for with `ctx.wait_answer(tool_call_id)`.
 
-        Returns False when there was an answer already. Raises `NotFound` for a call that was never issued, `Conflict`
-        for one that asks for an approval.
+        Returns False when there was an answer already, or its time was over. Raises `NotFound` for a call that was
+        never issued, `Conflict` for one that asks for an approval.
         """
         data = plain(result, f"the result of call {tool_call_id!r}")
         return await self._answer(task_id, tool_call_id, data, "answer")
@@ -56,7 +56,7 @@ class Answering(Directing):
         """Approves what a task asks for: the answer is `{"approved": True, "note": note, "by": by}`.
 
         by: who approves. arguments: those that were approved; where the call was issued with others, nothing is
-        approved and `Conflict` is raised. Returns False when the call was decided before.
+        approved and `Conflict` is raised. Returns False when the call was decided before, or its time was over.
         """
         return await self._answer(task_id, tool_call_id, _decision(True, note, by), "approval", arguments)
 
@@ -78,6 +78,8 @@ class Answering(Directing):
         call = calls.get(call_id)
         if call is not None:
             _check(task_id, call, kind, arguments)
+            if any(step.key == answer_key(call_id) for step in steps):
+                return False
         elif any(step.key.startswith("turn-") for step in steps):
             known = f"; it waits for {', '.join(map(repr, calls))}" if calls else ""
             raise NotFound(f"task {task_id!r} has not issued a call {call_id!r}{known}")

@@ -140,3 +140,44 @@ async def test_an_approval_is_for_one_call_also_where_a_model_uses_its_ids_again
         task = await ended(store, task_id)
     assert task.state is State.DONE, task.error
     assert deleted == ["a", "c"]
+
+
+async def test_an_approval_that_comes_too_late_changes_nothing(store: Store, clock: Clock) -> None:
+    # Given two calls that wait for approvals, and nobody at work when their time is over
+    deleted.clear()
+    model, heard = hearing([call("delete", "c1", path="a"), call("delete", "c2", path="b")], "done")
+    agent = Agent("cleaner", "Clean.", model, [delete])
+    client = Client(store)
+    async with working(store, agent):
+        task_id = await ask(store, agent)
+        await until(store, task_id, waits)
+    await client.approve(task_id, "c1")
+    clock.forward(3601)
+    await client.approve(task_id, "c2")
+    # When somebody is at work again
+    async with working(store, agent):
+        task = await ended(store, task_id)
+    # Then what was approved in time is done, and only that
+    assert task.state is State.DONE, task.error
+    assert deleted == ["a"]
+    assert "not approved in time" in heard[-1][1]
+
+
+async def test_who_approves_what_is_decided_learns_that(store: Store, clock: Clock) -> None:
+    # Given a call whose approval did not come in time, beside one that still waits
+    model, _ = hearing([call("delete", "c1", path="a"), call("ask_lawyer_at_length", "c2", question="?")], "done")
+    agent = Agent("cleaner", "Clean.", model, [delete, deferred(ask_lawyer_at_length)])
+    client = Client(store)
+    async with working(store, agent):
+        task_id = await ask(store, agent)
+        await until(store, task_id, waits)
+        clock.forward(3601)
+
+        async def denied() -> bool:
+            return [each.id for each in await client.open_calls(task_id)] == ["c2"]
+
+        await eventually(denied)
+        # Then an approval is refused
+        assert not await client.approve(task_id, "c1")
+        assert await client.complete_deferred_tool(task_id, "c2", "yes")
+        assert (await ended(store, task_id)).state is State.DONE

@@ -88,14 +88,15 @@ async def _found(
     place = Place(attempt.scope, "answer", key, NOTE)
     topic = answer_topic(call_id)
     message = journal.message(topic)
-    if message is not None:
-        answer = {"value": message.data, "at": message.at}
-        await journal.settle(place, answer, consumed=(message.number,))
+    at, consumed = (journal.now(), ()) if message is None else (message.at, (message.number,))
+    answer: dict[str, Any] | None = None
+    if issued.until is not None and at >= issued.until:  # whenever somebody looks: an answer that was late is late
+        answer = {"failed": f"no {kind} came within {(issued.until - issued.at) / 1000:g} s", "at": at}
+    elif message is not None:
+        answer = {"value": message.data, "at": at}
+    if answer is not None:
+        await journal.settle(place, answer, consumed=consumed)
         return answer
-    if issued.until is not None and journal.now() >= issued.until:
-        late = {"failed": f"no {kind} came within {options.expires:g} s", "at": journal.now()}
-        await journal.settle(place, late)
-        return late
     if issued.until is None:
         topics.append(topic)
     else:
