@@ -15,7 +15,7 @@ from tenuto.cli.ids import full_id
 from tenuto.cli.output import STYLES, console, plain
 from tenuto.errors import InvalidInput
 from tenuto.tasks.clock import iso
-from tenuto.tasks.event import Event, EventKind
+from tenuto.tasks.event import Event, EventKind, chosen, is_named
 from tenuto.tasks.states import State
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Wanted:
     task_id: str | None
     tree: bool
     owner: str | None
-    kinds: tuple[EventKind, ...]
+    event_types: tuple[str, ...]
+    """as `chosen` reads them"""
     after: str | None
 
     @classmethod
@@ -54,15 +55,16 @@ class Wanted:
         if tree and task_id is None:
             raise InvalidInput("--tree needs the id of a task or goal")
         try:
-            named = tuple(EventKind(kind.lower()) for kind in kinds)
-        except ValueError as error:
-            raise InvalidInput(f"--kind: {error}; use one of {', '.join(EventKind)}") from None
-        return cls(task_id, tree, owner, named, after)
+            chosen(kinds)
+        except InvalidInput as error:
+            raise InvalidInput(f"--kind: {error}") from None
+        return cls(task_id, tree, owner, tuple(kinds), after)
 
 
 async def read_events(client: Client, wanted: Wanted, limit: int) -> tuple[list[Event], str | None]:
     """The stored events, oldest first, at most `limit`, and where to read on."""
     task_id, root = await _scope(client, wanted)
+    kinds, names = chosen(wanted.event_types)
     found: list[Event] = []
     cursor = wanted.after
     while True:
@@ -71,10 +73,10 @@ async def read_events(client: Client, wanted: Wanted, limit: int) -> tuple[list[
             task_id=task_id,
             root=root,
             owner=wanted.owner,
-            kinds=wanted.kinds,
+            kinds=kinds,
             limit=min(_PAGE, limit - len(found)),
         )
-        found += page.events
+        found += [event for event in page.events if is_named(event, names)]
         if page.cursor == cursor or not page.events or len(found) >= limit:
             return found, page.cursor
         cursor = page.cursor
@@ -85,16 +87,20 @@ async def follow_events(client: Client, wanted: Wanted, told: Callable[[Event], 
     task_id, root = await _scope(client, wanted)
     if root is None:
         ids = None if task_id is None else [task_id]
-        updates = client.subscribe_to_updates(wanted.owner, task_ids=ids, event_types=wanted.kinds, after=wanted.after)
+        updates = client.subscribe_to_updates(
+            wanted.owner, task_ids=ids, event_types=wanted.event_types, after=wanted.after
+        )
         async for event in updates:
             told(event)
         return
+    kinds, names = chosen(wanted.event_types)
     cursor = wanted.after
     while True:
         top = await client.store.task(root)
-        page = await client.store.events(cursor, root=root, owner=wanted.owner, kinds=wanted.kinds, limit=_PAGE)
+        page = await client.store.events(cursor, root=root, owner=wanted.owner, kinds=kinds, limit=_PAGE)
         for event in page.events:
-            told(event)
+            if is_named(event, names):
+                told(event)
         cursor = page.cursor
         if len(page.events) < _PAGE:
             if top is None or top.is_final:

@@ -172,7 +172,11 @@ def events(
     owner: OwnerFilter = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="KIND", help="Only this kind, such as failed. Repeatable."),
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="Only this kind, such as failed, or tokens of an agent that streams. Repeatable.",
+        ),
     ] = None,
     after: Annotated[
         str | None, typer.Option("--after", metavar="CURSOR", help="Only later ones; `now`: only new ones.")

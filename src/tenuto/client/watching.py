@@ -8,9 +8,8 @@ from typing import Self
 
 from tenuto.client.connection import Connection
 from tenuto.client.reading import unknown
-from tenuto.errors import InvalidInput
 from tenuto.stores.base import Hint, Store
-from tenuto.tasks.event import AGENT_EVENTS, TOKENS, Event, EventKind
+from tenuto.tasks.event import TOKENS, Event, EventKind, chosen, is_named
 
 __all__ = ["POLL", "Watching"]
 
@@ -53,7 +52,7 @@ class Watching(Connection):
         """
         store = await self._ready()
         ids = (task_ids,) if isinstance(task_ids, str) else tuple(dict.fromkeys(task_ids or ()))
-        kinds, names = _chosen(event_types or ())
+        kinds, names = chosen(event_types or ())
         found = await store.tasks_by_id(ids) if ids else {}
         for task_id in ids:
             if task_id not in found:
@@ -76,7 +75,7 @@ class Watching(Connection):
                     )
                     after = page.cursor
                     for event in page.events:
-                        if (not ids or event.task_id in found) and _named(event, names):
+                        if (not ids or event.task_id in found) and is_named(event, names):
                             yield event
                     if not page.events:
                         break
@@ -133,25 +132,3 @@ class _Bell:
             self._loop.call_soon_threadsafe(self._event.set)
         except RuntimeError:  # closed in between: nobody listens any more
             return
-
-
-def _chosen(event_types: Sequence[EventKind | str]) -> tuple[tuple[EventKind, ...], frozenset[str]]:
-    """The kinds of events to read, and the names of those that agents emit; no names: whatever they emit."""
-    wanted = {str(name).lower(): name for name in event_types}
-    names = AGENT_EVENTS.intersection(wanted)
-    kinds = {_kind_named(name): None for lower, name in wanted.items() if lower not in names}
-    if names and EventKind.EMITTED in kinds:
-        names = frozenset()
-    return tuple(kinds | ({EventKind.EMITTED: None} if names else {})), names
-
-
-def _named(event: Event, names: frozenset[str]) -> bool:
-    return not names or event.kind is not EventKind.EMITTED or event.data.get("name") in names
-
-
-def _kind_named(name: EventKind | str) -> EventKind:
-    try:
-        return EventKind(str(name).lower())
-    except ValueError:
-        known = ", ".join((*EventKind, *sorted(AGENT_EVENTS)))
-        raise InvalidInput(f"{name!r} is no type of event: use some of {known}") from None

@@ -7,14 +7,16 @@ tasks are resumed by `cursor`, which is opaque. Every run of a task has exactly 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
+from tenuto.errors import InvalidInput
 from tenuto.tasks.clock import Millis
 
-__all__ = ["AGENT_EVENTS", "FINAL_EVENTS", "TOKENS", "Event", "EventKind"]
+__all__ = ["AGENT_EVENTS", "FINAL_EVENTS", "TOKENS", "Event", "EventKind", "chosen", "is_named"]
 
 
 class EventKind(StrEnum):
@@ -78,3 +80,27 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     owner: str = ""
     cursor: str = ""
     """where a feed stands after this event; empty until the event has been stored"""
+
+
+def chosen(event_types: Sequence[EventKind | str]) -> tuple[tuple[EventKind, ...], frozenset[str]]:
+    """From what a subscriber names, kinds or `AGENT_EVENTS`: the kinds of events to read, and the names of those that
+    agents emit; no names: whatever they emit. Raises `InvalidInput`."""
+    wanted = {str(name).lower(): name for name in event_types}
+    names = AGENT_EVENTS.intersection(wanted)
+    kinds = {_kind_named(name): None for lower, name in wanted.items() if lower not in names}
+    if names and EventKind.EMITTED in kinds:
+        names = frozenset()
+    return tuple(kinds | ({EventKind.EMITTED: None} if names else {})), names
+
+
+def is_named(event: Event, names: frozenset[str]) -> bool:
+    """Whether an event of the chosen kinds is one of those that were chosen by `names`."""
+    return not names or event.kind is not EventKind.EMITTED or event.data.get("name") in names
+
+
+def _kind_named(name: EventKind | str) -> EventKind:
+    try:
+        return EventKind(str(name).lower())
+    except ValueError:
+        known = ", ".join((*EventKind, *sorted(AGENT_EVENTS)))
+        raise InvalidInput(f"{name!r} is no type of event: use some of {known}") from None

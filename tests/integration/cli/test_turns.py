@@ -1,6 +1,8 @@
 """`tenuto task messages|fork|replay`: what an agent has said, another try from a turn of it, and what its present code
 makes of it, from a shell."""
 
+import json
+
 import pytest
 
 from tests.integration.cli.program import Program
@@ -24,6 +26,20 @@ def look(place: str) -> str:
 
 buyer = tenuto.Agent("buyer", "Buy.", FunctionModel(model), [look], price=(1.0, 2.0))
 '''
+
+WRITER = """
+import asyncio, pathlib
+from pydantic_ai.models.function import FunctionModel
+import tenuto
+
+async def says(messages, info):
+    yield "Once upon "
+    while not pathlib.Path("heard").exists():
+        await asyncio.sleep(0.02)
+    yield "a time."
+
+writer = tenuto.Agent("writer", None, FunctionModel(stream_function=says), stream=True)
+"""
 
 
 @pytest.fixture
@@ -51,6 +67,24 @@ def test_a_conversation_is_shown_turn_by_turn(tenuto: Program, done: str) -> Non
         {"role": "tool", "text": "shop is open", "tool": "look"},
         {"role": "assistant", "text": "shop is open"},
     ]
+
+
+def test_who_follows_from_another_process_hears_what_a_model_says_while_it_says_it(tenuto: Program) -> None:
+    # Given a model that goes on only when somebody has heard its first words
+    (tenuto.home / "writers.py").write_text(WRITER, encoding="utf-8")
+    task_id = tenuto.submit("writer", "tell me a story")
+    tenuto.start("worker", "--agents", "writers:writer")
+    # When somebody follows
+    following = tenuto.start("task", "events", task_id, "--follow", "--kind", "tokens", "--format", "json")
+    assert following.stdout is not None
+    heard = [json.loads(following.stdout.readline())]
+    (tenuto.home / "heard").touch()
+    heard += [json.loads(line) for line in following.stdout]
+    # Then all of it arrives, before and behind
+    assert "".join(event["data"]["data"]["text"] for event in heard) == "Once upon a time."
+    stored = tenuto("task", "events", task_id, "--kind", "tokens", "--format", "json").json["events"]
+    assert stored == heard
+    assert "is no type of event" in tenuto("task", "events", task_id, "--kind", "token", code=2).err
 
 
 def test_a_task_is_forked_from_a_turn_with_another_message(tenuto: Program, done: str) -> None:
