@@ -114,6 +114,11 @@ def test_one_in_the_main_script_is_refused_with_advice(tmp_path: Path, endpoint:
     assert "define it in a module" in said
 
 
+def test_reading_along(tmp_path: Path, endpoint: EndpointProcess) -> None:
+    endpoint.replace(["Rivers run to the sea."])
+    assert run(tmp_path, BEGIN, in_program(sample("reporter"))) == ["Rivers run to the sea."]
+
+
 TOOLS = """
 class Bank:
     def rate(self, currency):
