@@ -59,6 +59,18 @@ async def test_each_request_is_in_the_ledger_at_its_public_price(store: Store) -
     assert row.key == "gpt-5-mini"
 
 
+@pytest.mark.parametrize(("given", "sent"), [(None, 8_192), (0, 8_192), (77, 77)])
+async def test_each_request_says_how_long_its_response_may_be(store: Store, given: int | None, sent: int) -> None:
+    with Endpoint(["here"]) as endpoint:
+        agent = Agent("clerk", None, at(endpoint), model_settings={"max_tokens": given})  # type: ignore[arg-type]  # as people do
+        async with working(store, agent):
+            task_id = await ask(store, agent)
+            assert (await ended(store, task_id)).state is State.DONE
+        assert [call.max_tokens for call in endpoint.calls] == [sent]
+    (entry,) = await store.ledger(task_id)
+    assert entry.bound.tokens >= sent
+
+
 async def test_a_task_ends_before_the_request_that_its_budget_has_no_room_for(store: Store) -> None:
     # Given a budget that the first request fits into, and the second does not
     with Endpoint(two_turns()) as endpoint:

@@ -31,6 +31,7 @@ from pydantic_ai.usage import UsageLimits
 from tenuto.agents.llm.context import request_parts
 from tenuto.agents.llm.conversation import Conversation
 from tenuto.agents.llm.current import ATTEMPT
+from tenuto.agents.llm.deferred import until_one
 from tenuto.agents.llm.durability import TenutoDurability
 from tenuto.agents.llm.model_calls import ModelParams, ask_model
 from tenuto.agents.llm.money import Cheaper, Terms
@@ -138,9 +139,20 @@ class Attempt:
             if pydantic_ai.Agent.is_model_request_node(node):
                 await self._begin_turn(node)
                 until = time.monotonic() + self.context.turn_timeout
-            node = await self._within(until, run, node)
+            try:
+                node = await self._within(until, run, node)
+            except UserError:
+                await self._wait_for_tools()  # it may only say that a call has no result
+                raise
+            await self._wait_for_tools()
         result = run.result
         return None if result is None else result.output
+
+    async def _wait_for_tools(self) -> None:
+        """Leaves the task waiting in the store while a tool of this turn waits: an approved one, or one beside the
+        final answer. (The library asks for the results of others itself, see `deferred`.)"""
+        if self.suspensions:
+            await self.journal.suspend(self.scope, until_one(list(self.suspensions.values()), []))
 
     async def _within(self, until: float, run: AgentRun[Any, Any], node: Any) -> Any:
         limit = asyncio.timeout(max(until - time.monotonic(), 0))

@@ -21,7 +21,7 @@ from tenuto.workers.scopes import NOTE, Place, Scope
 if TYPE_CHECKING:
     from tenuto.agents.llm.attempt import Attempt
 
-__all__ = ["announce", "answers"]
+__all__ = ["announce", "answers", "until_one"]
 
 
 async def announce(
@@ -64,7 +64,7 @@ async def answers(attempt: Attempt, ctx: RunContext[Any], requests: DeferredTool
         if found is not None:
             calls[part.tool_call_id] = ToolFailed(found["failed"]) if "failed" in found else found["value"]
     if waits or topics:
-        await attempt.journal.suspend(attempt.scope, _until_one(waits, topics))
+        await attempt.journal.suspend(attempt.scope, until_one(waits, topics))
     return requests.build_results(calls=calls, approvals=approvals)
 
 
@@ -114,7 +114,7 @@ def _decision(found: dict[str, Any]) -> ToolApproved | ToolDenied:
     return ToolDenied(f"The call was rejected: {note}" if note else "The call was rejected.")
 
 
-def _until_one(waits: list[Wait], topics: list[str]) -> Wait:
+def until_one(waits: list[Wait], topics: list[str]) -> Wait:
     """Over when everything can have come: all answers that have no time limit, where nothing else is waited for;
     otherwise as soon as one thing has, and the rest is waited for again."""
     if not waits:

@@ -82,8 +82,9 @@ class TenutoDurability(BaseDurabilityCapability[Any]):
     ) -> ModelRequestContext:
         """A request says how long its response may be: what it may cost at most depends on it."""
         request = await super().before_model_request(ctx, request_context)
-        if ATTEMPT.get() is not None and "max_tokens" not in (request.model_settings or {}):
-            request.model_settings = ModelSettings(**(request.model_settings or {}), max_tokens=MOST_TOKENS)
+        settings = request.model_settings or ModelSettings()
+        if ATTEMPT.get() is not None and not settings.get("max_tokens"):
+            request.model_settings = settings | ModelSettings(max_tokens=MOST_TOKENS)
         return request
 
     async def handle_deferred_tool_calls(

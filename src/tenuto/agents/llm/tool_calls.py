@@ -78,18 +78,24 @@ def _inside(
             (CURRENT, CURRENT.set(scope)),
             (CALL, CALL.set(idempotency_key(attempt.journal, place))),
         ]
+        result: object = None
         try:
-            return await body()
-        except Suspended:
-            if once:
-                raise InvalidInput(
-                    f"tool {place.name!r} may run only once, so it cannot wait through its context: drop effect='once'"
-                    " and make what has the effect a step of its own"
-                ) from None
-            raise
+            result = await body()
+        except BaseException:
+            if scope.suspended is None:
+                raise
         finally:
             for variable, token in reversed(tokens):
                 variable.reset(token)
+        if scope.suspended is None:
+            return result
+        # Also where the tool has swallowed that, or wrapped it in a group of exceptions.
+        if once:
+            raise InvalidInput(
+                f"tool {place.name!r} may run only once, so it cannot wait through its context: drop effect='once'"
+                " and make what has the effect a step of its own"
+            )
+        raise scope.suspended
 
     return run
 

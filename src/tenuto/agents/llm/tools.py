@@ -152,6 +152,8 @@ def deferred(fn: Callable[..., Any] | None = None, /, *, timeout: float | None =
 
 
 def _deferred(fn: Callable[..., Any], timeout: float | None, options: dict[str, Any]) -> Tool[Any]:
+    if options.get("requires_approval"):
+        raise InvalidInput(f"tool {fn.__name__!r}: somebody answers a deferred call, so nobody can approve it as well")
     return _tool(_asking(fn), {**options, "deferred": True, "expires": timeout})
 
 
