@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
+
+from tenuto.testing import EndpointProcess, Reply
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -138,3 +142,88 @@ def test_resilient_application(tmp_path: Path) -> None:
         "10 records; 2 restarts",
         "hopeless: execute: ConnectionError: no route to host; given up after 2 restarts",
     ]
+
+
+@pytest.fixture
+def without_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripted provider of an example answers."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+STAND_IN = "OPENAI_API_KEY is not set: a scripted provider answers."
+
+
+@pytest.mark.usefixtures("without_key")
+def test_research_team(tmp_path: Path) -> None:
+    said, text, cost = run(tmp_path, "research_team.py")
+    assert said == STAND_IN
+    assert text == "It rises in the Alps, is 1,233 km long and flows into the sea."
+    assert cost.startswith("11 requests, ")
+
+
+def test_research_team_killed_while_the_writer_writes_pays_for_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given the team with a provider that outlives it, and that is slow when the writer asks
+    script = runpy.run_path(str(EXAMPLES / "research_team.py"))["SCRIPT"]
+    slow = Reply(text="It is long.", hold="writer")
+    rules = [replace(rule, turns=[slow]) if rule.turns == ["It is long."] else rule for rule in script]
+    with EndpointProcess(rules) as endpoint:
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        environment = {**os.environ, "TENUTO_STORE": f"sqlite:///{tmp_path}/tenuto.db"}
+        with subprocess.Popen([sys.executable, EXAMPLES / "research_team.py"], env=environment, cwd=tmp_path) as first:
+            # When it is killed in the middle of that, and started again
+            endpoint.wait_for(8, timeout=60)
+            first.kill()
+        endpoint.wait_for(1, outcome="gone", timeout=60)  # its workers end with it
+        endpoint.release("writer")
+        text, _ = run(tmp_path, "research_team.py")
+        # Then the text is there, and only the request that was under way was made again
+        assert text == "It rises in the Alps, is 1,233 km long and flows into the sea."
+        assert endpoint.count(outcome="answered") == 11
+        assert endpoint.count() == 12
+
+
+@pytest.mark.usefixtures("without_key")
+def test_coding_agent(tmp_path: Path) -> None:
+    assert run(tmp_path, "coding_agent.py") == [
+        STAND_IN,
+        "write_file clock.py:",
+        "def minutes(hours):",
+        "    return hours * 60",
+        "An hour has 60 minutes, not 6. The tests pass.",
+    ]
+
+
+@pytest.mark.usefixtures("without_key")
+def test_support_agent(tmp_path: Path) -> None:
+    parts = [line for part in ("ask", "answer", "finish") for line in run(tmp_path, "support_agent.py", part)[1:]]
+    assert parts == [
+        "for the colleague: Does the M-40 run on 12 volts?",
+        "support-1 waits, and no process is needed",
+        "answered: Does the M-40 run on 12 volts?",
+        "Yes: the M-40 runs on 12 volts, with the adapter from the box.",
+    ]
+
+
+@pytest.mark.usefixtures("without_key")
+def test_batch_documents(tmp_path: Path) -> None:
+    said = run(tmp_path, "batch_documents.py")
+    assert said[1:11] == [f"{number} of 200" for number in range(20, 201, 20)]
+    assert [line.split(maxsplit=1) for line in said[11:15]] == [
+        ["67", "invoice"],
+        ["67", "letter"],
+        ["66", "contract"],
+        ["0", "not read"],
+    ]
+    assert said[15].startswith("200 requests, $0.000")
+
+
+@pytest.mark.usefixtures("without_key")
+def test_batch_documents_stays_within_its_budget(tmp_path: Path) -> None:
+    said = run(tmp_path, "batch_documents.py", "--budget", "0.0003")
+    not_read, cost = said[-2:]
+    assert 0 < int(not_read.split()[0]) < 200
+    used, budget = (float(word.removeprefix("$")) for word in cost.split() if word.startswith("$"))
+    assert used <= budget

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tenuto.testing.endpoint_process import EndpointProcess
     from tenuto.testing.model import ScriptedModel
     from tenuto.testing.script import Reply, Rule, Script, ScriptError, Usage
+    from tenuto.testing.stand_in import stand_in
 
 __all__ = [
     "Call",
@@ -39,6 +40,7 @@ __all__ = [
     "Usage",
     "VirtualClock",
     "crash_matrix",
+    "stand_in",
 ]
 
 _HOMES = {
@@ -50,6 +52,7 @@ _HOMES = {
     "endpoint_process": ("EndpointProcess",),
     "model": ("ScriptedModel",),
     "script": ("Reply", "Rule", "Script", "ScriptError", "Usage"),
+    "stand_in": ("stand_in",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
