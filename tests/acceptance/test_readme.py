@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tenuto.testing import EndpointProcess, Reply, ToolCall
 from tests.servers.postgres import shared_postgres
 from tests.servers.redis import shared_redis
 
@@ -95,6 +96,35 @@ def test_a_killed_letter_goes_on_and_is_not_drafted_again(home: Path) -> None:
     third = start(home)
     said, _ = third.communicate(timeout=LIMIT)
     assert said.splitlines() == ["sent 24 characters"]
+
+
+def test_an_llm_agent_is_paid_for_once_however_often_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given the README's program, and a provider
+    monkeypatch.delenv("TENUTO_STORE", raising=False)
+    (code,) = re.findall(r"into `buyer.py`:\n\n```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (tmp_path / "buyer.py").write_text(code)
+    turns = [
+        Reply(tools=[ToolCall("stock", {"article": "strings"})]),
+        Reply(tools=[ToolCall("order", {"article": "strings", "count": 8})]),
+        "Eight more come on Monday.",
+    ]
+    with EndpointProcess(turns) as endpoint:
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        # When it is started twice
+        said = [
+            subprocess.run(
+                [sys.executable, "buyer.py"], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT, check=True
+            ).stdout.splitlines()
+            for _ in range(2)
+        ]
+        # Then the second time there is nothing left to do, and the commands show what was done
+        assert said == [["ordering 8 of strings", "Eight more come on Monday."], ["Eight more come on Monday."]]
+        assert endpoint.count() == 3
+    assert "it comes on Monday" in shell(tmp_path, "tenuto task messages strings")
+    assert "ann" in shell(tmp_path, "tenuto usage")
 
 
 def test_agents_that_run_by_themselves_are_looked_into_from_another_terminal(
