@@ -41,7 +41,6 @@ from tenuto.agents.llm.tool_calls import call_tool
 from tenuto.agents.llm.tools import ToolOptions
 from tenuto.errors import AgentStuck, ModelError, TimeLimit
 from tenuto.tasks.outcome import Step
-from tenuto.tasks.turns import model_key
 from tenuto.tasks.waits import Wait
 from tenuto.workers.context import Context
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope
@@ -67,7 +66,6 @@ class Attempt:
         self.terms = terms
         self.cheaper = self.journal.note(_CHEAPER) is not None
         """the agent's cheaper model has taken over"""
-        self._counts: dict[str, int] = {}
         self._steering: tuple[int, ...] = ()
 
     async def run(
@@ -116,9 +114,23 @@ class Attempt:
             return await self._turns(run)
 
     @property
+    def here(self) -> Scope:
+        """Where the running code's entries lie: in the open turn, or in the call of a tool in which an agent of its own
+        runs."""
+        scope = self.journal.scope
+        return scope if scope.path.startswith(f"{self.scope.path}call-") else self.scope
+
+    @property
     def price(self) -> Price | None:
-        """What the agent says about the price of the model that is asked now."""
+        """What the agent says about the price of the model that is asked now; nothing about that of another agent."""
+        if self.here is not self.scope:
+            return None
         return self.terms.fallback_price if self.cheaper else self.terms.price
+
+    @property
+    def limit_key(self) -> str | None:
+        """The same about the limit that counts its requests."""
+        return self.terms.limit_key if self.here is self.scope else None
 
     @property
     def may_fall_back(self) -> bool:
@@ -172,7 +184,6 @@ class Attempt:
         conversation = self.conversation
         conversation.turn += 1
         self.scope = Scope(self.journal, f"turn-{conversation.turn}/")
-        self._counts.clear()
         CURRENT.set(self.scope)
         if conversation.replays:
             return
@@ -199,25 +210,26 @@ class Attempt:
         options: ToolOptions,
     ) -> object:
         """One operation of the library, as one entry of the journal."""
+        scope = self.here
         match operation_id:
             case ModelRequestId():
-                key = model_key(self.conversation.turn, self._count("model"))
+                place = _next_place(scope, "model")
                 params = ModelParams(*cast("tuple[Any, Any, Any]", (cache_key[4], cache_key[2], cache_key[3])))
-                return await ask_model(self, key, params, body)
+                return await ask_model(self, place, params, body)
             case ToolsetCallToolId():
                 tool, arguments, ctx = cast("tuple[str, dict[str, Any], RunContext[Any]]", cache_key[:3])
                 return await call_tool(self, tool, arguments, ctx, body, options)
             case EventStreamHandlerId():
                 return await body()
-        short = name.partition("__")[2]
-        key = f"{self.scope.path}{short}#{self._count(short)}"
-        recorded = self.journal.note(key)
-        call = StepCall(short, body, type=Any)
-        result = await run_at(self.journal, Place(self.scope, short, key, NOTE), recorded, call)
+        place = _next_place(scope, name.partition("__")[2])
+        recorded = self.journal.note(place.key)
+        result = await run_at(self.journal, place, recorded, StepCall(place.name, body, type=Any))
         record_durable_unit(executed=recorded is None)
         return result
 
-    def _count(self, name: str) -> int:
-        count = self._counts.get(name, 0)
-        self._counts[name] = count + 1
-        return count
+
+def _next_place(scope: Scope, name: str) -> Place:
+    """The place of the next operation of this name: numbered as the scope's steps are, so that they cannot meet."""
+    count = scope.counts.get(name, 0)
+    scope.counts[name] = count + 1
+    return Place(scope, name, f"{scope.path}{name}#{count}", NOTE)

@@ -64,7 +64,7 @@ async def answers(attempt: Attempt, ctx: RunContext[Any], requests: DeferredTool
         if found is not None:
             calls[part.tool_call_id] = ToolFailed(found["failed"]) if "failed" in found else found["value"]
     if waits or topics:
-        await attempt.journal.suspend(attempt.scope, until_one(waits, topics))
+        await attempt.journal.suspend(attempt.here, until_one(waits, topics))
     return requests.build_results(calls=calls, approvals=approvals)
 
 
@@ -84,16 +84,17 @@ async def _found(
         return dict(await journal.value(recorded))
     definition = None if ctx.tool_manager is None else ctx.tool_manager.get_tool_def(part.tool_name)
     options = options_of(None if definition is None else definition.metadata, part.tool_name)
-    issued = await announce(journal, attempt.scope, call_id, part.tool_name, part.args_as_dict(), options.expires, kind)
-    place = Place(attempt.scope, "answer", key, NOTE)
+    issued = await announce(journal, attempt.here, call_id, part.tool_name, part.args_as_dict(), options.expires, kind)
+    place = Place(attempt.here, "answer", key, NOTE)
     topic = answer_topic(call_id)
     message = journal.message(topic)
-    at, consumed = (journal.now(), ()) if message is None else (message.at, (message.number,))
+    consumed = () if message is None else (message.number,)
     answer: dict[str, Any] | None = None
-    if issued.until is not None and at >= issued.until:  # whenever somebody looks: an answer that was late is late
-        answer = {"failed": f"no {kind} came within {(issued.until - issued.at) / 1000:g} s", "at": at}
+    if issued.until is not None and (journal.now() if message is None else message.at) >= issued.until:
+        # Also when the answer lies there by now: one that was late is late, whenever somebody looks.
+        answer = {"failed": f"no {kind} came within {(issued.until - issued.at) / 1000:g} s", "at": issued.until}
     elif message is not None:
-        answer = {"value": message.data, "at": at}
+        answer = {"value": message.data, "at": message.at}
     if answer is not None:
         await journal.settle(place, answer, consumed=consumed)
         return answer

@@ -35,9 +35,9 @@ from tenuto.agents.llm.money import make_room, not_sent, reservation, settlement
 from tenuto.errors import ModelError
 from tenuto.tasks.calls import issued_key
 from tenuto.tasks.outcome import Step, StepState
-from tenuto.tasks.turns import calls_of
+from tenuto.tasks.turns import calls_of, model_key
 from tenuto.workers.journal import Journal, NotGranted
-from tenuto.workers.scopes import NOTE, Place
+from tenuto.workers.scopes import Place
 
 if TYPE_CHECKING:
     from tenuto.agents.llm.attempt import Attempt
@@ -73,14 +73,16 @@ class ModelParams:
         return [output, *((tool.name, tool.description, tool.parameters_json_schema) for tool in tools)]
 
 
-async def ask_model(attempt: Attempt, key: str, params: ModelParams, body: Callable[[], Awaitable[object]]) -> object:
-    """The recorded form of the response. Asks the model when the journal has none under `key`.
+async def ask_model(
+    attempt: Attempt, place: Place, params: ModelParams, body: Callable[[], Awaitable[object]]
+) -> object:
+    """The recorded form of the response. Asks the model when the journal has none at `place`.
 
     Raises `ModelError`, `BudgetExceeded`, and what leaves the task waiting in the store.
     """
     journal, conversation, messages = attempt.journal, attempt.conversation, params.ctx.messages
-    recorded = journal.note(key)
-    first = key.endswith("#0")
+    recorded = journal.note(place.key)
+    first = place.key == model_key(conversation.turn)
     if recorded is not None and recorded.state is StepState.DONE:
         response = (await journal.value(recorded))["response"]
         if first:
@@ -88,18 +90,18 @@ async def ask_model(attempt: Attempt, key: str, params: ModelParams, body: Calla
         record_durable_unit(executed=False)
         return response
     entry = conversation.addition(messages) if first else {"from": 0, "messages": []}
-    await _announced(attempt, key, params, conversation.most_tokens(messages, entry, params.others))
-    response = cast("dict[str, Any]", await _asked(attempt, key, params.ctx, body))
+    await _announced(attempt, place, params, conversation.most_tokens(messages, entry, params.others))
+    response = cast("dict[str, Any]", await _asked(attempt, place, params.ctx, body))
     _tell_apart(attempt.journal, response)
     read = JSON_CODEC.load(ModelResponse, response)
-    steering = attempt.take_steering()
+    steering = attempt.take_steering() if first else ()
     steered = {"steered": len(steering)} if steering else {}
     await journal.settle(
-        Place(attempt.scope, "model", key, NOTE),
+        place,
         entry | {"response": response} | steered,
         consumed=steering,
         events=(("turn", _summary(conversation.turn, read)),),
-        settles=(settlement(attempt, key, params.ctx, read),),
+        settles=(settlement(attempt, place.key, params.ctx, read),),
     )
     if first:
         conversation.add(messages, read)
@@ -107,13 +109,13 @@ async def ask_model(attempt: Attempt, key: str, params: ModelParams, body: Calla
     return response
 
 
-async def _announced(attempt: Attempt, key: str, params: ModelParams, tokens_in: int) -> None:
+async def _announced(attempt: Attempt, place: Place, params: ModelParams, tokens_in: int) -> None:
     """The journal knows of the call, and its most is set aside."""
-    reserve = reservation(attempt, key, params.ctx, tokens_in, params.settings)
-    intent = (Step(key, NOTE, StepState.STARTED),)
+    reserve = reservation(attempt, place.key, params.ctx, tokens_in, params.settings)
+    intent = (Step(place.key, place.position, StepState.STARTED),)
     while True:
         try:
-            await attempt.journal.commit(attempt.scope, intent, reserves=(reserve,))
+            await attempt.journal.commit(place.scope, intent, reserves=(reserve,))
         except NotGranted as refused:
             await make_room(attempt, refused.refusal)
         else:
@@ -141,12 +143,12 @@ def _summary(turn: int, response: ModelResponse) -> dict[str, Any]:
     return {"turn": turn, "model": response.model_name, "usage": tokens} | ({"tools": calls} if calls else {})
 
 
-async def _asked(attempt: Attempt, key: str, ctx: RunContext[Any], body: Callable[[], Awaitable[object]]) -> object:
+async def _asked(attempt: Attempt, place: Place, ctx: RunContext[Any], body: Callable[[], Awaitable[object]]) -> object:
     try:
         return await body()
     except (ModelAPIError, UnexpectedModelBehavior, UserError, FallbackExceptionGroup) as error:
         if _is_free(error):
-            await attempt.journal.commit(attempt.scope, (), settles=(not_sent(key),))
+            await attempt.journal.commit(place.scope, (), settles=(not_sent(place.key),))
         if isinstance(error, ModelHTTPError) and error.status_code == 429:
             await slow_down(attempt, ctx, _delay(error) or _SHORT_PAUSE)
         raise _explained(_who(attempt), error) from error

@@ -88,7 +88,7 @@ def _model(ctx: RunContext[Any]) -> Model:
 
 
 def _limit_key(attempt: Attempt, model: Model) -> str:
-    return attempt.terms.limit_key or f"model:{model.system}"
+    return attempt.limit_key or f"model:{model.system}"
 
 
 async def slow_down(attempt: Attempt, ctx: RunContext[Any], seconds: float) -> None:
@@ -111,7 +111,7 @@ async def make_room(attempt: Attempt, refusal: Refusal) -> None:
             retryable=False,
         )
     if refusal.retry_at - refusal.now > _MOMENT:
-        await attempt.journal.suspend(attempt.scope, Wait(until=refusal.retry_at))
+        await attempt.journal.suspend(attempt.here, Wait(until=refusal.retry_at))
     await asyncio.sleep(max(refusal.retry_at - refusal.now, 1) / 1000)
 
 

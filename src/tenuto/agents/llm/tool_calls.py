@@ -43,7 +43,7 @@ async def call_tool(
     """The recorded form of what the tool `name` gave for this call; runs it when the journal has nothing."""
     journal = attempt.journal
     call_id = ctx.tool_call_id or name
-    scope = Scope(journal, f"{attempt.scope.path}{call_name(call_id)}/")
+    scope = Scope(journal, f"{attempt.here.path}{call_name(call_id)}/")
     key = f"{scope.path}{name}" + ("@approved" if ctx.tool_call_approved else "")
     recorded = journal.note(key)
     place = Place(scope, name, key, NOTE)
