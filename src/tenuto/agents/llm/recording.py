@@ -9,7 +9,7 @@ import msgspec
 
 from tenuto.errors import TenutoError, Unstorable
 from tenuto.stores.base import Store
-from tenuto.tasks.clock import LATEST
+from tenuto.tasks.clock import LATEST, Millis
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Record, Step
 from tenuto.tasks.signal import Message
@@ -86,6 +86,10 @@ class _Recording(Journal):
     async def suspend(self, scope: Scope, wait: Wait) -> NoReturn:
         """Refuses: what has not come is not on record."""
         raise NotRecorded("what the task waits for is not on record")
+
+    def now(self) -> Millis:
+        """The beginning of time: what was not over on record is not over now."""
+        return 0
 
     async def steering(self) -> tuple[Message, ...]:
         """None: what was said is part of the recorded requests."""

@@ -136,6 +136,7 @@ class _OneTurn(Attempt):
         self.departures: list[str] = []
         self._turn, self._following = turns[-1], following
         self._next: ModelRequest | None = None
+        self._asked = False
 
     async def replay(self, agent: Agent, task: Task, result: Any) -> None:
         """Notes in `departures` where the way from this turn on is another one than the recorded."""
@@ -160,7 +161,8 @@ class _OneTurn(Attempt):
     ) -> object:
         """What is on record of one operation of the library; nothing is carried out."""
         match operation_id:
-            case ModelRequestId():
+            case ModelRequestId() if not self._asked:  # what follows in the same turn continues the same response
+                self._asked = True
                 self._compare_request(cast("list[ModelMessage]", cache_key[1])[-1])
             case EventStreamHandlerId():
                 return None
