@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from tenuto.agents.llm.streaming import Tokens, pause_after
 from tenuto.client import Client
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import Store
+from tenuto.stores.memory import MemoryStore
 from tenuto.tasks.event import Event
 from tenuto.tasks.lease import Hold
 from tenuto.tasks.outcome import Answer, Record, Recorded
@@ -25,7 +27,8 @@ from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
 from tenuto.testing import Endpoint, Reply, ScriptedModel, ToolCall
 from tests.integration.llm.rig import ask
-from tests.integration.workers.rig import ended, until, working
+from tests.integration.llm.test_crashes import crashed
+from tests.integration.workers.rig import Clock, ended, until, working
 
 Says = Callable[[list[ModelMessage], AgentInfo], AsyncIterator[str | DeltaToolCalls]]
 
@@ -228,3 +231,30 @@ async def test_telling_holds_nobody_up_and_goes_in_batches() -> None:
 def test_a_turn_has_a_bounded_number_of_batches() -> None:
     assert pause_after(0) < 0.1
     assert sum(map(pause_after, range(256))) > 590
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["request lost", "answer lost"])
+async def test_an_agent_that_streams_goes_on_where_its_worker_was_cut_off(answered: bool) -> None:
+    for after in itertools.count():
+        # Given an agent of two turns whose worker is cut off at one of its requests to the store
+        clock = Clock()
+        store = MemoryStore(clock=clock)
+        await store.open()
+        model = ScriptedModel([Reply(text="Let me see.", tools=[ToolCall("look", {"place": "shop"})]), "It is open."])
+        agent = Agent("buyer", None, model, [look], stream=True)
+        task_id = await ask(store, agent)
+        was_cut = await crashed(store, task_id, agent, after, answered)
+        # When another worker takes over
+        clock.forward(60)
+        async with working(store, agent):
+            task = await ended(store, task_id)
+        # Then no recorded response is asked for again, and what was told ends with the whole message
+        assert task.state is State.DONE, (after, task.error)
+        assert model.count() <= 2 + was_cut, after
+        told = [each for each in await tokens(store, task_id) if each["turn"] == 2]
+        last = max((number for number, each in enumerate(told) if each["at"] == 0), default=0)
+        assert "".join(each["text"] for each in told[last:]) == "It is open."
+        await store.close()
+        if not was_cut:
+            break
+    assert after > 5, "the matrix covers every request of the task"
