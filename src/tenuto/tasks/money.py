@@ -208,7 +208,7 @@ class Settle(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 0
     """whose reservation it is; 0: of the attempt that holds the task"""
     model: str = ""
-    """of a call that was not reserved: it is counted as it is settled"""
+    """of a call that was not reserved: it is counted as it is settled; of another, the books are read at once"""
 
     def check(self) -> None:
         """Raises `InvalidInput` that names what makes no sense."""

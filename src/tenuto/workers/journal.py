@@ -15,7 +15,9 @@ recorded is where the work goes on.
 Invariants, and why:
 
  1. A value reaches the program only after it is durable: nothing is ever built on a step that could be run again.
-    (The exception is `effect="pure"`, which gives the same value whenever it runs.)
+    (The exceptions are `effect="pure"`, which gives the same value whenever it runs, and *early* values, on whose
+    strength nothing is begun: the result of a tool that is alone in its turn becomes durable with the announcement of
+    the next request to the model. No early value waits for longer than 50 ms.)
  2. The program sees what the journal holds (a tuple comes back as a list, also the first time): replay cannot differ.
  3. A failed step is committed when the program goes on to its next call, with or before it. As long as the failure may
     still end the attempt it is not recorded, so that the task's retry runs the step again; once the program has caught
@@ -44,6 +46,7 @@ from tenuto.tasks.signal import Message, SignalKind
 from tenuto.tasks.task import TaskSpec
 from tenuto.tasks.values import decode, encode, is_blob, to_blob
 from tenuto.tasks.waits import Wait
+from tenuto.workers.early import Early
 from tenuto.workers.interruption import HandedBack, Suspended
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope, scope_of
 from tenuto.workers.services import Services
@@ -95,6 +98,7 @@ class Journal:
         """for each scope, what was recorded at which position"""
         self._notes: list[Step] = []
         """entries to be committed with the next record"""
+        self._early = Early(self._hand_in)
         self._patched: dict[str, bool] = {}
         self._inbox: dict[int, Message] = {message.number: message for message in lease.messages}
         self._consumed: set[int] = set()
@@ -237,16 +241,21 @@ class Journal:
         *,
         notes: Mapping[str, Any] | None = None,
         wait: bool = True,
+        early: bool = False,
         **along: Unpack[Along],
     ) -> Step:
-        """Records that the call at `place` ended with `value`. `wait` False: without waiting until it is durable."""
+        """Records that the call at `place` ended with `value`. `wait` False: without waiting until it is durable.
+        `early`: with the next record (invariant 1)."""
         data, key = to_blob(encoded := encode(value, f"the value of step {place.key!r}"))
         if key is not None:
             along["blobs"] = {**along.get("blobs", {}), key: encoded}
         step = Step(place.key, place.position, value=msgspec.Raw(data))
         self._entries[place.key] = step
         steps = (step, *(Step(name, NOTE, value=msgspec.Raw(encode(it, name))) for name, it in (notes or {}).items()))
-        if wait:
+        if early:
+            self._early.add((step,), along.get("blobs", {}))
+            self.grew = True
+        elif wait:
             try:
                 await self.commit(place.scope, steps, **along)
             except BaseException:
@@ -260,7 +269,7 @@ class Journal:
     async def commit(self, scope: Scope, steps: tuple[Step, ...], **along: Unpack[Along]) -> None:
         """Makes entries durable, with what must commit together with them. Raises `NotGranted` where a reservation has
         no room: then nothing is stored."""
-        notes, failures = tuple(self._notes), tuple(scope.failures)
+        notes, failures, early, blobs = tuple(self._notes), tuple(scope.failures), self._early.steps, self._early.blobs
         record = self._record(scope, steps, along)
         try:
             answer = await self.services.recorder.put(record)
@@ -271,6 +280,7 @@ class Journal:
         except BaseException:
             # What was to ride along goes with the next record. Where this one was stored, that changes nothing.
             self._notes[:0], scope.failures[:0] = notes, failures
+            self._early.add(early, blobs)
             raise
         # A step that was begun is no progress: what fails in it each time must come to an end.
         self.grew = self.grew or any(step.state is not StepState.STARTED for step in record.steps)
@@ -278,9 +288,11 @@ class Journal:
         self.check()
 
     def _record(self, scope: Scope, steps: tuple[Step, ...], along: Along) -> Record:
-        before = (*self._notes, *scope.failures)
+        before = (*self._notes, *scope.failures, *self._early.steps)
+        blobs = {**self._early.blobs, **along.get("blobs", {})}
         self._notes.clear()
         scope.failures.clear()
+        self._early.clear()
         self._consumed.update(along.get("consumed", ()))
         for step in (*before, *steps):
             self._entries.setdefault(step.key, step)
@@ -292,14 +304,18 @@ class Journal:
             consumed=along.get("consumed", ()),
             spawned=along.get("spawned", ()),
             events=told,
-            blobs=dict(along.get("blobs", {})),
+            blobs=blobs,
             settles=along.get("settles", ()),
             reserves=along.get("reserves", ()),
         )
 
+    def _hand_in(self) -> None:
+        if self._early:
+            self._report(self._record(Scope(self), (), {}))
+
     async def outlive(self, scope: Scope) -> None:
-        """The program goes on after failed steps: records them."""
-        if scope.failures:
+        """The program goes on after failed steps and early values: records them."""
+        if scope.failures or self._early:
             await self.commit(scope, ())
 
     async def suspend(self, scope: Scope, wait: Wait) -> NoReturn:
@@ -329,7 +345,8 @@ class Journal:
             self.hear(future.result())
 
     async def quiet(self) -> None:
-        """Returns when nothing of this task is on its way to the store any more."""
+        """Returns when nothing of this task is on its way to the store any more, early values included."""
+        self._hand_in()
         while self._unsettled:
             await asyncio.wait(set(self._unsettled))
 
@@ -364,8 +381,9 @@ class Journal:
         return self._steers()
 
     async def steering_so_far(self) -> tuple[Message, ...]:
-        """The same as far as this worker was told: the store is only asked when its last answers spoke of messages."""
-        return await self.steering() if self._mail else self._steers()
+        """The same as far as this worker was told: the store is only asked when its last answers spoke of messages, or
+        when there was none since the last value."""
+        return await self.steering() if self._mail or self._early else self._steers()
 
     def _steers(self) -> tuple[Message, ...]:
         found = [m for m in self._inbox.values() if m.kind is SignalKind.STEER and m.number not in self._consumed]

@@ -51,6 +51,8 @@ class StepCall:
     type: Any = None
     retry: RetryPolicy | None = None
     timeout: float | None = None
+    early: bool = False
+    """nothing is begun on the strength of its value before something else is recorded: see `Journal`, invariant 1"""
 
     def check(self) -> None:
         """Raises `InvalidInput` when the parts do not go together."""
@@ -124,7 +126,7 @@ async def _run(journal: Journal, place: Place, call: StepCall) -> Any:
     except Exception as error:
         await _failed(journal, place, call, error)
         raise
-    step = await journal.settle(place, result, wait=call.effect != "pure")
+    step = await journal.settle(place, result, wait=call.effect != "pure", early=call.early)
     return await _value(journal, step, call)
 
 

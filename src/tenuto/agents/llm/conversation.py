@@ -59,6 +59,12 @@ class Conversation:
         """The open turn has a response already."""
         return self.turn <= self.recorded
 
+    @property
+    def one_call(self) -> bool:
+        """The model's last response asks for one tool call: what follows on its result is the next request."""
+        last = self._log[-1] if self._log else None
+        return isinstance(last, ModelResponse) and len(last.tool_calls) == 1
+
     def addition(self, messages: Sequence[ModelMessage]) -> dict[str, Any]:
         """What the open turn adds to the log, as the journal keeps it: `messages` is the whole history, with the
         turn's request at its end. Call `add` once that is durable, with the response."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,6 +37,7 @@ from tenuto.errors import ModelError
 from tenuto.tasks.calls import issued_key
 from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.turns import calls_of, model_key
+from tenuto.workers.interruption import HandedBack
 from tenuto.workers.journal import Journal, NotGranted
 from tenuto.workers.scopes import Place
 
@@ -118,6 +120,10 @@ async def _announced(attempt: Attempt, place: Place, params: ModelParams, tokens
             await attempt.journal.commit(place.scope, intent, reserves=(reserve,))
         except NotGranted as refused:
             await make_room(attempt, refused.refusal)
+        except HandedBack:  # the task was paused meanwhile: the request that was to come now costs nothing
+            with suppress(HandedBack):
+                await attempt.journal.commit(attempt.scope, (), settles=(not_sent(reserve.call),))
+            raise
         else:
             return
 

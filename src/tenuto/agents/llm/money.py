@@ -71,7 +71,7 @@ def settlement(attempt: Attempt, key: str, ctx: RunContext[Any], response: Model
     """What it has used."""
     model = _model(ctx)
     actual = spent(model, attempt.price, response.usage)
-    return Settle(key, actual, ((f"{_limit_key(attempt, model)}:tokens", actual.tokens),))
+    return Settle(key, actual, ((f"{_limit_key(attempt, model)}:tokens", actual.tokens),), model=model.model_name)
 
 
 def not_sent(key: str) -> Settle:

@@ -58,6 +58,7 @@ async def call_tool(
         type=Any,
         retry=options.retry,
         timeout=options.timeout,
+        early=options.effect != "once" and attempt.conversation.one_call,
     )
     try:
         result = await run_at(journal, place, recorded, call)
