@@ -1,13 +1,14 @@
 """Exceptions as records, and back.
 
-What is kept of an exception is its class, its text and the end of its traceback. When a recorded failure of a step is
-raised again, it is an exception of the same class wherever that class is loaded, so that the program's own
-`except ValueError` catches it the second time as it did the first.
+What is kept of an exception is its class, its text and the end of its traceback, without API keys. When a recorded
+failure of a step is raised again, it is an exception of the same class wherever that class is loaded, so that the
+program's own `except ValueError` catches it the second time as it did the first.
 """
 
 from __future__ import annotations
 
 import builtins
+import re
 import sys
 import traceback
 from typing import Any
@@ -21,6 +22,9 @@ __all__ = ["class_of", "describe", "restored"]
 
 _LONGEST = 4_000
 """Characters of a message, and of the end of a traceback, that are kept."""
+
+_KEY = re.compile(r"(?<![\w-])(sk-|xai-|gsk_|AIza|(?i:bearer) )[\w.~+/-]{8,}")
+"""API keys as OpenAI, Anthropic, xAI, Groq and Google write them, and what follows `Bearer` in a header."""
 
 
 def describe(error: BaseException) -> ErrorRecord:
@@ -37,8 +41,9 @@ def _text(error: BaseException) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without what JSON cannot carry: halves of surrogate pairs."""
-    return text.encode("utf-8", "replace").decode()
+    """Without what JSON cannot carry, halves of surrogate pairs, and without keys: providers repeat the one that they
+    refuse."""
+    return _KEY.sub(r"\1***", text.encode("utf-8", "replace").decode())
 
 
 def class_of(error: BaseException) -> msgspec.Raw:

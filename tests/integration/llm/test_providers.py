@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import msgspec
 import pytest
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
@@ -89,3 +90,20 @@ async def test_a_provider_may_say_when_to_come_back_as_a_date(store: Store, cloc
         assert task.run_at - clock() > 20_000
         clock.forward(31)
         assert (await ended(store, task_id)).state is State.DONE
+
+
+async def test_a_key_that_a_provider_repeats_is_kept_nowhere(store: Store) -> None:
+    # Given a provider that shows the key which it refuses
+    secret = "sk-ant-api03-1234567890abcdef_-x"
+    with Endpoint([Reply(status=401, error=f"Incorrect API key provided: {secret}.")]) as endpoint:
+        model = build_model("openai-chat:gpt-5-mini", base_url=endpoint.openai_url, keys={"openai": secret})
+        agent = Agent("clerk", None, model)
+        # When an agent uses it
+        async with working(store, agent):
+            task_id = await ask(store, agent)
+            task = await ended(store, task_id)
+    # Then people learn what is wrong, and no row has the key
+    assert task.error is not None
+    assert "Incorrect API key provided: sk-***" in task.error.message
+    events = (await store.events(task_id=task_id)).events
+    assert secret.encode() not in msgspec.json.encode((task, events, await store.journal(task_id)))
