@@ -4,7 +4,8 @@ Prices come from `genai-prices`, which knows the public price lists; for other m
 (`Agent(price=(0.10, 0.40))`: US dollars per million tokens in and out; a model on your own machine may cost nothing).
 
 The most that a request can cost: the input tokens of the last request and one token for each byte that was added since
-(no tokenizer makes more tokens of a text than it has bytes), and `max_tokens` of output, which is therefore always set.
+(no tokenizer makes more tokens of a text than it has bytes), at the price of input that goes into the provider's cache
+where that is dearer, and `max_tokens` of output, which is therefore always set.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ _MILLION = 1_000_000
 
 def most(model: Model, own: Price | None, tokens_in: int, tokens_out: int) -> tuple[Amount, bool]:
     """The most that a request with so many tokens uses, and whether its price is known."""
-    usage = Usage(input_tokens=tokens_in, output_tokens=tokens_out)
-    money = _price(model.model_name, model.system, _url(model), own, usage)
-    return Amount(money or 0, tokens_in + tokens_out, 1), money is not None
+    # Providers may put all of the input into their cache, which some of them charge more for than for plain input.
+    usages = [
+        Usage(input_tokens=tokens_in, output_tokens=tokens_out, cache_write_tokens=kept) for kept in (0, tokens_in)
+    ]
+    prices = [_price(model.model_name, model.system, _url(model), own, usage) for usage in usages]
+    known = [price for price in prices if price is not None]
+    return Amount(max(known, default=0), tokens_in + tokens_out, 1), bool(known)
 
 
 def spent(model: Model, own: Price | None, usage: RequestUsage) -> Amount:
