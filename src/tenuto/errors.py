@@ -63,7 +63,10 @@ class AlreadyFinished(Conflict):
 
 
 class Unstorable(TenutoError, ValueError):
-    """A payload, a result or another value has no stored form: its type, or something in it, has none."""
+    """A payload, a result or another value has no stored form: its type, or something in it, has none. Trying again
+    would not help, and a model may be paid for it: the task fails."""
+
+    retryable = False
 
 
 class TooLarge(Unstorable):

@@ -196,6 +196,32 @@ async def test_an_earlier_conversation_and_fields_of_the_callers_own(store: Stor
     assert seen == [17]
 
 
+async def test_a_turn_too_large_to_be_kept_is_not_paid_for(store: Store) -> None:
+    # Given tools whose results can be kept each by itself, but not in one request
+    def read(part: int) -> str:
+        return "x" * 9_000_000
+
+    script = Scripted([call("read", "c1", part=1), call("read", "c2", part=2)], "done")
+    agent = Agent("reader", None, script.model, [read])
+    # When an agent has both
+    async with working(store, agent):
+        task = await ended(store, await ask(store, agent))
+    # Then the task fails with a reason, before the model is asked
+    assert task.state is State.FAILED
+    assert task.error is not None
+    assert "what turn 2 adds to the messages is 18," in task.error.message
+    assert script.asked == [1]
+
+
+async def test_a_response_too_large_to_be_kept_is_paid_for_once(store: Store) -> None:
+    script = Scripted("y" * 17_000_000)
+    agent = Agent("talker", None, script.model)
+    async with working(store, agent):
+        task = await ended(store, await ask(store, agent))
+    assert task.state is State.FAILED
+    assert script.asked == [1]
+
+
 async def test_a_payload_that_is_none_fails_at_once(store: Store) -> None:
     agent = Agent("buyer", None, Scripted("x").model)
     async with working(store, agent):

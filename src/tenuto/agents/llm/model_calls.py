@@ -37,6 +37,7 @@ from tenuto.errors import ModelError
 from tenuto.tasks.calls import issued_key
 from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.turns import calls_of, model_key
+from tenuto.tasks.values import encode
 from tenuto.workers.interruption import HandedBack
 from tenuto.workers.journal import Journal, NotGranted
 from tenuto.workers.scopes import Place
@@ -80,7 +81,7 @@ async def ask_model(
 ) -> object:
     """The recorded form of the response. Asks the model when the journal has none at `place`.
 
-    Raises `ModelError`, `BudgetExceeded`, and what leaves the task waiting in the store.
+    Raises `ModelError`, `BudgetExceeded`, `TooLarge`, and what leaves the task waiting in the store.
     """
     journal, conversation, messages = attempt.journal, attempt.conversation, params.ctx.messages
     recorded = journal.note(place.key)
@@ -92,6 +93,8 @@ async def ask_model(
         record_durable_unit(executed=False)
         return response
     entry = conversation.addition(messages) if first else {"from": 0, "messages": []}
+    # Before anybody is paid for what cannot be kept.
+    encode(entry, f"what turn {conversation.turn} adds to the messages")
     await _announced(attempt, place, params, conversation.most_tokens(messages, entry, params.others))
     response = cast("dict[str, Any]", await _asked(attempt, place, params.ctx, body))
     _tell_apart(attempt.journal, response)
