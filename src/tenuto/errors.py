@@ -228,7 +228,7 @@ class WaitTimeout(TenutoError, TimeoutError):
 
 
 class Unreachable(TenutoError, ConnectionError):
-    """No orchestrator answers at an address: none listens there, or it took too long."""
+    """Nobody answers at an address, no orchestrator and no server of tools: none listens there, or it took too long."""
 
 
 class Forbidden(TenutoError, PermissionError):

@@ -173,6 +173,26 @@ def test_tools_and_people(tmp_path: Path, endpoint: EndpointProcess) -> None:
     assert "refunded 9000000" not in heard
 
 
+def test_tools_of_mcp_servers(tmp_path: Path, endpoint: EndpointProcess) -> None:
+    # Given the page's agent, with real servers
+    endpoint.replace([Reply(tools=[ToolCall("look", {"place": "shop"})]), "It is open."])
+    server = str(Path(__file__).parents[1] / "servers/mcp_server.py")
+    log = tmp_path / "log"
+    started = sample("MCPToolset").replace(
+        '"my-mcp-server", ["--read-only"]', repr((sys.executable, [server, str(log)]))[1:-1]
+    )
+    use = """
+    orchestrator.register_runner(librarian)
+    task = librarian.create_task(payload="Is the shop open?")
+    await orchestrator.enqueue_task(librarian, task)
+    print(await orchestrator.get_task_result(task.id))
+    """
+    only_stdio = started.replace("toolsets=[files, stock]", "toolsets=[files]")
+    # When it works, then it has asked the server
+    assert run(tmp_path, BEGIN, only_stdio, in_program(use)) == ["It is open."]
+    assert log.read_text(encoding="utf-8").splitlines()[-1] == "look shop"
+
+
 def test_steering_pausing_ending(tmp_path: Path, endpoint: EndpointProcess) -> None:
     endpoint.replace([Reply(text="never said", silent=True)])
     begin = """

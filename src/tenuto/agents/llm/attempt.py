@@ -38,8 +38,9 @@ from tenuto.agents.llm.money import Cheaper, Terms
 from tenuto.agents.llm.prices import Price
 from tenuto.agents.llm.streaming import can_stream, tell_tokens
 from tenuto.agents.llm.tool_calls import call_tool
+from tenuto.agents.llm.tool_servers import naming_servers
 from tenuto.agents.llm.tools import ToolOptions
-from tenuto.errors import AgentStuck, ModelError, TimeLimit
+from tenuto.errors import AgentStuck, ModelError, TimeLimit, Unreachable
 from tenuto.tasks.outcome import Step
 from tenuto.tasks.waits import Wait
 from tenuto.workers.context import Context
@@ -63,6 +64,8 @@ class Attempt:
         """where the open turn's entries lie"""
         self.suspensions: dict[str, Wait] = {}
         """tool calls that wait through their context, by the call's id"""
+        self.lost_server: Unreachable | None = None
+        """an MCP server that did not answer"""
         self.terms = terms
         self.cheaper = self.journal.note(_CHEAPER) is not None
         """the agent's cheaper model has taken over"""
@@ -75,7 +78,7 @@ class Attempt:
         token = ATTEMPT.set(self)
         scope = CURRENT.set(self.scope)
         try:
-            with replay_scope():
+            with replay_scope(), naming_servers(self):
                 while True:
                     try:
                         return await self._converse(agent, prompt, before, deps)

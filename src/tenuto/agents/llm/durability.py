@@ -29,6 +29,7 @@ from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunCont
 from tenuto.agents.llm.current import ATTEMPT
 from tenuto.agents.llm.deferred import answers
 from tenuto.agents.llm.prices import MOST_TOKENS
+from tenuto.agents.llm.tool_servers import reaching
 from tenuto.agents.llm.tools import METADATA, ToolOptions, options_of
 
 __all__ = ["TenutoDurability"]
@@ -110,7 +111,7 @@ class _Backend(JournalCallableOperationBackend[ToolOptions]):
         attempt = ATTEMPT.get()
         if attempt is None:
             return await body()
-        return await attempt.unit(operation_id, name, body, cache_key, config)
+        return await attempt.unit(operation_id, name, reaching(operation_id, body), cache_key, config)
 
 
 def _options(_: DurableOperationId, tool: object | None, name: str) -> ToolOptions | Literal[False]:
