@@ -26,7 +26,7 @@ from tenuto.agents.llm.attempt import Attempt
 from tenuto.agents.llm.context import AgentContext, beginning, read_payload
 from tenuto.agents.llm.models import ModelLike, build_model, modules_of
 from tenuto.agents.llm.money import Terms
-from tenuto.agents.llm.prices import Price
+from tenuto.agents.llm.prices import Price, check_price
 from tenuto.agents.llm.tools import made_tool
 from tenuto.agents.specs import Duration
 from tenuto.errors import InvalidInput, ModelError
@@ -108,6 +108,8 @@ class Agent(TaskAgent):
         if type(max_turns) is not int or max_turns < 1:
             raise InvalidInput(f"max_turns of agent {self.name!r} must be a whole number from 1, not {max_turns!r}")
         self.max_turns = max_turns
+        check_price(price, f"the price of agent {self.name!r}")
+        check_price(fallback_price, f"the fallback_price of agent {self.name!r}")
         self._price, self._fallback, self._fallback_price = price, fallback, fallback_price
         self._limit_key, self._base_url = limit_key, base_url
         self._stream = stream

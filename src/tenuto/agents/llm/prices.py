@@ -10,6 +10,7 @@ where that is dearer, and `max_tokens` of output, which is therefore always set.
 
 from __future__ import annotations
 
+import math
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
@@ -17,9 +18,10 @@ from genai_prices import Usage, calc_price
 from pydantic_ai.models import Model
 from pydantic_ai.usage import RequestUsage
 
+from tenuto.errors import InvalidInput
 from tenuto.tasks.money import DOLLAR, Amount
 
-__all__ = ["MOST_TOKENS", "Price", "most", "spent"]
+__all__ = ["MOST_TOKENS", "Price", "check_price", "most", "spent"]
 
 MOST_TOKENS = 8_192
 """Tokens that a response may have, unless the agent's model settings say otherwise."""
@@ -28,6 +30,18 @@ Price = tuple[float, float]
 """US dollars for a million tokens: in, out."""
 
 _MILLION = 1_000_000
+
+
+def check_price(price: Any, what: str) -> None:
+    """Raises `InvalidInput` that names `what`, unless `price` is a `Price` or None."""
+    if price is None:
+        return
+    if not (isinstance(price, tuple | list) and len(price) == 2 and all(map(_is_dollars, price))):
+        raise InvalidInput(f"{what} must be two numbers, US dollars per million tokens in and out, not {price!r}")
+
+
+def _is_dollars(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
 def most(model: Model, own: Price | None, tokens_in: int, tokens_out: int) -> tuple[Amount, bool]:
