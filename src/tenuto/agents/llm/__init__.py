@@ -19,6 +19,7 @@ A *turn* is one request to the model and the tool calls that it asks for. A task
     turn-4/model#0                  what was added to the messages, and the response: the checkpoint
     turn-4/call-abc/search          the result of a tool call
     turn-4/call-abc/fetch#0         a step inside that tool
+    turn-4/call-abc/model#0         a request of an agent that the tool runs itself
     call-def@issued                 a call that waits for somebody
 
 An attempt reads the log, goes back to the last request, and lets Pydantic AI go on from there: the response and the
