@@ -22,11 +22,13 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import AbstractToolset
 
 from tenuto.agents.base import TaskAgent, found_at, load
-from tenuto.agents.llm.attempt import Attempt
+from tenuto.agents.llm.attempt import CHEAPER, Attempt
 from tenuto.agents.llm.context import AgentContext, beginning, read_payload
+from tenuto.agents.llm.durability import TenutoDurability
 from tenuto.agents.llm.models import ModelLike, build_model, modules_of
 from tenuto.agents.llm.money import Terms
 from tenuto.agents.llm.prices import Price, check_price
+from tenuto.agents.llm.tool_results import ToolResultLimit
 from tenuto.agents.llm.tools import made_tool
 from tenuto.agents.specs import Duration
 from tenuto.errors import InvalidInput, ModelError
@@ -62,6 +64,7 @@ class Agent(TaskAgent):
         model_settings: ModelSettings | None = None,
         deps: Callable[[Context, AgentContext], Any] | None = None,
         retries: int | None = None,
+        tool_result_limit: int | None = None,
         price: Price | None = None,
         fallback: ModelLike | None = None,
         fallback_price: Price | None = None,
@@ -86,7 +89,8 @@ class Agent(TaskAgent):
         and after each request, tool call and run (`pydantic_ai.capabilities.Hooks`); those of the turn that an attempt
         begins with may have been called before. context_type: what payloads are read as.
         deps: makes what tools find in `ctx.deps` from the task's context and payload; the payload itself without it.
-        retries: how often the model may correct a call or an output that does not fit. price: of a model that no price
+        retries: how often the model may correct a call or an output that does not fit. tool_result_limit: characters of
+        a tool's result that the model is given at once; it can read on. price: of a model that no price
         list knows, US dollars per million tokens in and out. fallback, fallback_price: the model that goes on where a
         budget says so. limit_key: the limit that counts requests; `<limit_key>:tokens` counts tokens. stream:
         tells what the model says while it says it, as events named `tokens` (see `streaming`). base_url: of an endpoint
@@ -115,6 +119,8 @@ class Agent(TaskAgent):
         self._stream = stream
         self._context_type = context_type
         self._deps = deps
+        if tool_result_limit is not None:
+            capabilities = (*capabilities, ToolResultLimit(tool_result_limit))
         self._recipe: Mapping[str, Any] | None = {
             "model": model,
             "name": self.name,
@@ -155,10 +161,11 @@ class Agent(TaskAgent):
         return other
 
     def with_model(self, model: Model) -> Self:
-        """A copy that asks `model`. One around a `pydantic_ai.Agent` is that agent still, with the model it has."""
+        """A copy that asks `model` only. One around a `pydantic_ai.Agent` stays that agent, with the model it has."""
         other = copy.copy(self)
         if self._recipe is not None:
-            other.__dict__ |= {"_made": None, "_own_terms": None, "_recipe": {**self._recipe, "model": model}}
+            recipe = {**self._recipe, "model": model}
+            other.__dict__ |= {"_made": None, "_own_terms": None, "_recipe": recipe, "_fallback": model}
         return other
 
     @property
@@ -168,8 +175,17 @@ class Agent(TaskAgent):
             recipe = dict(self._recipe or {})
             if recipe["model"] is not None:
                 recipe["model"] = build_model(recipe["model"], base_url=self._base_url, keys=self._keys)
+            recipe["capabilities"] = (*recipe["capabilities"], *self._durability(recipe["capabilities"]))
             self._made = pydantic_ai.Agent(**recipe, deps_type=self._context_type, defer_model_check=True)
         return self._made
+
+    def _durability(self, given: Sequence[AbstractCapability[Any]]) -> Sequence[AbstractCapability[Any]]:
+        """The capability that attempts would otherwise bind to the agent each time: most of what their start costs.
+        One that streams gets it from them, since it depends on the model that is asked."""
+        if self._terms.stream or any(isinstance(each, TenutoDurability) for each in given):
+            return ()
+        fallback = self._terms.fallback
+        return (TenutoDurability(name=self.name, models={} if fallback is None else {CHEAPER: fallback}),)
 
     @property
     def preload(self) -> tuple[str, ...]:

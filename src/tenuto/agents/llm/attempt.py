@@ -47,9 +47,9 @@ from tenuto.workers.context import Context
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope
 from tenuto.workers.steps import StepCall, run_at
 
-__all__ = ["Attempt"]
+__all__ = ["CHEAPER", "Attempt"]
 
-_CHEAPER = "fallback"
+CHEAPER = "fallback"
 """The name of the agent's cheaper model, and the journal's key of the turn in which it took over."""
 
 
@@ -67,7 +67,7 @@ class Attempt:
         self.lost_server: Unreachable | None = None
         """an MCP server that did not answer"""
         self.terms = terms
-        self.cheaper = self.journal.note(_CHEAPER) is not None
+        self.cheaper = self.journal.note(CHEAPER) is not None
         """the agent's cheaper model has taken over"""
         self._steering: tuple[int, ...] = ()
 
@@ -100,7 +100,7 @@ class Attempt:
         fresh = not history
         capabilities = []
         if TenutoDurability.from_agent(agent) is None:
-            models = {} if self.terms.fallback is None else {_CHEAPER: self.terms.fallback}
+            models = {} if self.terms.fallback is None else {CHEAPER: self.terms.fallback}
             model = self.terms.fallback if self.cheaper else agent.model
             handler = tell_tokens if self.terms.stream and can_stream(model) else None
             name = agent.name or self.context.lease.agent
@@ -108,7 +108,7 @@ class Attempt:
         async with agent.iter(
             prompt if fresh else None,
             message_history=list(before) if fresh else history,
-            model=_CHEAPER if self.cheaper else None,
+            model=CHEAPER if self.cheaper else None,
             deps=deps,
             usage=self.conversation.usage,
             usage_limits=UsageLimits(request_limit=None),
@@ -143,7 +143,7 @@ class Attempt:
     async def _fall_back(self) -> None:
         """From here on the cheaper model is asked, by the attempts to come too."""
         turn = msgspec.Raw(msgspec.json.encode(self.conversation.turn))
-        await self.journal.commit(self.scope, (Step(_CHEAPER, NOTE, value=turn),))
+        await self.journal.commit(self.scope, (Step(CHEAPER, NOTE, value=turn),))
         self.cheaper = True
         self.conversation = Conversation(self.journal)
 
