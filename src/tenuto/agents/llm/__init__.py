@@ -8,6 +8,7 @@
     streaming.py     what the model says, told while it says it
     tool_calls.py    running a tool, as its effect allows
     deferred.py      calls that people or other systems answer
+    tool_results.py  results that are too large for the conversation
     tool_servers.py  tools of MCP servers, and what becomes of a call whose server is away
     tools.py         what a tool says about itself
     context.py       AgentContext: what a task is about
