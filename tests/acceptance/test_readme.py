@@ -105,7 +105,7 @@ def test_an_llm_agent_is_paid_for_once_however_often_it_is_started(
     monkeypatch.delenv("TENUTO_STORE", raising=False)
     (code,) = re.findall(r"into `buyer.py`:\n\n```python\n(.*?)```", README.read_text(), re.DOTALL)
     (tmp_path / "buyer.py").write_text(code)
-    turns = [
+    turns: list[Reply | str] = [
         Reply(tools=[ToolCall("stock", {"article": "strings"})]),
         Reply(tools=[ToolCall("order", {"article": "strings", "count": 8})]),
         "Eight more come on Monday.",
