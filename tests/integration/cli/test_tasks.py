@@ -124,7 +124,7 @@ def test_events_are_shown_and_followed_to_the_end(tenuto: Program) -> None:
     assert len(page["events"]) == 3
     assert later["events"] == []
     assert "cancelled" in tenuto("task", "events", "one").out
-    assert "use one of" in tenuto("task", "events", "--kind", "vanished", code=2).err
+    assert "use some of" in tenuto("task", "events", "--kind", "vanished", code=2).err
 
 
 def test_dead_letters_are_listed_and_replayed(tenuto: Program) -> None:
