@@ -33,7 +33,7 @@ SMALL = {
 def _forget() -> None:
     """Scripts are read again."""
     scripts.script.cache_clear()
-    scripts.library.cache_clear()
+    scripts.function_library.cache_clear()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections import Counter
 from pathlib import Path
@@ -13,16 +12,14 @@ from tenuto.agents.function import task_agent
 from tenuto.agents.llm.agent import Agent
 from tenuto.agents.llm.current import current_context
 from tenuto.agents.llm.tools import deferred, tool
-from tenuto.errors import StoreClosed
 from tenuto.stores.base import Store
 from tenuto.stores.memory import MemoryStore
 from tenuto.stores.sqlite import SqliteStore
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.waits import answer_topic
-from tenuto.workers.worker import Worker
 from tests.integration.llm.rig import Scripted, ask, call, stored
-from tests.integration.workers.rig import CONFIG, Clock, CutStore, ended, working
+from tests.integration.workers.rig import Clock, crashed, ended, working
 
 ran: Counter[str] = Counter()
 
@@ -68,22 +65,6 @@ def make() -> tuple[Scripted, Agent]:
     return script, Agent("buyer", "Buy things.", script.model, [look, pay, ask_ann, doubles])
 
 
-async def crashed(store: Store, task_id: str, agent: Agent, after: int, answered: bool) -> bool:
-    """Runs a worker that is cut off after `after` requests; False when the task was done before."""
-    cut = CutStore(store, after, answered=answered)
-    worker = Worker(cut, [agent, double], CONFIG)
-    running = asyncio.create_task(worker.run())
-    while not running.done():
-        task = await store.task(task_id)
-        if task is not None and task.is_final:
-            worker.drain()
-        await asyncio.wait([running], timeout=0.001)
-    error = running.exception()
-    assert error is None or isinstance(error, StoreClosed)
-    await store.drop_limit("none")  # behind whatever the worker still had on its way
-    return cut.cut
-
-
 @pytest.mark.parametrize("answered", [False, True], ids=["request lost", "answer lost"])
 @pytest.mark.parametrize("engine", ["memory", "sqlite"])
 async def test_an_agent_goes_on_where_its_worker_was_cut_off(engine: str, answered: bool, tmp_path: Path) -> None:
@@ -99,7 +80,7 @@ async def test_an_agent_goes_on_where_its_worker_was_cut_off(engine: str, answer
         task_id = await ask(store, agent, "begin")
         await store.signal([Signal(task_id, SignalKind.STEER, data="and hurry")])
         await store.signal([Signal(task_id, SignalKind.ANSWER, answer_topic("c5"), "yes", key="c5")])
-        was_cut = await crashed(store, task_id, agent, after, answered)
+        was_cut = await crashed(store, task_id, [agent, double], after, answered)
         # When the lease has ended and another worker takes over
         clock.forward(60)
         async with working(store, agent, double):

@@ -27,8 +27,7 @@ from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
 from tenuto.testing import Endpoint, Reply, ScriptedModel, ToolCall
 from tests.integration.llm.rig import ask
-from tests.integration.llm.test_crashes import crashed
-from tests.integration.workers.rig import Clock, ended, until, working
+from tests.integration.workers.rig import Clock, crashed, ended, until, working
 
 Says = Callable[[list[ModelMessage], AgentInfo], AsyncIterator[str | DeltaToolCalls]]
 
@@ -243,7 +242,7 @@ async def test_an_agent_that_streams_goes_on_where_its_worker_was_cut_off(answer
         model = ScriptedModel([Reply(text="Let me see.", tools=[ToolCall("look", {"place": "shop"})]), "It is open."])
         agent = Agent("buyer", None, model, [look], stream=True)
         task_id = await ask(store, agent)
-        was_cut = await crashed(store, task_id, agent, after, answered)
+        was_cut = await crashed(store, task_id, [agent], after, answered)
         # When another worker takes over
         clock.forward(60)
         async with working(store, agent):

@@ -81,6 +81,22 @@ async def working(store: Store, *handlers: Handler, config: WorkerConfig = CONFI
         await running
 
 
+async def crashed(store: Store, task_id: str, handlers: Sequence[Handler], after: int, answered: bool) -> bool:
+    """Runs a worker that is cut off after `after` requests; False when the task was done before."""
+    cut = CutStore(store, after, answered=answered)
+    worker = Worker(cut, handlers, CONFIG)
+    running = asyncio.create_task(worker.run())
+    while not running.done():
+        task = await store.task(task_id)
+        if task is not None and task.is_final:
+            worker.drain()
+        await asyncio.wait([running], timeout=0.001)
+    error = running.exception()
+    assert error is None or isinstance(error, StoreClosed)
+    await store.drop_limit("none")  # behind whatever the worker still had on its way: a claim would hold for its lease
+    return cut.cut
+
+
 async def submit(store: Store, *specs: TaskSpec) -> list[str]:
     """Submits single tasks; their ids."""
     return [each.task_id for each in await store.submit([Tree(spec) for spec in specs])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections import Counter
 from pathlib import Path
@@ -11,15 +10,13 @@ from typing import Any
 import pytest
 
 from tenuto.agents.function import FunctionAgent, task_agent
-from tenuto.errors import StoreClosed
 from tenuto.stores.base import Store
 from tenuto.stores.memory import MemoryStore
 from tenuto.stores.sqlite import SqliteStore
 from tenuto.tasks.outcome import StepState
 from tenuto.tasks.states import State
 from tenuto.workers.context import Context
-from tenuto.workers.worker import Worker
-from tests.integration.workers.rig import CONFIG, Clock, CutStore, ended, kinds, submit, working
+from tests.integration.workers.rig import Clock, crashed, ended, kinds, submit, working
 
 ran: Counter[str] = Counter()
 
@@ -90,22 +87,6 @@ EXPECTED: dict[str, Any] = {
 }
 
 
-async def crashed(store: Store, task_id: str, agent: FunctionAgent[..., Any], after: int, answered: bool) -> bool:
-    """Runs a worker that is cut off after `after` requests; False when the task was done before."""
-    cut = CutStore(store, after, answered=answered)
-    worker = Worker(cut, [agent, leaf], CONFIG)
-    running = asyncio.create_task(worker.run())
-    while not running.done():
-        task = await store.task(task_id)
-        if task is not None and task.is_final:
-            worker.drain()
-        await asyncio.wait([running], timeout=0.001)
-    error = running.exception()
-    assert error is None or isinstance(error, StoreClosed)
-    await store.drop_limit("none")  # behind whatever the worker still had on its way: a claim would hold for its lease
-    return cut.cut
-
-
 @pytest.mark.parametrize("answered", [False, True], ids=["request lost", "answer lost"])
 @pytest.mark.parametrize("agent", [in_order, side_by_side, failing, with_children], ids=lambda agent: agent.name)
 @pytest.mark.parametrize("engine", ["memory", "sqlite"])
@@ -121,7 +102,7 @@ async def test_a_task_goes_on_where_its_worker_was_cut_off(
             store = SqliteStore(tmp_path / f"{after}.db", clock=clock)
         await store.open()
         (task_id,) = await submit(store, agent.create_task())
-        cut = await crashed(store, task_id, agent, after, answered)
+        cut = await crashed(store, task_id, [agent, leaf], after, answered)
         recorded = {step.key for step in await store.journal(task_id) if step.state is not StepState.STARTED}
         before = dict(ran)
 

@@ -18,7 +18,7 @@ from tenuto.stores.base import Hint
 from tenuto.stores.redis.codec import no_text
 from tenuto.stores.redis.connection import Command, Connections
 from tenuto.stores.redis.errors import translate
-from tenuto.stores.redis.library import Scripts, is_unknown
+from tenuto.stores.redis.functions import Scripts, is_unknown
 from tenuto.stores.requests import Mailbox, Request, answer, joined
 
 __all__ = ["Line"]

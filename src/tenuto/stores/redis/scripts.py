@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["SCRIPTS", "Library", "Script", "library", "script"]
+__all__ = ["SCRIPTS", "Library", "Script", "function_library", "script"]
 
 _NEEDS = "-- needs: "
 _READS = "reads/"
@@ -91,7 +91,7 @@ def script(name: str) -> Script:
 
 
 @cache
-def library() -> Library:
+def function_library() -> Library:
     """The library of all `SCRIPTS`."""
     texts = {name: _read(name) for name in SCRIPTS}
     pieces = list(dict.fromkeys(piece for text in texts.values() for piece in _needs(text)))

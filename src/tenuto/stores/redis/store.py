@@ -34,8 +34,8 @@ from tenuto.stores.batches import in_parts, tasks_in
 from tenuto.stores.redis.address import Address
 from tenuto.stores.redis.codec import dump, lease_of, limit_parts, message_of, pack
 from tenuto.stores.redis.connection import Connections
+from tenuto.stores.redis.functions import Scripts
 from tenuto.stores.redis.hints import Hints
-from tenuto.stores.redis.library import Scripts
 from tenuto.stores.redis.line import Line
 from tenuto.stores.redis.maintenance import Maintenance, must_exist
 from tenuto.stores.redis.money import RedisMoney, refusal_of

@@ -14,7 +14,7 @@ import redis
 from tenuto.errors import StoreError
 from tenuto.stores.redis.connection import Connections
 from tenuto.stores.redis.errors import translate
-from tenuto.stores.redis.scripts import SCRIPTS, library, script
+from tenuto.stores.redis.scripts import SCRIPTS, function_library, script
 
 __all__ = ["Scripts", "is_unknown"]
 
@@ -38,7 +38,7 @@ class Scripts:
     def call(self, name: str, root: str, *given: Any) -> tuple[Any, ...]:
         """The command that runs the script in `lua/<name>.lua` for the store whose key is `root`."""
         if self._as_functions:
-            return "FCALL", library().function(name), 1, root, *given
+            return "FCALL", function_library().function(name), 1, root, *given
         return "EVALSHA", script(name).sha, 1, root, *given
 
 
@@ -51,7 +51,7 @@ def is_unknown(told: object) -> bool:
 
 def _load_library(connections: Connections) -> bool:
     """Whether the server has the library, and this user may call its functions."""
-    kept = library()
+    kept = function_library()
     may_call, found = connections.ask([("FCALL", "tenuto", 0), ("FUNCTION", "LIST", "LIBRARYNAME", kept.name)])
     if _NOT_FOUND not in str(may_call) or isinstance(found, redis.RedisError):
         return False
