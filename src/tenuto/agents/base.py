@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from tenuto.agents.specs import Duration, Instant, build_spec, retry_policy
 from tenuto.errors import InvalidInput
@@ -16,7 +16,20 @@ from tenuto.tasks.money import Budget
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.task import TaskSpec, Unique
 
-__all__ = ["TaskAgent", "found_at", "load"]
+__all__ = ["TaskAgent", "TaskOptions", "found_at", "load"]
+
+
+class TaskOptions(TypedDict, total=False):
+    """What holds for all tasks of an agent; see `task_agent`."""
+
+    version: str
+    retry: RetryPolicy | None
+    max_retries: int | None
+    timeout: Duration | None
+    attempt_timeout: Duration | None
+    limits: Sequence[str]
+    concurrency: int | None
+    rate: int | tuple[int, Duration] | None
 
 
 class TaskAgent:

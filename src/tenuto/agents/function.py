@@ -18,16 +18,14 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
 import msgspec
 
-from tenuto.agents.base import TaskAgent, load
-from tenuto.agents.specs import Duration
+from tenuto.agents.base import TaskAgent, TaskOptions, load
 from tenuto.errors import InvalidInput, InvalidPayload, Unstorable
 from tenuto.tasks.lease import Lease
-from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.values import decode
 from tenuto.workers.annotations import hints_of
 from tenuto.workers.context import Context
@@ -46,28 +44,14 @@ class FunctionAgent(TaskAgent, Generic[P, R]):
         fn: Callable[P, R],
         *,
         name: str | None = None,
-        version: str = "",
-        retry: RetryPolicy | None = None,
-        max_retries: int | None = None,
-        timeout: Duration | None = None,
-        attempt_timeout: Duration | None = None,
-        limits: Sequence[str] = (),
-        concurrency: int | None = None,
-        rate: int | tuple[int, Duration] | None = None,
+        **options: Unpack[TaskOptions],
     ) -> None:
         if not callable(fn):
             raise InvalidInput(f"a task agent is made from a function, not from {type(fn).__name__}")
         self.fn = fn
         super().__init__(
             str(getattr(fn, "__name__", type(fn).__name__)) if name is None else name,
-            version=version,
-            retry=retry,
-            max_retries=max_retries,
-            timeout=timeout,
-            attempt_timeout=attempt_timeout,
-            limits=limits,
-            concurrency=concurrency,
-            rate=rate,
+            **options,
         )
         self._plan: _Plan | None = None
         _shape(self.name, fn)
@@ -200,14 +184,7 @@ def task_agent(fn: Callable[P, R], /) -> FunctionAgent[P, R]: ...
 def task_agent(
     *,
     name: str | None = None,
-    version: str = "",
-    retry: RetryPolicy | None = None,
-    max_retries: int | None = None,
-    timeout: Duration | None = None,
-    attempt_timeout: Duration | None = None,
-    limits: Sequence[str] = (),
-    concurrency: int | None = None,
-    rate: int | tuple[int, Duration] | None = None,
+    **options: Unpack[TaskOptions],
 ) -> Callable[[Callable[P, R]], FunctionAgent[P, R]]: ...
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import pydantic_ai
 from pydantic_ai.capabilities import AbstractCapability, Hooks
@@ -21,7 +21,7 @@ from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import AbstractToolset
 
-from tenuto.agents.base import TaskAgent, found_at, load
+from tenuto.agents.base import TaskAgent, TaskOptions, found_at, load
 from tenuto.agents.llm.attempt import CHEAPER, Attempt
 from tenuto.agents.llm.context import AgentContext, beginning, read_payload
 from tenuto.agents.llm.durability import TenutoDurability
@@ -30,11 +30,9 @@ from tenuto.agents.llm.money import Terms
 from tenuto.agents.llm.prices import Price, check_price
 from tenuto.agents.llm.tool_results import ToolResultLimit
 from tenuto.agents.llm.tools import made_tool
-from tenuto.agents.specs import Duration
 from tenuto.errors import InvalidInput, ModelError
 from tenuto.observability.logging import logger
 from tenuto.tasks.lease import Lease
-from tenuto.tasks.retry import RetryPolicy
 from tenuto.workers.context import Context
 
 __all__ = ["MOST_TURNS", "Agent"]
@@ -71,14 +69,7 @@ class Agent(TaskAgent):
         limit_key: str | None = None,
         stream: bool = False,
         base_url: str | None = None,
-        version: str = "",
-        retry: RetryPolicy | None = None,
-        max_retries: int | None = None,
-        timeout: Duration | None = None,
-        attempt_timeout: Duration | None = None,
-        limits: Sequence[str] = (),
-        concurrency: int | None = None,
-        rate: int | tuple[int, Duration] | None = None,
+        **options: Unpack[TaskOptions],
     ) -> None:
         """name: what tasks are addressed to. instructions, model, tools, output_type, toolsets, capabilities,
         model_settings: as `pydantic_ai.Agent` takes them. A model by name (`"openai:gpt-5"`), or a function that makes
@@ -100,14 +91,7 @@ class Agent(TaskAgent):
         """
         super().__init__(
             "agent" if name is None else name,
-            version=version,
-            retry=retry,
-            max_retries=max_retries,
-            timeout=timeout,
-            attempt_timeout=attempt_timeout,
-            limits=limits,
-            concurrency=concurrency,
-            rate=rate,
+            **options,
         )
         if type(max_turns) is not int or max_turns < 1:
             raise InvalidInput(f"max_turns of agent {self.name!r} must be a whole number from 1, not {max_turns!r}")
