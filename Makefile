@@ -7,9 +7,11 @@
 VENV := .venv
 BENCH_VENV := .venv-bench
 PIN_VENV := .venv-constraints
+OLDEST_VENV := .venv-oldest
 CORE := $(VENV)/.core-installed
 DEV := $(VENV)/.dev-installed
 BENCH := $(BENCH_VENV)/.installed
+OLDEST := $(OLDEST_VENV)/.installed
 PINS := pyproject.toml constraints.txt
 ENGINES := .[redis,postgres,llm]
 # Warnings about the machine's own pip configuration are of no use to the reader; errors still show.
@@ -17,10 +19,12 @@ PIP := -m pip --disable-pip-version-check -qq
 
 # Two at a time suits a small machine; a hung test ends after its own limit, and the whole run after this one.
 TEST_WORKERS ?= 2
-TEST_SECONDS ?= 2400
+TEST_SECONDS ?= 4200
+# What depends on the versions of what others have made: the event loop, the command line, providers' SDKs, Pydantic AI.
+OLDEST_TESTS ?= tests/unit $(addprefix tests/integration/,workers llm testing cli)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench chaos constraints clean
+.PHONY: help install demo test oldest check format bench chaos constraints clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | \
@@ -31,8 +35,13 @@ install: $(DEV) ## build .venv with the package and its development tools
 demo: $(CORE) ## run the main job on this repository
 	@$(VENV)/bin/tenuto demo $(ARGS)
 
+# Tests start some thousand interpreters, and pytest rewrites what it imports: byte code is kept for the next one.
 test: $(DEV) ## run all tests
-	@$(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal --session-timeout $(TEST_SECONDS) tests $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal --session-timeout $(TEST_SECONDS) tests $(ARGS)
+
+oldest: $(OLDEST) ## run what depends on other packages with the oldest versions that pyproject.toml allows
+	@$(OLDEST_VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal --session-timeout $(TEST_SECONDS) \
+	  -m "not slow" $(OLDEST_TESTS) $(ARGS)
 
 check: $(DEV) ## lint, formatting and types
 	@$(VENV)/bin/ruff check .
@@ -59,7 +68,7 @@ constraints: ## pin the newest versions of all dependencies in constraints.txt
 	@grep -E '^[a-z0-9._-]+==' $(PIN_VENV)/pins.txt >constraints.txt # without what has an address: this package itself
 
 clean: ## remove the environments and what tools left behind; stores (.tenuto) stay
-	@rm -rf $(VENV) $(BENCH_VENV) $(PIN_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(BENCH_VENV) $(PIN_VENV) $(OLDEST_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # $(call environment,FOLDER): a usable virtual environment in FOLDER, made with the first suitable Python.
@@ -82,10 +91,10 @@ define environment
 	fi
 endef
 
-# $(call install,FOLDER,WHAT): install, with one line for the reader, and advice where it fails.
+# $(call install,FOLDER,WHAT[,CONSTRAINTS]): install, with one line for the reader, and advice where it fails.
 define install
 	@echo "Installing into $(1) (about a minute) ..."
-	@$(1)/bin/python $(PIP) install --constraint constraints.txt $(2) || { \
+	@$(1)/bin/python $(PIP) install --constraint $(or $(3),constraints.txt) $(2) || { \
 	  echo "The installation into $(1) failed; what pip said is above. It needs a package index it can reach." >&2; \
 	  exit 1; }
 	@touch $@
@@ -99,6 +108,11 @@ $(DEV): $(PINS)
 	$(call environment,$(VENV))
 	$(call install,$(VENV),--editable '.[dev]')
 	@touch $(CORE)
+
+$(OLDEST): $(PINS) tests/oldest.py
+	$(call environment,$(OLDEST_VENV))
+	@$(OLDEST_VENV)/bin/python -m tests.oldest >$(OLDEST_VENV)/oldest.txt
+	$(call install,$(OLDEST_VENV),--editable '.[dev]',$(OLDEST_VENV)/oldest.txt)
 
 $(BENCH): $(PINS) bench/requirements.txt
 	$(call environment,$(BENCH_VENV))

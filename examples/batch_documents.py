@@ -2,6 +2,7 @@
 
     python examples/batch_documents.py                                  # 200 documents
     python examples/batch_documents.py --documents 10000
+    python examples/batch_documents.py --file letters.jsonl             # your own, one in each line
     python examples/batch_documents.py --budget 0.0003                  # dollars: see what happens when they are gone
 
 The batch is a task, and each document a task below it, worked on by whichever worker is free. No request is sent for
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from pathlib import Path
 
 from tenuto import Agent, AgentWorkerConfig, Context, Orchestrator, task_agent
 from tenuto.testing import Request, stand_in
@@ -30,23 +32,28 @@ reader = Agent(
 )
 
 
-def document(number: int) -> str:
-    """Where a document would be read."""
-    return f"Document {number}. This is {('an invoice', 'a letter', 'a contract')[number % 3]} of the firm."
+def documents_of(source: int | str) -> list[str]:
+    """Those of a file with a document in each line; of a number, so many that are made up."""
+    if isinstance(source, str):
+        return Path(source).read_text(encoding="utf-8").splitlines()
+    whats = ("an invoice", "a letter", "a contract")
+    return [f"Document {number}. This is {whats[number % 3]} of the firm." for number in range(source)]
 
 
 @task_agent
-async def batch(ctx: Context, documents: int) -> dict[str, int]:
+async def batch(ctx: Context, source: int | str) -> dict[str, int]:
     """Has all documents read, a tenth at a time; how many there are of each kind."""
+    documents = documents_of(source)
     counts = dict.fromkeys((*KINDS, "not read"), 0)
-    at_once = max(documents // 10, 1)
-    for first in range(0, documents, at_once):
-        numbers = range(first, min(first + at_once, documents))
-        children = await ctx.spawn_batch([reader.create_task(ctx.owner_id, document(each)) for each in numbers])
+    at_once = max(len(documents) // 10, 1)
+    for first in range(0, len(documents), at_once):
+        some = documents[first : first + at_once]
+        children = await ctx.spawn_batch([reader.create_task(ctx.owner_id, each) for each in some])
         for ended in await ctx.wait_for(children):
             kind = ended.result.strip().lower() if ended.done else ""
             counts[kind if kind in KINDS else "not read"] += 1
-        await ctx.progress(numbers.stop / documents, f"{numbers.stop} of {documents}")
+        read = first + len(some)
+        await ctx.progress(read / len(documents), f"{read} of {len(documents)}")
     return counts
 
 
@@ -58,13 +65,16 @@ def script(request: Request) -> str:
 async def main() -> None:
     """Reads documents, and shows how far it is and what it cost."""
     parser = argparse.ArgumentParser(description="Reads many documents within a budget.")
-    parser.add_argument("--documents", type=int, default=200)
+    parser.add_argument("--documents", type=int, default=200, help="how many are made up")
+    parser.add_argument("--file", type=Path, help="documents of your own, one in each line")
     parser.add_argument("--budget", type=float, default=1.0, help="dollars, for all of them together")
     chosen = parser.parse_args()
     with stand_in(script):
         async with Orchestrator() as orchestrator:
             orchestrator.register_runner([batch, reader], WORKERS)
-            task = batch.create_task("ann", chosen.documents, id=f"batch-{chosen.documents}", budget=chosen.budget)
+            source = str(chosen.file.resolve()) if chosen.file else chosen.documents
+            name = chosen.file.stem if chosen.file else f"batch-{chosen.documents}"
+            task = batch.create_task("ann", source, id=name, budget=chosen.budget)
             await orchestrator.enqueue_task(batch, task)
             shown = 0.0
             async for event in orchestrator.subscribe_to_updates(task_ids=task.id, event_types=["progress"]):

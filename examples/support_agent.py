@@ -15,7 +15,7 @@ import asyncio
 import sys
 
 from tenuto import Agent, Client, Orchestrator, deferred
-from tenuto.orchestrator import default_store
+from tenuto.stores.environment import default_store
 from tenuto.testing import Reply, ToolCall, stand_in
 
 TASK = "support-1"

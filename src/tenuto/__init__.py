@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tenuto.agents.llm.durability import TenutoDurability
     from tenuto.agents.llm.team import as_tool, hand_off
     from tenuto.agents.llm.tools import deferred, tool
-    from tenuto.client import Client, Page, TaskView
+    from tenuto.client import BatchProgress, Client, Page, TaskView
     from tenuto.errors import (
         AgentFailed,
         AgentStuck,
@@ -120,6 +120,7 @@ __all__ = [
     "BaseAsyncAgent",
     "BaseProcessAgent",
     "BaseThreadAgent",
+    "BatchProgress",
     "BucketRingStore",
     "Budget",
     "BudgetExceeded",
@@ -216,6 +217,7 @@ _HOMES = {
     "tenuto.agents.llm.team": ("as_tool", "hand_off"),
     "tenuto.agents.llm.tools": ("deferred", "tool"),
     "tenuto.client": (
+        "BatchProgress",
         "Client",
         "Page",
         "TaskView",

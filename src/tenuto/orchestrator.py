@@ -11,6 +11,8 @@ or, inside a program that does other things as well:
         orchestrator.register_runner(my_agent)
         await orchestrator.enqueue_task(my_agent, my_agent.create_task(payload={"n": 1}))
 
+A worker that has failed for good ends either of them: `run` and the block raise why.
+
 The verbs of the supervisor block their thread; the task verbs are coroutines. Several orchestrators on one store share
 the work. Workers are service agents like all others, but for one thing: they take none of the `max_workers` slots.
 """
@@ -22,30 +24,32 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from tenuto.block import Block
 from tenuto.client import Client
 from tenuto.errors import Conflict, InvalidInput, MissingExtra, StoreBusy, StoreUnavailable
 from tenuto.observability.logging import logger
 from tenuto.stores.base import Store
 from tenuto.stores.durability import announce
+from tenuto.stores.environment import default_store
 from tenuto.supervisor.agents.worker import register_workers
 from tenuto.supervisor.commands import Command
-from tenuto.supervisor.entry import Executor
+from tenuto.supervisor.entry import AgentEntry, Executor
 from tenuto.supervisor.plugins import PluginSet
 from tenuto.supervisor.settings import OrchestratorConfig, RunMode
 from tenuto.supervisor.supervisor import Supervisor
 from tenuto.task_commands import task_commands
 from tenuto.task_feed import TaskFeed
 from tenuto.workers.config import AgentWorkerConfig, MaintenanceWorkerConfig
-from tenuto.workers.handler import Handler
+from tenuto.workers.handler import Handler, check_able
 
 if TYPE_CHECKING:
     import pydantic_ai
 
-__all__ = ["DEFAULT_STORE", "Orchestrator", "OrchestratorConfig"]
+__all__ = ["Orchestrator", "OrchestratorConfig"]
 
-DEFAULT_STORE = "sqlite:///.tenuto/tenuto.db"
 
 log = logger("tenuto.orchestrator")
 
@@ -97,8 +101,10 @@ class Orchestrator(Client, Supervisor):
         self._task_feed = TaskFeed(self, self.event_bus)
         keys = {"openai": openai_api_key, "anthropic": anthropic_api_key, "xai": xai_api_key}
         self._api_keys = {provider: key for provider, key in keys.items() if key is not None}
-        self._agents: set[str] = set()
+        self._agents: dict[str, Handler] = {}
         self._has_workers = False
+        self._block: Block | None = None
+        """the `async with` that it runs in"""
 
     # -- workers
 
@@ -112,7 +118,8 @@ class Orchestrator(Client, Supervisor):
 
         agent: a task agent or a `pydantic_ai.Agent`, or several that share their workers.
         agent_worker_config: how many, and how they work. maintenance_worker_config: how they keep the store tidy.
-        Raises `InvalidInput` for something that is no task agent, `Conflict` for a second agent of one name.
+        Raises `InvalidInput` for something that is no task agent, `Conflict` for a second agent of one name. Where an
+        agent is known to lack something here, such as the key of its model, `InvalidInput` says so when workers start.
         """
         given = agent if isinstance(agent, Sequence) else (agent,)
         agents = tuple(_task_agent(each, self._api_keys) for each in given)
@@ -128,6 +135,9 @@ class Orchestrator(Client, Supervisor):
                 raise Conflict(f"there is a runner for an agent {each!r} already: give this one another name")
         if not agents:
             raise InvalidInput("agent is empty: give at least one task agent")
+        if self.started:
+            for each in agents:
+                check_able(each)
         config = agent_worker_config or AgentWorkerConfig()
         maintenance = maintenance_worker_config or MaintenanceWorkerConfig()
         entries = register_workers(
@@ -139,7 +149,7 @@ class Orchestrator(Client, Supervisor):
             executor=self._executor,
             listed_as=self.name,
         )
-        self._agents.update(names)
+        self._agents.update(zip(names, agents, strict=True))
         self._has_workers = True
         if self.started:
             self.lifecycle_manager.start_all([entry.name for entry in entries])
@@ -149,6 +159,9 @@ class Orchestrator(Client, Supervisor):
         return task_commands(self)
 
     def _begin(self) -> None:
+        for agent in self._agents.values():
+            check_able(agent)
+        self._endings.fail(None)
         self._task_feed.start()
         super()._begin()
 
@@ -201,8 +214,30 @@ class Orchestrator(Client, Supervisor):
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        await asyncio.to_thread(self.start)
+        self._block = Block()
+        try:
+            await asyncio.to_thread(self.start)
+        except BaseException:
+            await super().close()
+            raise
         return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ended = self._block is not None and self._block.leave(error)
+        await self.close()
+        if ended:
+            self._raise_failure()
+
+    def _settled(self, entry: AgentEntry) -> None:
+        super()._settled(entry)
+        if self._failed is None:
+            return
+        if self._block is not None:
+            self._block.end()
+        if not any(each.essential and each.live for each in self.lifecycle_manager.entries):
+            self._endings.fail(self._failure())
 
 
 def _task_agent(agent: Any, keys: Mapping[str, str]) -> Any:
@@ -220,15 +255,6 @@ def _name_of(agent: Handler) -> str:
     if not isinstance(name, str) or not callable(getattr(agent, "handle", None)):
         raise InvalidInput(f"agent must be a task agent, such as a function under @task_agent, not {agent!r:.80}")
     return name
-
-
-def default_store() -> str:
-    """The store of this environment: `TENUTO_STORE`, else `REDIS_HOST` and `REDIS_PORT`, else a file here."""
-    chosen = os.environ.get("TENUTO_STORE")
-    if chosen:
-        return chosen
-    host = os.environ.get("REDIS_HOST")
-    return f"redis://{host}:{os.environ.get('REDIS_PORT') or 6379}/0" if host else DEFAULT_STORE
 
 
 def _redis_url(host: object, port: object, database: object, max_connections: object) -> str:

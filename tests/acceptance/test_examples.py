@@ -221,6 +221,13 @@ def test_batch_documents(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_key")
+def test_batch_documents_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "post.jsonl").write_text('{"text": "a letter"}\n{"text": "an invoice"}\n', encoding="utf-8")
+    said = run(tmp_path, "batch_documents.py", "--file", "post.jsonl")
+    assert [line.strip() for line in said[-5:-1]] == ["1 invoice", "1 letter", "0 contract", "0 not read"]
+
+
+@pytest.mark.usefixtures("without_key")
 def test_batch_documents_stays_within_its_budget(tmp_path: Path) -> None:
     said = run(tmp_path, "batch_documents.py", "--budget", "0.0003")
     not_read, cost = said[-2:]

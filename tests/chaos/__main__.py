@@ -8,6 +8,9 @@ network between them goes silent, loses answers, is cut and slows down.
     make chaos ARGS="--share"                    24,000 tasks over two orchestrators, without any fault
     make chaos ARGS="--losses"                   what each setting of each engine loses in a crash
     make chaos ARGS="--agents 60"                for 60 seconds service agents die in every way that there is
+    make chaos ARGS="--llm"                      workers of LLM agents are killed at every single request
+    make chaos ARGS="--llm 9 --store redis"      at every ninth, on one engine
+    make chaos ARGS="--rates"                    four processes share 600 requests a minute, on each engine
 
 Exit code 1 says that something that must hold did not; the store and all notes are kept then, and named.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -30,7 +34,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tenuto.testing import CrashPoint
 from tests.chaos.crashes import CRASHES
+from tests.chaos.llm.matrix import ENGINES, FORMS, run_matrix
+from tests.chaos.llm.rates import LONG, run_rates
 from tests.chaos.losses import measure_losses
 from tests.chaos.places import PLACES, Place, PostgresPlace, open_place
 from tests.chaos.plan import Blow
@@ -57,11 +64,16 @@ def main() -> int:
         console.print(f"{folder} exists already: name another folder, or remove it", style="red")
         return 2
     folder.mkdir(parents=True, exist_ok=True)
-    everything = not (given.losses or given.share or given.agents or given.store or given.only)
+    one = given.losses or given.agents or given.llm or given.rates
+    everything = not (one or given.share or given.store or given.only)
     broken = _crash(console, given.losses or 4.0) if given.losses or everything else []
     if given.agents or everything:
         broken += _kill_agents(console, given.agents or 60.0, seed, folder)
-    for engine in [] if given.losses or given.agents else given.store or list(PLACES):
+    if given.llm or everything:
+        broken += _kill_llm_agents(console, given.store or list(PLACES), given.llm or 9, folder)
+    if given.rates or everything:
+        broken += _share_rates(console, given.store or list(PLACES), folder)
+    for engine in [] if one else given.store or list(PLACES):
         with contextlib.closing(open_place(engine, folder)) as place:
             broken += (
                 _share(console, given, place, folder) if given.share else _rage(console, given, seed, place, folder)
@@ -101,6 +113,51 @@ def _kill_agents(console: Console, seconds: float, seed: int, folder: Path) -> l
     console.print(table)
     _complain(console, report.violations)
     return ["agents"] if report.violations else []
+
+
+def _kill_llm_agents(console: Console, engines: Sequence[str], every: int, folder: Path) -> list[str]:
+    """The workers of LLM agents are killed at each `every`th request; the matrices in which something did not hold."""
+    broken = []
+    for engine, form in itertools.product(engines, FORMS):
+        place = folder / f"llm-{engine}-{form.replace(' ', '-')}"
+        place.mkdir()
+        with console.status(f"LLM agents on {engine}, {form}") as status:
+            report = asyncio.run(
+                run_matrix(engine, FORMS[form], place, every=every, seen=lambda runs: status.update(f"run {runs}"))
+            )
+        held = not report.violations
+        title = f"LLM agents on {engine}, {form}: {'held' if held else 'VIOLATED'} after {report.seconds:.1f} s"
+        table = Table(title=title, title_style="green" if held else "bold red", title_justify="left", show_header=False)
+        table.add_row("runs", f"{report.runs:,}")
+        for point in CrashPoint:
+            table.add_row(f"killed with {point.value.replace('_', ' ')}", f"{report.crashes[point]:,}")
+        table.add_row("requests to the model", f"{report.asked:,}, {report.lost:,} of them lost, and in the ledger")
+        table.add_row("in the ledger, and never sent", f"{report.unsent:,}")
+        console.print(table)
+        _complain(console, report.violations)
+        broken += [f"LLM agents on {engine}, {form}"] if report.violations else []
+    return broken
+
+
+def _share_rates(console: Console, engines: Sequence[str], folder: Path) -> list[str]:
+    """Processes share the rate of one provider's key; the engines on which something did not hold."""
+    broken = []
+    for engine in engines:
+        place = folder / f"rates-{engine}"
+        place.mkdir()
+        with console.status(f"a rate shared on {engine}"):
+            report = asyncio.run(run_rates(ENGINES[engine](place), LONG))
+        held, late = not report.violations, report.late or [0]
+        title = f"600 requests a minute shared on {engine}: {'held' if held else 'VIOLATED'}"
+        table = Table(title=title, title_style="green" if held else "bold red", title_justify="left", show_header=False)
+        table.add_row("used of what was allowed", f"{report.share:.1%} in {report.seconds:.1f} s")
+        table.add_row("most granted, most received in one period", f"{report.granted:,}, {report.received:,}")
+        table.add_row("from grant to endpoint", f"{late[len(late) // 2]} ms, at most {late[-1]} ms")
+        table.add_row("received in the pause, claims for each task", f"{report.in_pause:,}, {report.claims:.1f}")
+        console.print(table)
+        _complain(console, report.violations)
+        broken += [f"rates on {engine}"] if report.violations else []
+    return broken
 
 
 def _share(console: Console, given: argparse.Namespace, place: Place, folder: Path) -> list[str]:
@@ -223,6 +280,15 @@ def _arguments() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="only this: kill, freeze and break service agents for so many seconds (60)",
     )
+    parser.add_argument(
+        "--llm",
+        type=int,
+        nargs="?",
+        const=1,
+        metavar="N",
+        help="only this: kill workers of LLM agents at each Nth request (1: at every single one)",
+    )
+    parser.add_argument("--rates", action="store_true", help="only this: processes share the rate of a provider's key")
     parser.add_argument("--keep", type=Path, help="a new folder for files, notes and logs; temporary by default")
     parser.add_argument("--only", choices=sorted(VARIANTS), action="append", help="only this variant; may be repeated")
     return parser

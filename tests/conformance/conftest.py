@@ -30,6 +30,7 @@ async def store(engine: Engine, tmp_path: Path, clock: VirtualClock) -> AsyncIte
         yield store
     finally:
         await store.close()
+        engine.done(tmp_path)
 
 
 @pytest.fixture

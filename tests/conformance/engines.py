@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import apsw
 import psycopg
+from psycopg import sql
 
 from tenuto.stores.base import Store
 from tenuto.stores.memory import MemoryStore
@@ -24,6 +28,11 @@ __all__ = ["ENGINES", "Clock", "Engine"]
 
 Clock = Callable[[], Millis]
 
+_LAYOUT = resources.files("tenuto.stores.postgres").joinpath("migrations/0001_first.sql").read_text(encoding="utf-8")
+_TABLES = _LAYOUT.count("CREATE TABLE ") + 1
+"""One is the list of migrations."""
+_FIRST_HEADER = re.findall(r"INSERT INTO tenuto.header .*", _LAYOUT)[0].replace("tenuto.header", "{}").rstrip(";")
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -36,6 +45,8 @@ class Engine:
     """content outlives the store object, and several stores may share it"""
     connect: Callable[[Path], Any] | None = None
     """SQL engines: the caller's own connection to the store in the folder, which begins and ends its transactions"""
+    done: Callable[[Path], None] = lambda _: None
+    """nobody needs the store in the folder any more, and all have closed it"""
 
     @property
     def sql(self) -> bool:
@@ -51,11 +62,38 @@ def _sqlite(folder: Path, clock: Clock) -> Store:
     return SqliteStore(folder / "tenuto.db", clock=clock)
 
 
+_spare: list[str] = []
+"""Schemas of tests that are over, empty again: the server makes a new one in ten times the time."""
+
+
 def _postgres(folder: Path, clock: Clock) -> Store:
     name = folder / "schema"
     if not name.exists():
-        name.write_text(f"t_{secrets.token_hex(8)}")
+        name.write_text(_spare.pop() if _spare else f"t_{secrets.token_hex(8)}")
     return PostgresStore(f"{_postgres_url(name.read_text())}&schema={name.read_text()}", clock=clock)
+
+
+def _emptied(folder: Path) -> None:
+    """Makes the schema one of a new store, unless a test has made it another one, or left a transaction open there."""
+    name = folder / "schema"
+    if not name.exists():
+        return
+    schema = name.read_text()
+    with contextlib.suppress(psycopg.Error), shared_postgres().connect() as admin:
+        found = admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema])
+        tables = sorted(row[0] for row in found)
+        if len(tables) != _TABLES:
+            return
+        emptied = [
+            sql.SQL("DELETE FROM {}").format(sql.Identifier(schema, table))
+            for table in tables
+            if table != "tenuto_migration"
+        ]
+        begun = sql.SQL(_FIRST_HEADER).format(sql.Identifier(schema, "header"))
+        with admin.transaction():
+            admin.execute("SET LOCAL lock_timeout = '200ms'")
+            admin.execute(sql.SQL("; ").join([*emptied, begun]))
+        _spare.append(schema)
 
 
 def _postgres_url(schema: str) -> str:
@@ -88,6 +126,6 @@ ENGINES = {
         Engine("memory", _memory, durable=False),
         Engine("sqlite", _sqlite, durable=True, connect=_sqlite_connection),
         Engine("redis", _redis, durable=True),
-        Engine("postgres", _postgres, durable=True, connect=_postgres_connection),
+        Engine("postgres", _postgres, durable=True, connect=_postgres_connection, done=_emptied),
     )
 }

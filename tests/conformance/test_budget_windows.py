@@ -26,18 +26,20 @@ def midnight(at: int) -> int:
 async def test_a_budget_per_day_begins_anew_at_midnight_utc(stage: Stage, till: Till) -> None:
     await stage.store.put_budget(Budget("owner:ann", money=CENT, period=Period.DAY))
     held = await till.running(owner="ann")
-    assert await till.granted(held, "a", Amount(CENT))
+    assert await till.granted(held, "a", Amount(CENT - 5))
+    await till.settle(held, "a", Amount(CENT - 5))
+    assert await till.granted(held, "late", Amount(5))
     refused = (await till.reserve(held, "b", Amount(CENT))).refused
     assert refused is not None
     assert (refused.period, refused.retry_at) == (Period.DAY, midnight(START))
-    assert await till.use("owner:ann") == [("2025-06-15", NOTHING, Amount(CENT))]
+    assert await till.use("owner:ann") == [("2025-06-15", Amount(CENT - 5), Amount(5))]
     # When the day is over
     stage.clock.now = midnight(START) - 1
     assert not await till.granted(held, "b", Amount(CENT))
     stage.clock.now = midnight(START)
     assert await till.granted(held, "b", Amount(CENT))
     # Then what is settled now belongs to the day of its reservation
-    await till.settle(held, "a", Amount(5))
+    await till.settle(held, "late", Amount(1))
     assert await till.use("owner:ann") == [("2025-06-16", NOTHING, Amount(CENT))]
 
 
@@ -46,6 +48,7 @@ async def test_a_budget_per_month_ends_with_its_month(stage: Stage, till: Till) 
     await stage.store.put_budget(Budget("model:m", money=CENT, period=Period.DAY))
     held = await till.running()
     assert await till.granted(held, "a", Amount(CENT), model="m")
+    await till.settle(held, "a", Amount(CENT))
     stage.clock.now = midnight(START)
     refused = (await till.reserve(held, "b", Amount(CENT), model="m")).refused
     assert refused is not None

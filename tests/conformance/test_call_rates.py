@@ -42,12 +42,40 @@ async def test_a_call_takes_units_of_a_rate(stage: Stage, till: Till) -> None:
     assert await refusal(till, "c", 1) is None
 
 
-async def test_more_units_than_can_ever_come_at_once_are_refused_for_good(stage: Stage, till: Till) -> None:
+async def test_more_units_than_the_burst_are_taken_when_nothing_is_owed(stage: Stage, till: Till) -> None:
+    # Given 60 units a minute, of which 10 may come at once, and 1 is taken
     await stage.limit("tpm", rate=60, period=MINUTE, burst=10)
-    refused = await refusal(till, "a", 11)
+    assert await refusal(till, "a", 1) is None
+    # When 25 are asked for
+    refused = await refusal(till, "b", 25)
+    # Then they come when that one is paid for
+    assert refused == Refusal("b", "tpm", RefusalKind.RATE, START, START + 1_000)
+    stage.clock.move(1_000)
+    assert await refusal(till, "b", 25) is None
+    # And what comes next waits until no more of them are owed than the burst leaves
+    refused = await refusal(till, "c", 1)
     assert refused is not None
-    assert refused.retry_at is None
-    assert await refusal(till, "a", 10) is None
+    assert refused.retry_at == START + 1_000 + (25 - 10 + 1) * 1_000
+
+
+async def test_a_minute_holds_the_rate_and_one_call_however_large_calls_are(stage: Stage, till: Till) -> None:
+    # Given 60 units a minute, and calls that are each larger than the burst
+    await stage.limit("tpm", rate=60, period=MINUTE)
+    random, used = Random(1), list[tuple[int, int]]()
+    # When they come as fast as they may for five minutes
+    while stage.clock.now < START + 5 * MINUTE:
+        units = random.randint(5, 40)
+        refused = await refusal(till, "c", units)
+        if refused is None:
+            used.append((stage.clock.now, units))
+        else:
+            assert refused.retry_at is not None
+            stage.clock.now = refused.retry_at
+    # Then no minute holds more than its 60 and the call that it ends with, and hardly any is lost
+    for first, (begin, _) in enumerate(used):
+        minute = [units for at, units in used[first:] if at < begin + MINUTE]
+        assert sum(minute) <= 60 + 40
+    assert sum(units for _, units in used) >= 0.95 * 300
 
 
 async def test_all_rates_need_room_or_nothing_is_taken(stage: Stage, till: Till) -> None:
@@ -111,6 +139,20 @@ async def test_only_as_many_are_given_back_as_time_has_not_given_back_already(st
     # Then all 10 are there, and not 14
     assert await refusal(till, "b", 10) is None
     assert await refusal(till, "c", 1) is not None
+
+
+async def test_the_part_of_a_unit_that_time_has_not_brought_back_is_given_back(stage: Stage, till: Till) -> None:
+    # Given the only call of a minute, of which half a second is over
+    await stage.limit("rpm", rate=1, period=MINUTE)
+    held = await till.running()
+    assert await till.granted(held, "a", ONE, rates=(("rpm", 1),))
+    stage.clock.move(500)
+    # When it was not sent, then another one is at once, and no third one
+    await till.settle(held, "a", NOTHING, rates=(("rpm", 0),))
+    assert await refusal(till, "b", 1, "rpm") is None
+    refused = await refusal(till, "c", 1, "rpm")
+    assert refused is not None
+    assert refused.retry_at == START + 500 + MINUTE
 
 
 async def test_what_others_gave_back_shortens_the_time_in_which_that_is_safe(stage: Stage, till: Till) -> None:

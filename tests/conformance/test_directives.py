@@ -10,7 +10,7 @@ from tenuto.tasks.event import EventKind
 from tenuto.tasks.outcome import Answer, Step, StepState
 from tenuto.tasks.signal import Delivery, Signal, SignalKind
 from tenuto.tasks.states import State
-from tenuto.tasks.task import Unique
+from tenuto.tasks.task import ErrorRecord, Unique
 from tests.conformance.stage import LEASE, START, Stage, Worker, raw, spec, value
 
 CANCEL, PAUSE, RESUME, ELEVATE = SignalKind.CANCEL, SignalKind.PAUSE, SignalKind.RESUME, SignalKind.ELEVATE
@@ -287,6 +287,46 @@ async def test_what_does_not_settle_a_step_is_refused(stage: Stage, data: Any) -
     assert delivered.delivery is REFUSED
     assert delivered.detail
     assert await stage.task() == before
+
+
+async def with_a_failed_step(stage: Stage) -> Worker:
+    """`task-1`, which has failed with its step "pay"."""
+    await stage.add(spec())
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    error = ErrorRecord("CardRefused", "no money")
+    await worker.record(lease, Step("pay", 0, StepState.FAILED, value=raw(["shop", "CardRefused"]), error=error))
+    await worker.fail(lease, error)
+    return worker
+
+
+async def test_a_step_with_which_a_task_has_failed_is_settled_and_the_task_retried(stage: Stage) -> None:
+    worker = await with_a_failed_step(stage)
+    settled = await stage.signal(RESOLVE, data={"key": "pay", "how": "done", "value": {"receipt": 7}})
+    assert settled.delivery is ACCEPTED
+    (step,) = await stage.store.journal("task-1")
+    assert (step.state, value(step.value), step.error) == (StepState.DONE, {"receipt": 7}, None)
+    assert (await stage.task()).state is State.FAILED
+    assert (await stage.signal(RETRY)).delivery is ACCEPTED
+    assert await worker.ids() == ["task-1"]
+
+
+async def test_a_step_with_which_a_task_has_failed_is_forgotten(stage: Stage) -> None:
+    worker = await with_a_failed_step(stage)
+    await stage.signal(RESOLVE, data={"key": "pay", "how": "retry"})
+    assert list(await stage.store.journal("task-1")) == []
+    await stage.signal(RETRY)
+    assert (await worker.claim_one()).steps == 0
+
+
+async def test_a_failure_that_the_program_has_gone_on_from_stays(stage: Stage) -> None:
+    await stage.add(spec())
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    await worker.record(lease, Step("pay", 0, StepState.FAILED, error=ErrorRecord("CardRefused", "no money")))
+    await worker.release(lease)
+    delivered = await stage.signal(RESOLVE, data={"key": "pay", "how": "retry"})
+    assert (delivered.delivery, "no step 'pay'" in delivered.detail) == (REFUSED, True)
 
 
 async def test_a_step_is_settled_once_and_not_while_its_task_runs(stage: Stage) -> None:

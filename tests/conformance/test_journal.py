@@ -30,7 +30,7 @@ async def test_steps_come_back_in_the_order_in_which_they_were_recorded(stage: S
     steps = [Step(f"s{number}", number, value=raw({"n": number})) for number in (3, 1, 2)]
     stage.clock.move(40)
     recorded = await worker.record(lease, *steps)
-    assert (recorded.answer, recorded.paused, recorded.messages, recorded.detail) == (Answer.ACCEPTED, False, False, "")
+    assert (recorded.answer, recorded.paused, recorded.detail) == (Answer.ACCEPTED, False, "")
     journal = await stage.store.journal("task-1")
     assert [(step.key, step.position, value(step.value), step.state) for step in journal] == [
         ("s3", 3, {"n": 3}, DONE),

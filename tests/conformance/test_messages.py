@@ -10,7 +10,8 @@ import pytest
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import MOST_MESSAGES
 from tenuto.tasks.event import EventKind
-from tenuto.tasks.outcome import Answer, Step
+from tenuto.tasks.money import Amount, Settle
+from tenuto.tasks.outcome import Answer, Record, Recorded, Step
 from tenuto.tasks.signal import Delivery, Message, Signal, SignalKind
 from tests.conformance.stage import LEASE, START, Stage, spec
 
@@ -27,11 +28,11 @@ async def test_messages_are_kept_in_order_until_their_effect_is_committed(stage:
     assert lease.messages == tuple(
         Message(number, STEER, "steer", word, START) for number, word in enumerate(("left", "right", "stop"), start=1)
     )
-    assert (await worker.record(lease, Step("a", 0), consumed=(1, 3))).messages
+    await worker.record(lease, Step("a", 0), consumed=(1, 3))
     await worker.release(lease)
     lease = await worker.claim_one()
     assert [message.data for message in lease.messages] == ["right"]
-    assert not (await worker.record(lease, consumed=(2,))).messages
+    await worker.record(lease, consumed=(2,))
     await stage.signal(STEER, data="again")
     assert [message.number for message in await stage.store.inbox("task-1")] == [4], "numbers are never used again"
     assert (await stage.last(EventKind.SIGNALLED)).data == {"kind": "steer", "topic": "steer", "number": 4}
@@ -96,6 +97,58 @@ async def test_a_message_to_a_task_that_has_ended_is_not_stored(stage: Stage) ->
     assert (await stage.signal(STEER, data=1)).delivery is FINISHED
     assert list(await stage.store.inbox("task-1")) == []
     assert (await stage.kinds())[-1] == "done"
+
+
+async def test_a_record_that_has_not_read_all_steering_is_refused_and_stores_nothing(stage: Stage) -> None:
+    # Given a task that is steered twice, and a worker that knows of the first time
+    await stage.add(spec())
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    await stage.signal(STEER, data="left")
+    await stage.signal(STEER, data="right")
+    # When it records what is only right after reading all
+    whole = {"spawned": (spec("task-1.child"),), "settles": (Settle("c", Amount(1)),), "consumed": (1,)}
+    refused = await worker.record(lease, Step("ask", 0), read=1, **whole)
+    # Then it is told so, and nothing is stored, whatever the record says besides
+    assert refused == Recorded(Answer.UNREAD)
+    assert (list(await stage.store.journal("task-1")), await stage.store.task("task-1.child")) == ([], None)
+    assert (len(await stage.store.inbox("task-1")), list(await stage.store.ledger("task-1"))) == (2, [])
+    assert (await stage.task()).lease_until == lease.expires
+    # And the same record is accepted once it has
+    assert (await worker.record(lease, Step("ask", 0), read=2, **whole)).answer is Answer.ACCEPTED
+    assert (await worker.record(lease, Step("then", 1), read=2)).answer is Answer.ACCEPTED
+
+
+@pytest.mark.parametrize("kind", [SignalKind.EVENT, SignalKind.ANSWER])
+async def test_other_messages_than_steering_hold_no_record_back(stage: Stage, kind: SignalKind) -> None:
+    await stage.add(spec())
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    await stage.signal(kind, topic="event:x")
+    assert (await worker.record(lease, Step("a", 0), read=0)).answer is Answer.ACCEPTED
+    await stage.signal(STEER, data=1)
+    assert (await worker.record(lease, Step("b", 1), read=1)).answer is Answer.UNREAD
+    assert (await worker.record(lease, Step("b", 1))).answer is Answer.ACCEPTED, "this one does not say what it read"
+
+
+async def test_steering_that_was_consumed_holds_no_record_back(stage: Stage) -> None:
+    await stage.add(spec())
+    await stage.signal(STEER, data=1)
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    await worker.record(lease, consumed=(1,))
+    await worker.release(lease)
+    lease = await worker.claim_one()
+    assert lease.messages == (), "so it knows of no message at all"
+    assert (await worker.record(lease, Step("a", 0), read=0)).answer is Answer.ACCEPTED
+
+
+async def test_records_of_one_request_are_told_apart_by_what_they_have_read(stage: Stage) -> None:
+    await stage.add(spec(), spec("other"))
+    first, second = await stage.worker().claim(2)
+    await stage.signal(STEER, data=1)
+    answers = await stage.store.record([Record(each.hold, (Step("a", 0),), read=0) for each in (first, second)], LEASE)
+    assert [each.answer for each in answers] == [Answer.UNREAD, Answer.ACCEPTED]
 
 
 async def test_done_wins_over_steering_that_came_too_late_and_names_it(stage: Stage) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tenuto.stores.base import Store, Verdict
-from tenuto.tasks.outcome import Answer, Step
+from tenuto.tasks.money import Amount, Budget, RefusalKind, Reserve, Settle
+from tenuto.tasks.outcome import Answer, Step, StepState
 from tenuto.tasks.schedules import CatchUp, Schedule
 from tenuto.tasks.states import State
+from tenuto.tasks.usage import UsageBy
 from tests.conformance.ear import Ear, ready, told
 from tests.conformance.engines import ENGINES, Engine
 from tests.conformance.stage import FOREVER, LEASE, Stage, VirtualClock, raw, spec, value
@@ -171,6 +173,38 @@ async def test_limits_hold_over_both_stores(stage: Stage, other: Store) -> None:
     ended = await asyncio.gather(work(stage.store), work(other))
     assert (sum(ended), most <= 3) == (60, True)
     assert await stage.used("db") == (0, 0)
+
+
+async def test_what_another_process_does_to_the_books_counts_at_once(stage: Stage, other: Store) -> None:
+    # Given a worker that reserves and settles calls, so that its store knows budgets, rates and calls
+    await stage.add(spec())
+    worker = stage.worker()
+    lease = await worker.claim_one()
+    rates = (("tokens", 1),)
+    await worker.record(lease, Step("s", 0, StepState.STARTED), reserves=(Reserve("a", Amount(5), rates=rates),))
+    assert (await worker.record(lease, settles=(Settle("a", Amount(3)),))).answer is Answer.ACCEPTED
+    await worker.record(lease, reserves=(Reserve("b", Amount(5)),))
+    # When another process sets budgets, settles a call of it, and slows the rate down
+    await other.put_budget(Budget("total", money=8))
+    assert await other.settle("task-1", [Settle("b", Amount(2), attempt=1)]) == [True]
+    await other.slow("tokens", 1_000)
+    # Then the next record of the worker meets all of that
+    refused = (await worker.record(lease, reserves=(Reserve("c", Amount(4)),))).refused
+    assert refused is not None
+    assert (refused.kind, refused.left) == (RefusalKind.BUDGET, 3)
+    refused = (await worker.record(lease, reserves=(Reserve("c", Amount(3), rates=rates),))).refused
+    assert refused is not None
+    assert refused.kind is RefusalKind.SLOW
+    await worker.record(lease, settles=(Settle("b", Amount(5)),))
+    assert [(call.call, call.actual) for call in await stage.store.ledger("task-1")] == [
+        ("a", Amount(3)),
+        ("b", Amount(2)),
+    ]
+    # And what it drops is gone
+    assert await other.drop_budget("total")
+    assert (await worker.record(lease, reserves=(Reserve("c", Amount(4)),))).answer is Answer.ACCEPTED
+    (whole,) = await stage.store.usage(UsageBy.TREE)
+    assert (whole.spent, whole.reserved, whole.calls) == (Amount(5), Amount(4), 3)
 
 
 async def test_each_instant_of_a_schedule_is_fired_once(stage: Stage, other: Store) -> None:

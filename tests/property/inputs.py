@@ -45,7 +45,14 @@ IDS = st.sampled_from(NAMES)
 OWNERS = st.sampled_from(("", "ann", "bob", "cid"))
 AGENTS = ("read", "write")
 KEYS = ("db", "api", "free")
-TOPICS = ("event:go", "event:stop", "answer:call", *(f"task:{name}" for name in ("t0", "t1", "g0", "n0", "nobody")))
+TOPICS = (
+    "event:go",
+    "event:stop",
+    "answer:call",
+    "budget:total",
+    "budget:owner:ann",
+    *(f"task:{name}" for name in ("t0", "t1", "g0", "n0", "nobody")),
+)
 
 VALUES = st.sampled_from((None, 1, "a\x00b", [1, None], {"x": {"y": 2}}, {"fresh": True}))
 RAWS = st.sampled_from((Raw(b"null"), Raw(b"1"), Raw(b'{"a":"\\u0000"}'), Raw(b'["x"]')))

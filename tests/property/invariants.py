@@ -8,13 +8,14 @@ from tenuto.stores.base import Claim, Exchanged, LimitUse, Store, TaskFilter
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.event import FINAL_EVENTS, Event
 from tenuto.tasks.goal import Edge, Fate, edge_fate
-from tenuto.tasks.signal import Message
+from tenuto.tasks.outcome import Answer, Record, Recorded
+from tenuto.tasks.signal import Message, SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Kind, Task
 from tests.property import money
 from tests.property.pair import Snapshot
 
-__all__ = ["check", "claim_left_nothing_behind"]
+__all__ = ["check", "claim_left_nothing_behind", "has_read_all_steering"]
 
 
 def check(seen: Snapshot, now: Millis) -> None:
@@ -33,6 +34,17 @@ def check(seen: Snapshot, now: Millis) -> None:
             _check_wait(task, tasks, seen[f"inbox of {task.id}"], now)
         assert task.steps == len(seen[f"journal of {task.id}"])
         assert seen[f"why {task.id}"].because
+
+
+def has_read_all_steering(seen: Snapshot, record: Record, recorded: Recorded) -> None:
+    """Raises `AssertionError` where steering that a record had not read, and that could be seen before, made no
+    difference to the answer; or where some was found that nobody has seen."""
+    inbox: list[Message] = seen.get(f"inbox of {record.hold.task_id}", [])
+    steering = max((message.number for message in inbox if message.kind is SignalKind.STEER), default=0)
+    if record.read is not None and steering > record.read:
+        assert recorded.answer in (Answer.UNREAD, Answer.STALE, Answer.INVALID)
+    else:
+        assert recorded.answer is not Answer.UNREAD
 
 
 def _check_task(task: Task) -> None:
@@ -91,13 +103,18 @@ def _check_goal(goal: Task, nodes: tuple[Task, ...], edges: tuple[Edge, ...]) ->
 def _check_wait(task: Task, tasks: dict[str, Task], inbox: list[Message], now: Millis) -> None:
     """No wake-up is lost: what a task waits for has not come yet."""
     assert task.wait is not None
-    come = {message.topic for message in inbox}
+    come, perhaps = {message.topic for message in inbox}, set[str]()
     for topic in task.wait.on:
         name = topic.removeprefix("task:")
         if name != topic and (name not in tasks or tasks[name].is_final):
             come.add(topic)
+        elif name != topic and tasks[name].created_at >= task.since:
+            perhaps.add(topic)  # there was no such task when the wait began
+        elif topic.startswith("budget:"):
+            perhaps.add(topic)  # it was called, or the budget was gone
     topics = set(task.wait.on)
-    assert task.unmet == max(min(task.wait.need, len(topics)) - len(topics & come), 0)
+    most = max(min(task.wait.need, len(topics)) - len(topics & come), 0)
+    assert most - len(perhaps) <= task.unmet <= most
     assert task.unmet > 0 or not topics
 
 

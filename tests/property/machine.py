@@ -176,16 +176,30 @@ class Lockstep(RuleBasedStateMachine):
         consumed=st.lists(st.integers(1, 4), max_size=2).map(tuple),
         blobs=inputs.BLOBS,
         calls=st.one_of(st.just(((), ())), st.tuples(money.SETTLES, money.RESERVES)),
+        read=st.none() | st.integers(0, 4),
         lease=inputs.LEASES,
     )
     def record(
-        self, number: int, steps: Any, events: Any, children: Any, consumed: Any, blobs: Any, calls: Any, lease: int
+        self,
+        number: int,
+        steps: Any,
+        events: Any,
+        children: Any,
+        consumed: Any,
+        blobs: Any,
+        calls: Any,
+        read: int | None,
+        lease: int,
     ) -> None:
         held = self.held[-1 - number % len(self.held)]
         spawned = tuple(replace(child, id=f"{held.model.root}.{child.id}") for child in children)
-        entry = Record(held.model.hold, steps, consumed, spawned, events, blobs, *calls)
+        entry = Record(held.model.hold, steps, consumed, spawned, events, blobs, calls[0], calls[1], read)
         entry_of_engine = replace(entry, hold=held.engine.hold)
-        self.pair.both(lambda store: store.record([entry], lease), lambda store: store.record([entry_of_engine], lease))
+        answers, _ = self.pair.both(
+            lambda store: store.record([entry], lease), lambda store: store.record([entry_of_engine], lease)
+        )
+        assert answers is not None
+        invariants.has_read_all_steering(self.seen, entry, answers[0])
 
     @precondition(lambda self: self.held)
     @rule(number=st.integers(0, 40), settles=money.SETTLES, reserves=money.RESERVES)

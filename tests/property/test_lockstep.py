@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.conformance.engines import ENGINES, Engine
 from tests.property.machine import Lockstep
 
-EXAMPLES = int(os.environ.get("TENUTO_PROPERTY_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("TENUTO_PROPERTY_EXAMPLES", "15"))
 STEPS = int(os.environ.get("TENUTO_PROPERTY_STEPS", "30"))
 LONG = settings(
     max_examples=EXAMPLES,

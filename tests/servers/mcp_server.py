@@ -1,6 +1,6 @@
 """An MCP server as a program: `python mcp_server.py LOG` over stdio, `python mcp_server.py LOG PORT` over HTTP.
 
-It writes each of its starts and calls as a line to the file LOG.
+It writes each of its starts and calls as a line to the file LOG. LOOK in its environment is another name for `look`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def written(line: str) -> None:
         file.write(line + "\n")
 
 
-@server.tool()
+@server.tool(name=os.environ.get("LOOK"))
 def look(place: str) -> str:
     """Looks something up."""
     written(f"look {place}")

@@ -27,6 +27,8 @@ T = TypeVar("T")
 _CHUNK = 65_536
 _WINDOW = 256
 """Chunks on their way at once, in each direction of a connection."""
+_STEPS = 5
+"""Turns of the event loop until a connection is made, or closed."""
 _PATIENCE = 10.0
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing tells the peer with a reset, at once."""
@@ -100,7 +102,7 @@ class Proxy:
     def close(self) -> None:
         """Ends it with all of its connections."""
         if self._thread.is_alive():
-            self._do(self._server.close)
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(_PATIENCE)
             self._do(self._cut)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_PATIENCE)
@@ -119,12 +121,29 @@ class Proxy:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self._loop.run_until_complete(self._finish())
         finally:
             self._loop.close()
+
+    async def _close(self) -> None:
+        """Listens no more. A connection that asyncio has accepted and not made yet would stay open, so it is made first
+        (CPython 3.11: `Server._attach` fails once the server is closed)."""
+        while any("accept_connection" in str(task.get_coro()) for task in asyncio.all_tasks()):  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)
+        self._server.close()
+
+    async def _finish(self) -> None:
+        """Whoever came last is let in before all are sent away: what is half made cannot be closed."""
+        for _ in range(_STEPS):
+            await asyncio.sleep(0)
+        self._cut()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._cut()
+        for _ in range(_STEPS):
+            await asyncio.sleep(0)
 
     async def _listen(self) -> int:
         self._pass()
@@ -157,13 +176,13 @@ class Proxy:
         return len(links)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving = self._loop.create_task(self._serve(reader, writer))
+        link = _Link(writer)
+        self._links.add(link)
+        serving = self._loop.create_task(self._serve(link, reader, writer))
         self._serving.add(serving)
         serving.add_done_callback(self._serving.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = _Link(writer)
-        self._links.add(link)
+    async def _serve(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if self._refusing:
                 return

@@ -11,10 +11,10 @@ import pytest
 
 from tenuto.errors import InvalidInput, NotFound, TenutoError, TooLarge
 from tenuto.plans import LARGEST_PLAN, goal, read_plan, tree_of
+from tenuto.tasks.blobs import digest
 from tenuto.tasks.goal import Edge, When
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.task import TaskSpec
-from tenuto.tasks.values import digest
 
 
 def spec(id: str, **fields: Any) -> TaskSpec:

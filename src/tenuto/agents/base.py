@@ -55,6 +55,9 @@ class TaskAgent:
         self.version = version
         self.retry = retry_policy(retry, max_retries)
         """for tasks with no policy of their own; None: as its worker says"""
+        for field, span in (("timeout", timeout), ("attempt_timeout", attempt_timeout)):
+            if span is not None:
+                duration(span, f"{field} of agent {name!r}")
         self._timeout = timeout
         self._attempt_timeout = attempt_timeout
         self.limits = _own_limit(self.name, concurrency, rate)
@@ -92,9 +95,10 @@ class TaskAgent:
         may cost with all that is below it: US dollars, or a `Budget` of money, tokens or requests. What is not given
         comes from the agent.
 
-        Raises `InvalidInput`, which names the field, and `Unstorable` for a payload with no JSON form.
+        Raises `InvalidInput`, which names the field, and `Unstorable` for a payload with no JSON form. An LLM agent
+        raises `InvalidPayload` for a payload that it cannot begin with.
         """
-        return build_spec(
+        spec = build_spec(
             self.name,
             owner_id,
             payload,
@@ -114,6 +118,11 @@ class TaskAgent:
             retry=retry_policy(retry, max_retries, self.retry),
             budget=budget,
         )
+        self.check_payload(bytes(spec.payload), f"task {spec.id!r}")
+        return spec
+
+    def check_payload(self, payload: bytes, where: str) -> None:
+        """Raises `InvalidPayload` for a payload, as JSON, that no attempt could begin with: none, here."""
 
     def _with_own(self, limits: Sequence[str]) -> tuple[str, ...]:
         return (*self._limit_keys, *(key for key in limits if key not in self._limit_keys))

@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from tenuto._version import __version__
-from tenuto.cli import demo, goals, runs, schedules, spending, stores, supervision, tasks
+from tenuto.cli import demo, goals, limits, runs, schedules, spending, stores, supervision, tasks
 from tenuto.cli.errors import EXIT_CODES, ExitCode, complain
 from tenuto.cli.options import StoreOption
 
@@ -42,6 +42,7 @@ app.add_typer(tasks.app, name="task")
 app.add_typer(goals.app, name="goal")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(spending.BUDGETS, name="budget")
+app.add_typer(limits.app, name="limit")
 app.command("usage", epilog=spending.USAGE_EXAMPLES)(spending.usage)
 app.add_typer(stores.app, name="store")
 supervision.register(app)

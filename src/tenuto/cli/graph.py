@@ -221,9 +221,19 @@ def detail(task: Task, now: Millis) -> str:
 def _awaited(task: Task, wait: Wait, now: Millis) -> str:
     if not wait.on:
         return relative(wait.until, now)
-    if all(topic.startswith(task_topic("")) for topic in wait.on):
-        return f"{len(wait.on) - task.unmet} of {len(wait.on)} tasks"
+    batch = awaited_tasks(task)
+    if batch is not None:
+        return f"{batch[0]} of {batch[1]} tasks"
     return f"for {', '.join(wait.on[:3])}{' …' if len(wait.on) > 3 else ''}"
+
+
+def awaited_tasks(task: Task) -> tuple[int, int] | None:
+    """Of a task that waits for nothing but tasks: how many of them have ended, and how many have to."""
+    wait = task.wait
+    if wait is None or not wait.on or not all(topic.startswith(task_topic("")) for topic in wait.on):
+        return None
+    needed = min(wait.need, len(wait.on))
+    return needed - task.unmet, needed
 
 
 def mermaid(goal: Goal) -> str:

@@ -43,6 +43,9 @@ def load_agents(references: Sequence[str]) -> list[Handler]:
 
 
 def _load(reference: str) -> list[Handler]:
+    if "," in reference:
+        each = " ".join(f"--agents {one.strip()}" for one in reference[:80].split(","))
+        raise InvalidInput(f"--agents {reference[:80]!r} names several: repeat the option, as in {each}")
     module_name, colon, path = reference.partition(":")
     file = module_name.endswith(".py") or "/" in module_name
     if file or (colon and not path) or not all(part.isidentifier() for part in module_name.split(".")):

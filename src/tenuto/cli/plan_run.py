@@ -24,12 +24,12 @@ from tenuto.cli.parsing import json_value
 from tenuto.cli.times import relative
 from tenuto.errors import InvalidInput
 from tenuto.plans import GoalBuilder, read_plan
+from tenuto.tasks.blobs import digest
 from tenuto.tasks.clock import wall_clock
 from tenuto.tasks.goal import Goal
 from tenuto.tasks.outcome import StepState
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task
-from tenuto.tasks.values import digest
 from tenuto.workers.config import WorkerConfig
 from tenuto.workers.worker import Worker
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 def store_url(context: typer.Context, store: str | None) -> str:
     """The store to use: of the command, of the program, else the one that an `Orchestrator` would use here."""
-    from tenuto.orchestrator import default_store
+    from tenuto.stores.environment import default_store
 
     chosen: str = store or context.find_root().obj or default_store()
     return chosen

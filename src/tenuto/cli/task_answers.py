@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tenuto.cli.errors import ExitCode
-from tenuto.cli.options import Format, FormatOption, StoreOption
+from tenuto.cli.options import Format, FormatOption, LimitOption, StoreOption
 from tenuto.cli.task_verbs import each_id
 
 if TYPE_CHECKING:
     from tenuto.client import Client
-    from tenuto.tasks.calls import Issued
+    from tenuto.tasks.calls import OpenCall
 
 __all__ = ["register"]
 
@@ -25,7 +25,10 @@ ByOption = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who 
 
 def register(app: typer.Typer) -> None:
     """Adds the verbs to `tenuto task`."""
-    app.command(epilog="Examples:\n\n  tenuto task calls task-0199\n  tenuto task calls task-0199 --format json")(calls)
+    app.command(
+        epilog="Examples:\n\n  tenuto task calls\n  tenuto task calls --owner ann --format json\n"
+        "  tenuto task calls task-0199"
+    )(calls)
     app.command(
         epilog="Examples:\n\n  tenuto task approve task-0199… call_7\n"
         '  tenuto task approve task-0199… call_7 --arguments \'{"path": "old.log"}\' --by ann'
@@ -37,11 +40,16 @@ def register(app: typer.Typer) -> None:
 
 def calls(
     context: typer.Context,
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task's id, or the beginning or end of it.")],
+    task_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Only this task: its id, or the beginning or end of it.")
+    ] = None,
+    owner: Annotated[str | None, typer.Option("--owner", metavar="NAME", help="Only tasks of this owner.")] = None,
+    agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only tasks of this agent.")] = None,
+    limit: LimitOption = 1_000,
     format: FormatOption = Format.TABLE,
     store: StoreOption = None,
 ) -> None:
-    """List what a task waits for people to answer or approve."""
+    """List what tasks wait for people to answer or approve: of one task, or of all."""
     import msgspec
 
     from tenuto.cli import output
@@ -50,14 +58,18 @@ def calls(
     from tenuto.cli.times import relative
     from tenuto.tasks.clock import iso, wall_clock
 
-    async def read(client: Client) -> list[Issued]:
-        return await client.open_calls(await full_id(client, task_id))
+    async def read(client: Client) -> list[OpenCall]:
+        one = None if task_id is None else await full_id(client, task_id)
+        return await client.open_calls(one, owner_id=owner, agent=agent, limit=limit)
 
     found = with_client(context, store, read)
     if format is Format.JSON:
         output.print_json(
             [
                 {
+                    "task_id": call.task_id,
+                    "agent": call.agent,
+                    "owner": call.owner_id,
                     "tool_call_id": call.id,
                     "kind": call.kind,
                     "tool": call.tool,
@@ -70,7 +82,9 @@ def calls(
         )
         return
     now = wall_clock()
+    many = task_id is None
     columns = (
+        *((output.Column("TASK", least=8), output.Column("AGENT", rank=3)) if many else ()),
         output.Column("CALL", least=8),
         output.Column("ASKS FOR"),
         output.Column("TOOL", least=8),
@@ -79,6 +93,7 @@ def calls(
     )
     rows = [
         (
+            *((call.task_id, call.agent) if many else ()),
             call.id,
             call.kind,
             call.tool,
@@ -87,7 +102,9 @@ def calls(
         )
         for call in found
     ]
-    output.print_table(output.console(), columns, rows, "It waits for nobody's answer.")
+    output.print_table(
+        output.console(), columns, rows, "No task waits for an answer." if many else "It waits for nobody's answer."
+    )
 
 
 def approve(

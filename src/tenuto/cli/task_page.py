@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tenuto.cli.documents import step_document, task_document
+from tenuto.cli.graph import awaited_tasks
 from tenuto.cli.ids import full_id
 from tenuto.cli.output import Column, console, plain, print_table, state_text
 from tenuto.cli.times import relative, span
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TaskPage", "print_task_page", "read_task_page"]
 
 _LONGEST_SHOWN = 2_000
+_MOST_NAMED = 5
 
 _STEPS = (Column("STEP", least=20), Column("STATE"), Column("WHEN", rank=1), Column("VALUE", rank=2, least=16))
 _MESSAGES = (Column("#"), Column("TOPIC", least=12), Column("WHEN", rank=1), Column("DATA", rank=2, least=16))
@@ -113,7 +115,7 @@ def _facts(task: Task, now: int) -> list[tuple[str, str]]:
         ("parent", task.parent if task.parent and not task.node else ""),
         ("reason", task.reason),
         ("progress", f"{progress.fraction or 0:.0%} {progress.message}" if progress else ""),
-        ("waits for", ", ".join(task.wait.on) or "a time" if task.wait else ""),
+        ("waits for", _awaited(task)),
         ("held back", f"by the limit {task.gate}" if task.gate else ""),
         ("created", f"{iso(task.created_at)}, {relative(task.created_at, now)}"),
         ("run at", f"{iso(task.run_at)}, {relative(task.run_at, now)}" if task.run_at else ""),
@@ -130,6 +132,14 @@ def _facts(task: Task, now: int) -> list[tuple[str, str]]:
         ("metadata", _json(task.metadata) if task.metadata else ""),
         ("events", str(task.seq)),
     ]
+
+
+def _awaited(task: Task) -> str:
+    if task.wait is None:
+        return ""
+    batch, few, more = awaited_tasks(task), task.wait.on[:_MOST_NAMED], len(task.wait.on) - _MOST_NAMED
+    named = (", ".join(few) or "a time") + (f" and {more} more" if more > 0 else "")
+    return f"{named}; {batch[0]} of {batch[1]} have ended" if batch is not None and batch[1] > 1 else named
 
 
 def _print_value(out: Console, name: str, value: Any) -> None:

@@ -1,5 +1,5 @@
-"""`tenuto task`: the conversation of an agent that works in turns: what was said, a new task from a turn of it, and
-what the agent's present code makes of it."""
+"""`tenuto task`: the conversation of an agent that works in turns: what is said, what was said, a new task from a turn
+of it, and what the agent's present code makes of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tenuto.cli.errors import ExitCode
 from tenuto.cli.options import Format, FormatOption, StoreOption
 
 if TYPE_CHECKING:
+    from tenuto.agents.llm.replay import Replay
     from tenuto.client import Client
     from tenuto.tasks.turns import Turn
 
@@ -21,6 +22,7 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The task's id, or
 
 def register(app: typer.Typer) -> None:
     """Adds the verbs to `tenuto task`."""
+    app.command(epilog="Examples:\n\n  tenuto task watch task-0199\n  tenuto task watch task-0199 --after now")(watch)
     app.command(
         epilog="Examples:\n\n  tenuto task messages task-0199\n"
         "  tenuto task messages task-0199 --format json | jq '.turns\\[-1].response.parts'"
@@ -34,6 +36,25 @@ def register(app: typer.Typer) -> None:
         epilog="Examples:\n\n  tenuto task replay task-0199\n"
         "  tenuto task replay task-0199 --agents shop:buyer    # exit code 1 where the code departs from the record"
     )(replay)
+
+
+def watch(
+    context: typer.Context,
+    task_id: IdArgument,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="CURSOR", help="Only what comes later; `now`: only what is new.")
+    ] = None,
+    format: FormatOption = Format.TABLE,
+    store: StoreOption = None,
+) -> ExitCode:
+    """Read along until the task has ended: what a model says while it says it, where its agent streams, else by turn.
+
+    With --format json: one event per line, as `tenuto task events` shows them.
+    """
+    from tenuto.cli.reading_along import read_along
+    from tenuto.cli.session import with_client
+
+    return with_client(context, store, lambda client: read_along(client, task_id, after, format))
 
 
 def messages(
@@ -94,28 +115,31 @@ def replay(
 ) -> ExitCode:
     """Run what was recorded of a task through its agent's present code: no model is asked, no tool runs.
 
-    Turn by turn it shows what was said, and where the code does not do any more what is on record. Changes nothing.
+    Turn by turn it shows what was said, and where the code does not do any more what is on record; then what the model
+    would be asked otherwise: by other instructions, other tools, other forms of output. Changes nothing.
     Without --agents it shows the conversation.
     """
     from tenuto.cli import output
     from tenuto.cli.conversation import print_turns, turn_document
     from tenuto.cli.session import with_client
 
-    async def run(client: Client) -> tuple[str, list[Turn], list[list[str]]]:
+    async def run(client: Client) -> tuple[str, list[Turn], Replay | None]:
         whole, turns = await _read(client, task_id)
-        return whole, turns, await _departures(client, whole, agents or [])
+        return whole, turns, await _replayed(client, whole, agents) if agents else None
 
-    whole, turns, departures = with_client(context, store, run)
+    whole, turns, found = with_client(context, store, run)
     if format is Format.JSON:
-        told = [
-            turn_document(turn) | {"departures": departures[at] if agents else None} for at, turn in enumerate(turns)
-        ]
+        told = [turn_document(turn) | {"request": None, "departures": None} for turn in turns]
+        for at, turn in enumerate(() if found is None else found.turns):
+            told[at] |= {"request": turn.request, "departures": turn.departures}
         output.print_json({"task_id": whole, "turns": told})
+    elif found is None:
+        print_turns(turns)
     else:
-        print_turns(turns, departures)
-        if agents and not any(departures):
+        print_turns(turns, [turn.departures for turn in found.turns], found.requests)
+        if not found.departs:
             output.console().print("The present code does what is on record.")
-    return ExitCode.FAILED if any(departures) else ExitCode.OK
+    return ExitCode.FAILED if found is not None and found.departs else ExitCode.OK
 
 
 async def _read(client: Client, task_id: str) -> tuple[str, list[Turn]]:
@@ -125,10 +149,8 @@ async def _read(client: Client, task_id: str) -> tuple[str, list[Turn]]:
     return whole, await client.get_turns(whole)
 
 
-async def _departures(client: Client, task_id: str, references: list[str]) -> list[list[str]]:
-    """For each turn, where the agent among `references` that the task is addressed to departs from the record."""
-    if not references:
-        return []
+async def _replayed(client: Client, task_id: str, references: list[str]) -> Replay:
+    """The task's record through the agent among `references` that it is addressed to."""
     from tenuto.agents.llm.agent import Agent
     from tenuto.agents.llm.replay import replay_task
     from tenuto.cli.loading import load_agents
@@ -140,4 +162,4 @@ async def _departures(client: Client, task_id: str, references: list[str]) -> li
     if not isinstance(agent, Agent):
         what = "is not one that works in turns" if agent else "is not there"
         raise InvalidInput(f"--agents: task {task_id!r} is one of agent {name!r}, which {what}")
-    return [turn.departures for turn in (await replay_task(client.store, task_id, agent)).turns]
+    return await replay_task(client.store, task_id, agent)

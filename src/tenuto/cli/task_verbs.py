@@ -203,7 +203,7 @@ def resolve(
     format: FormatOption = Format.TABLE,
     store: StoreOption = None,
 ) -> ExitCode:
-    """Decide about a step that may run only once and whose outcome is unknown."""
+    """Decide about a step that may run only once, and whose outcome is unknown or has ended its task."""
     from tenuto.cli.parsing import json_value
 
     told = None if value is None else json_value(value, "--value")

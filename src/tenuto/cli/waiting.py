@@ -10,13 +10,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from tenuto.cli.documents import task_document
 from tenuto.cli.errors import ExitCode, complain
-from tenuto.cli.graph import detail
+from tenuto.cli.graph import awaited_tasks, detail
 from tenuto.cli.ids import full_id
 from tenuto.cli.options import Format
 from tenuto.cli.output import console, errors_console, plain, print_json
 from tenuto.errors import TaskCancelled, TaskFailed
 from tenuto.tasks.clock import wall_clock
 from tenuto.tasks.states import State
+from tenuto.tasks.task import Task
 
 if TYPE_CHECKING:
     from tenuto.client import Client
@@ -66,7 +67,7 @@ async def _show(client: Client, task_id: str) -> None:
             task = await client.store.task(task_id)
             if task is not None:
                 state = "" if task.state is State.RUNNING else f" {task.state.value}"
-                fraction = task.progress.fraction if task.progress is not None else None
+                fraction = _fraction(task)
                 bars.update(
                     bar,
                     description=plain(f"{task.title or task.id}{state} {detail(task, wall_clock())}")[:60],
@@ -74,3 +75,11 @@ async def _show(client: Client, task_id: str) -> None:
                     completed=fraction or 0.0,
                 )
             await asyncio.sleep(_REFRESH)
+
+
+def _fraction(task: Task) -> float | None:
+    """How far the task is: as far as the tasks that it waits for, else as far as it says itself."""
+    batch = awaited_tasks(task)
+    if batch is not None:
+        return batch[0] / batch[1] if batch[1] else None
+    return task.progress.fraction if task.progress is not None else None

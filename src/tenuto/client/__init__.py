@@ -11,6 +11,8 @@ first verb that needs it. What goes wrong is raised as one of `tenuto.errors`.
 from __future__ import annotations
 
 from tenuto.client.answering import Answering
+from tenuto.client.asking import Asking
+from tenuto.client.batches import Batches, BatchProgress
 from tenuto.client.connection import Connection
 from tenuto.client.conversing import Conversing
 from tenuto.client.operating import Operating
@@ -18,12 +20,11 @@ from tenuto.client.reading import Reading
 from tenuto.client.spending import Spending
 from tenuto.client.submitting import Submitting
 from tenuto.client.views import Page, TaskView
-from tenuto.client.watching import Watching
 
-__all__ = ["Client", "Page", "TaskView"]
+__all__ = ["BatchProgress", "Client", "Page", "TaskView"]
 
 
-class Client(Conversing, Submitting, Reading, Watching, Answering, Spending, Operating, Connection):
+class Client(Conversing, Asking, Submitting, Reading, Batches, Answering, Spending, Operating, Connection):
     """All task verbs over one store.
 
     store: a URL such as `sqlite:///path` or `memory://`, or a `Store` that you opened and will close yourself.

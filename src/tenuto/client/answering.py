@@ -6,33 +6,64 @@ others are refused. A function that waits with `ctx.wait_answer` may be answered
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from tenuto.client.directing import Directing, plain
+from tenuto.client.open_calls import issued, open_calls_of, waits_for_answers
+from tenuto.client.reading import unknown
 from tenuto.errors import Conflict, NotFound
-from tenuto.tasks.calls import Issued, answer_key, is_issued_key
-from tenuto.tasks.outcome import Step
+from tenuto.stores.base import TaskFilter
+from tenuto.tasks.calls import Issued, OpenCall, answer_key
 from tenuto.tasks.signal import Signal, SignalKind
-from tenuto.tasks.values import decode
+from tenuto.tasks.states import State
+from tenuto.tasks.task import Kind
 from tenuto.tasks.waits import answer_topic
 
 __all__ = ["Answering"]
+
+_PAGE = 200
+"""Waiting tasks that are read at once."""
 
 
 class Answering(Directing):
     """The verbs that answer."""
 
-    async def open_calls(self, task_id: str) -> list[Issued]:
-        """The calls of a task that nobody has answered yet, oldest first: what its agent asks for."""
-        steps = await (await self._ready()).journal(task_id)
-        answered = {message.topic for message in await (await self._ready()).inbox(task_id)}
-        keys = {step.key for step in steps}
-        return [
-            call for call in _issued(steps) if answer_key(call.id) not in keys and answer_topic(call.id) not in answered
-        ]
+    async def open_calls(
+        self,
+        task_id: str | None = None,
+        *,
+        owner_id: str | None = None,
+        agent: str | None = None,
+        limit: int = 1_000,
+    ) -> list[OpenCall]:
+        """The calls that nobody has answered yet: what agents ask of people.
+
+        task_id: only those of this task, oldest first; also of one that runs already, or is paused. Without it those of
+        all tasks that wait, the newest tasks first; finished tasks cost nothing. owner_id, agent: only those of their
+        tasks. limit: at most so many. Raises `NotFound` for a task that is not there.
+        """
+        store = await self._ready()
+        if task_id is not None:
+            task = await store.task(task_id)
+            if task is None:
+                raise unknown(task_id)
+            mine = owner_id in (None, task.owner) and agent in (None, task.agent)
+            return (await open_calls_of(store, task))[:limit] if mine else []
+        where = TaskFilter(states=(State.WAITING,), owner=owner_id, agent=agent, kind=Kind.TASK)
+        found: list[OpenCall] = []
+        cursor: str | None = None
+        while True:
+            page = await store.tasks(where, cursor, _PAGE)
+            for task in filter(waits_for_answers, page.tasks):
+                found += await open_calls_of(store, task)
+                if len(found) >= limit:
+                    return found[:limit]
+            cursor = page.cursor
+            if cursor is None:
+                return found
 
     async def complete_deferred_tool(self, task_id: str, tool_call_id: str, result: Any = None) -> bool:
         """Delivers the result of work that a task has deferred: of a tool under `@deferred`, or what a function waits
@@ -74,7 +105,7 @@ class Answering(Directing):
     ) -> bool:
         topic = answer_topic(call_id)
         steps = await (await self._ready()).journal(task_id)
-        calls = {call.id: call for call in _issued(steps)}
+        calls = {call.id: call for call in issued(steps)}
         call = calls.get(call_id)
         if call is not None:
             _check(task_id, call, kind, arguments)
@@ -86,11 +117,6 @@ class Answering(Directing):
         elif arguments is not None:
             raise Conflict(f"task {task_id!r} does not say with which arguments call {call_id!r} was issued")
         return await self._send(Signal(task_id, SignalKind.ANSWER, topic, data, key=topic))
-
-
-def _issued(steps: Sequence[Step]) -> list[Issued]:
-    found = [step for step in steps if is_issued_key(step.key) and step.value is not None]
-    return [msgspec.convert(decode(bytes(step.value or b"null")), Issued) for step in found]
 
 
 def _check(task_id: str, call: Issued, kind: str, arguments: Mapping[str, Any] | None) -> None:

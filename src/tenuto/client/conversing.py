@@ -13,6 +13,7 @@ from tenuto.client.submitting import Submitting
 from tenuto.errors import Conflict, InvalidInput, NotFound
 from tenuto.stores import large
 from tenuto.stores.conversations import by_key, turns_of
+from tenuto.tasks.calls import answer_key, issued_key, said
 from tenuto.tasks.ids import check_id, new_id
 from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.states import State
@@ -45,8 +46,27 @@ class Conversing(Submitting, Reading, Spending):
         for entry in await self._store.ledger(task_id):
             turn = entry.call.partition("/")[0]
             costs[turn] = costs.get(turn, 0) + entry.counted.money
-        turns = await turns_of(self._store, task, by_key(await self._store.journal(task_id)))
-        return [msgspec.structs.replace(turn, cost=costs.get(f"turn-{turn.number}", 0)) for turn in turns]
+        steps = by_key(await self._store.journal(task_id))
+        turns = await turns_of(self._store, task, steps)
+        return [
+            msgspec.structs.replace(
+                turn, cost=costs.get(f"turn-{turn.number}", 0), answered=await self._answered(task, turn, steps)
+            )
+            for turn in turns
+        ]
+
+    async def _answered(self, task: Task, turn: Turn, steps: Steps) -> list[dict[str, Any]]:
+        """What people have said to the calls of a turn."""
+        found = []
+        for call in calls_of(turn.response):
+            asked, told = (steps.get(key(call["tool_call_id"])) for key in (issued_key, answer_key))
+            if asked is None or told is None or told.state is not StepState.DONE:
+                continue
+            kind = (await large.value_of(self._store, task, bytes(asked.value or b"null")))["kind"]
+            answer = await large.value_of(self._store, task, bytes(told.value or b"null"))
+            about = {"tool_call_id": call["tool_call_id"], "tool": call["tool_name"], "kind": kind}
+            found.append(about | said(kind, answer))
+        return found
 
     async def fork_task(
         self,

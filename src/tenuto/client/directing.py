@@ -15,6 +15,7 @@ from tenuto.errors import AlreadyFinished, Conflict, InvalidInput
 from tenuto.stores.base import TaskFilter
 from tenuto.tasks.signal import Delivery, Signal, SignalKind
 from tenuto.tasks.states import State
+from tenuto.tasks.turns import resolved
 from tenuto.tasks.values import decode, encode
 from tenuto.tasks.waits import event_topic
 
@@ -88,9 +89,15 @@ class Directing(Connection):
         return {task_id for task_id, answer in pairs if answer.delivery is not Delivery.ACCEPTED}
 
     async def steer_task(self, task_id: str, messages: str | Mapping[str, Any] | Sequence[Any]) -> None:
-        """Puts messages before a task's next turn, in order. A task that ends first reports them as not applied."""
-        single = isinstance(messages, str | Mapping)
-        several: Sequence[Any] = [messages] if single else messages  # type: ignore[assignment]
+        """Puts messages before a task's next turn, in order. A task that ends first reports them as not applied.
+
+        messages: a text, `{"role": "user", "content": ...}`, or a list of either. Raises `InvalidInput` for others.
+        """
+        several = [messages] if isinstance(messages, str | Mapping) else messages
+        if not isinstance(several, Sequence):
+            raise InvalidInput(
+                f"messages must be a text, a message or a list of them, not {type(messages).__name__}: {messages!r}"
+            )
         if not several:
             raise InvalidInput("messages is empty: there is nothing to steer with")
         signals = [Signal(task_id, SignalKind.STEER, data=plain(each, "a steering message")) for each in several]
@@ -107,14 +114,16 @@ class Directing(Connection):
     async def resolve_step(
         self, task_id: str, key: str, how: Literal["done", "retry", "fail"], value: Any = None
     ) -> None:
-        """Decides about a step that may run only once and whose outcome is unknown.
+        """Decides about a step that may run only once and whose outcome is unknown, or with which the task has failed.
 
         key: as the error and the journal show it. how: `done`, with its result as `value`; `retry`, it did not
-        happen; `fail`, with a message as `value`. The task goes on at once.
+        happen; `fail`, with a message as `value`. A paused task goes on at once; one that has failed goes on from there
+        when it is retried.
         """
         if how not in ("done", "retry", "fail"):
             raise InvalidInput(f"how must be 'done', 'retry' or 'fail', not {how!r}")
-        data = {"key": key, "how": how, "value": plain(value, f"the value of step {key!r}")}
+        told = plain(value, f"the value of step {key!r}")
+        data = {"key": key, "how": how, "value": resolved(key, told) if how == "done" else told}
         await self._send(Signal(task_id, SignalKind.RESOLVE, data=data))
 
     async def _send(self, *signals: Signal) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tenuto.errors import NotFound, StoreClosed, WaitTimeout
 from tenuto.stores.base import Hint, Store
@@ -33,12 +34,28 @@ class Endings:
         self._lock = threading.Lock()
         self._loops: dict[asyncio.AbstractEventLoop, _Waiters] = {}
         self._stop: Callable[[], None] | None = None
+        self._hopeless: BaseException | None = None
+
+    def fail(self, error: BaseException | None) -> None:
+        """Whoever waits gets `error`, and whoever comes later: nobody is left here who would do the work. None: that is
+        over. May be called from any thread."""
+        with self._lock:
+            self._hopeless = error
+            loops = list(self._loops.values())
+        if error is not None:
+            for waiters in loops:
+                waiters.call(partial(waiters.give_up, error))
 
     async def ended(self, task_id: str, timeout: float | None) -> Task:
         """The task `task_id` once it is final, within `timeout` seconds.
 
-        Raises `NotFound` when there is no such task (any more), `WaitTimeout`, and what the store raises.
+        Raises `NotFound` when there is no such task (any more), `WaitTimeout`, what the store raises, and what `fail`
+        was given, unless the task has ended already.
         """
+        if self._hopeless is not None:
+            task = (await self._store.tasks_by_id([task_id])).get(task_id)
+            if task is None or not task.is_final:
+                raise self._hopeless
         waiters = self._here()
         future = waiters.add(task_id)
         limit = asyncio.timeout(timeout)
@@ -62,8 +79,9 @@ class Endings:
             loops = list(self._loops.values())
         if stop is not None:
             stop()
+        error = StoreClosed("the client was closed while a result was waited for")
         for waiters in loops:
-            waiters.call(waiters.give_up)
+            waiters.call(partial(waiters.give_up, error))
 
     def _here(self) -> _Waiters:
         loop = asyncio.get_running_loop()
@@ -123,8 +141,8 @@ class _Waiters:
             if not self.loop.is_closed():
                 raise
 
-    def give_up(self) -> None:
-        self._settle(list(self.waiting), StoreClosed("the client was closed while a result was waited for"))
+    def give_up(self, error: BaseException) -> None:
+        self._settle(list(self.waiting), error)
 
     def _look(self, task_ids: Sequence[str]) -> None:
         self._unread.update(task_ids)
@@ -156,12 +174,12 @@ class _Waiters:
             elif task.is_final:
                 self._settle([task_id], task)
 
-    def _settle(self, task_ids: Sequence[str], with_what: Task | Exception) -> None:
+    def _settle(self, task_ids: Sequence[str], with_what: Task | BaseException) -> None:
         for task_id in task_ids:
             for future in self.waiting.get(task_id, ()):
                 if future.done():
                     continue
-                if isinstance(with_what, Exception):
+                if isinstance(with_what, BaseException):
                     future.set_exception(with_what)
                 else:
                     future.set_result(with_what)

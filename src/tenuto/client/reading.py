@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar, overload
 
+import msgspec
+
 from tenuto.client.connection import Connection
+from tenuto.client.open_calls import how_to_answer, open_calls_of, waits_for_answers
 from tenuto.client.views import Page, TaskView, view
 from tenuto.errors import InvalidInput, NotFound, TaskCancelled, TaskFailed
 from tenuto.stores import large
@@ -114,11 +117,19 @@ class Reading(Connection):
         return Page(tuple(map(view, page.tasks)), page.cursor)
 
     async def why(self, task_id: str) -> Why:
-        """Why a task does not run, in sentences, the deciding one first. Raises `NotFound`."""
-        why = await (await self._ready()).why(task_id)
+        """Why a task does not run, in sentences, the deciding one first. Of one that waits for people: what they are
+        asked, and how they answer. Raises `NotFound`."""
+        store = await self._ready()
+        why = await store.why(task_id)
         if why is None:
             raise unknown(task_id)
-        return why
+        if why.state is not State.WAITING:
+            return why
+        task = await store.task(task_id)
+        if task is None or not waits_for_answers(task):
+            return why
+        asked = map(how_to_answer, await open_calls_of(store, task))
+        return msgspec.structs.replace(why, because=(*why.because, *asked))
 
     async def get_goal(self, goal_id: str) -> Goal:
         """A goal with its nodes and edges, as stored. Raises `NotFound`."""

@@ -12,11 +12,11 @@ from tenuto.client.connection import Connection
 from tenuto.errors import Conflict, InvalidInput, NotFound
 from tenuto.plans import GoalBuilder, tree_of
 from tenuto.stores.base import Submission, Verdict
+from tenuto.tasks.blobs import references
 from tenuto.tasks.clock import duration
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.schedules import CatchUp, Schedule
 from tenuto.tasks.task import TaskSpec
-from tenuto.tasks.values import is_blob
 
 __all__ = ["Named", "Submitting"]
 
@@ -104,8 +104,10 @@ class Submitting(Connection):
         """
         if not isinstance(task, TaskSpec):
             raise InvalidInput(f"task must be what agent.create_task(...) returned, not {type(task).__name__}")
-        if is_blob(bytes(task.payload)) is not None:
-            raise InvalidInput(f"schedule {name!r}: a payload of the form {{'$blob': …}} is reserved")
+        if references(bytes(task.payload)):
+            raise InvalidInput(
+                f"schedule {name!r}: payloads of the forms {{'$blob': …}} and {{'$parts': …}} are reserved"
+            )
         try:
             caught_up = CatchUp(catch_up)
         except ValueError:

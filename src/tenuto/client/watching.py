@@ -9,9 +9,9 @@ from typing import Self
 from tenuto.client.connection import Connection
 from tenuto.client.reading import unknown
 from tenuto.stores.base import Hint, Store
-from tenuto.tasks.event import TOKENS, Event, EventKind, chosen, is_named
+from tenuto.tasks.event import STREAMED, Event, EventKind, chosen, is_named
 
-__all__ = ["POLL", "Watching"]
+__all__ = ["POLL", "Bell", "Watching"]
 
 POLL = 0.25
 """Seconds after which a feed is read, hinted at or not: what a task tells while it runs has no hint."""
@@ -43,7 +43,8 @@ class Watching(Connection):
 
         owner_id, task_ids, event_types: only these; together they all have to hold. A goal's id brings the goal's own
         events; its tasks have theirs. event_types: kinds of events, and what agents that work in turns emit by its
-        name: "turn", "call_deferred", and "tokens", what the model says while it says it, of an agent with `stream`.
+        name: "turn", "call_deferred", "call_answered", and of one with `stream` what the model says while it says it,
+        "tokens", "thinking", "tool_args", and "tokens_reset" where that is void.
         after: the `cursor` of the last event that was handled, to go on behind it; None begins with the oldest event
         that is kept; "now" leaves out everything before the call.
 
@@ -60,7 +61,7 @@ class Watching(Connection):
         roots = {task.root for task in found.values()}
         one_tree = roots.pop() if len(roots) == 1 else None
         pending = list(ids)
-        with _Bell(store) as bell:
+        with Bell(store) as bell:
             while True:
                 bell.clear()
                 over = bool(ids) and not await _unfinished(store, pending)  # before reading: its events are there then
@@ -81,7 +82,7 @@ class Watching(Connection):
                         break
                 if over:
                     return
-                await bell.wait(_TOKENS_POLL if TOKENS in names else POLL)
+                await bell.wait(_TOKENS_POLL if names & STREAMED else POLL)
 
 
 async def _unfinished(store: Store, pending: list[str]) -> bool:
@@ -96,7 +97,7 @@ async def _unfinished(store: Store, pending: list[str]) -> bool:
     return False
 
 
-class _Bell:
+class Bell:
     """Rings when something was committed, and when nothing was for some time. Hints come from any thread."""
 
     def __init__(self, store: Store) -> None:

@@ -16,27 +16,26 @@ import msgspec
 from msgspec.structs import replace
 
 from tenuto.errors import InvalidInput
+from tenuto.tasks.blobs import apart
 from tenuto.tasks.clock import duration, instant
 from tenuto.tasks.goal import Edge, Tree, When, check_tree
 from tenuto.tasks.ids import check_id, new_id
 from tenuto.tasks.task import TaskSpec
-from tenuto.tasks.values import to_blob
 
 __all__ = ["After", "GoalBuilder", "Node", "goal", "tree_of"]
 
 
 def tree_of(spec: TaskSpec) -> Tree:
-    """The tree of a single task; its payload is stored apart when it is large."""
+    """The tree of a single task; what is large in its payload is stored apart."""
     blobs: dict[str, bytes] = {}
     return Tree(_apart(spec, blobs), blobs=blobs)
 
 
 def _apart(spec: TaskSpec, blobs: dict[str, bytes]) -> TaskSpec:
-    data = bytes(spec.payload)
-    stored, key = to_blob(data)
-    if key is None:
+    stored, large = apart(bytes(spec.payload))
+    if not large:
         return spec
-    blobs[key] = data
+    blobs.update(large)
     return replace(spec, payload=msgspec.Raw(stored))
 
 

@@ -23,10 +23,10 @@ from tenuto.review.agents import AGENTS, Judgement, Order, review_goal
 from tenuto.review.filenames import to_text
 from tenuto.review.metrics import Metrics
 from tenuto.review.scan import tree_at
+from tenuto.tasks.blobs import digest
 from tenuto.tasks.goal import Goal
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task
-from tenuto.tasks.values import digest
 from tenuto.workers.config import WorkerConfig
 from tenuto.workers.worker import Worker
 

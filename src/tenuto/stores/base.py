@@ -192,8 +192,10 @@ class Store(Limits, Money, Blobs, Protocol):
         A step whose key is recorded already as DONE or FAILED is left as it is; STARTED may become DONE or FAILED. A
         child whose id exists is left as it is; one of a paused task is paused. New steps reset `failures`. Records of
         one task are applied in order.
-        INVALID: a child, a reservation or a settlement that cannot be accepted. REFUSED: a reservation without room,
-        `refused` says where. Of either record nothing is stored, and its lease is not extended.
+        INVALID: a child, a reservation or a settlement that cannot be accepted. UNREAD: the record says how far its
+        worker has read the inbox (`read`), and steering lies there beyond that: so no request to a model is announced
+        without what was said before it. REFUSED: a reservation without room, `refused` says where. Of any of these
+        nothing is stored, and its lease is not extended. Where several are true, the first one here is answered.
         """
 
     async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:
@@ -210,8 +212,8 @@ class Store(Limits, Money, Blobs, Protocol):
         `goal.revivable`; REFUSED when nothing can be revived.
         A node whose goal is final: REFUSED (retry the goal). A node of an unfinished goal, when it failed: it and what
         was skipped for it. A unique key that another task holds now: REFUSED. RESOLVE: the step must be STARTED and the
-        task not RUNNING, else REFUSED; `done` (with `value`) and `fail` (with `value` as message) settle it, `retry`
-        removes it; a pause that waited for it is lifted. Messages to final tasks: FINISHED.
+        task not RUNNING, or both FAILED, else REFUSED; `done` (with `value`) and `fail` (with `value` as message)
+        settle it, `retry` removes it; a pause that waited for it is lifted. Messages to final tasks: FINISHED.
         """
 
     async def sweep(self, limit: int, ttl: TimeToLive) -> Swept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -11,7 +11,21 @@ from tenuto.tasks.clock import Millis
 from tenuto.tasks.money import NOTHING, Amount, Budget, Period
 from tenuto.tasks.usage import LedgerEntry, UsageBy, UsageRow
 
-__all__ = ["Books", "Call", "CallName", "Count", "CountName", "Found", "Pace", "Share", "Taken"]
+__all__ = [
+    "Books",
+    "Call",
+    "CallName",
+    "Count",
+    "CountName",
+    "Found",
+    "Line",
+    "Pace",
+    "Place",
+    "Purse",
+    "Share",
+    "Taken",
+    "Told",
+]
 
 
 class Taken(NamedTuple):
@@ -27,6 +41,16 @@ class Taken(NamedTuple):
     """`Pace.given` then"""
 
 
+class Told(NamedTuple):
+    """Calls that wait for a rate, and were told to come back one after the other."""
+
+    at: float
+    """when the first of them does"""
+    step: float
+    """milliseconds for which the rate will be busy with each"""
+    calls: int
+
+
 class Share(NamedTuple):
     """How much an owner has got of a rate, among those who wait for it."""
 
@@ -34,6 +58,8 @@ class Share(NamedTuple):
     """where it stands: units that it has got, from the virtual time at which it joined"""
     until: Millis
     """one of its calls waits, and has the first right to the next room until then"""
+    line: tuple[Told, ...] = ()
+    """of those of its calls that wait, the next one first"""
 
 
 class Pace(msgspec.Struct, frozen=True, array_like=True):
@@ -47,6 +73,32 @@ class Pace(msgspec.Struct, frozen=True, array_like=True):
     """the tag at which an owner joins"""
     shares: dict[str, Share] = {}
     """by owner, while some wait"""
+    used: float = 1.0
+    """what part of the units that calls took they have used of late"""
+
+
+class Place(NamedTuple):
+    """The place of a task that waits for room in a budget."""
+
+    since: Millis
+    """the earlier, the sooner it gets room"""
+    until: Millis
+    """the room that it needs is kept for so long"""
+    bound: Amount
+    """that room"""
+    called: bool = False
+    """there is room now, or never will be"""
+
+
+Line = Mapping[str, Place]
+"""Who waits for room in a budget, by the task's id."""
+
+
+class Purse(NamedTuple):
+    """A budget, and who waits for room in it."""
+
+    budget: Budget
+    line: Line
 
 
 class Call(LedgerEntry, frozen=True, omit_defaults=True):
@@ -89,12 +141,14 @@ class Count(msgspec.Struct, frozen=True):
         """The part that is not reserved."""
         return self.counted - self.reserved
 
+    def __add__(self, other: Count) -> Count:
+        return Count(self.counted + other.counted, self.reserved + other.reserved, self.calls + other.calls)
+
 
 class Found(NamedTuple):
     """What a record is about to look at; what is not there is left out."""
 
-    counts: dict[CountName, Count]
-    budgets: list[Budget]
+    purses: list[Purse]
     calls: dict[CallName, Call]
     paces: dict[str, Pace]
 
@@ -102,13 +156,14 @@ class Found(NamedTuple):
 class Books(Protocol):
     """The books of one store, inside one transaction."""
 
-    def find_books(
-        self, task_id: str, counts: Sequence[CountName], calls: Sequence[CallName], keys: Sequence[str]
-    ) -> Found:
-        """The counts named, the budgets of their scopes, calls of a task, and the paces of `keys`."""
+    def find_books(self, task_id: str, scopes: Sequence[str], calls: Sequence[CallName], keys: Sequence[str]) -> Found:
+        """The budgets of `scopes` with their lines, calls of a task, and the paces of `keys`."""
 
-    def put_counts(self, counts: Iterable[tuple[CountName, Count]]) -> None:
-        """Stores them."""
+    def counted(self, names: Sequence[CountName]) -> dict[CountName, Count]:
+        """What was counted under these names; what is not there is left out."""
+
+    def add_counts(self, counts: Mapping[CountName, Count]) -> None:
+        """Counts so much more."""
 
     def put_calls(self, task_id: str, calls: Iterable[Call]) -> None:
         """Appends to a ledger, or replaces those with the same name in their places."""
@@ -120,7 +175,10 @@ class Books(Protocol):
         """Those of `calls` that are reserved."""
 
     def put_budget(self, budget: Budget) -> None:
-        """Creates or replaces the one of its scope and period."""
+        """Creates or replaces the one of its scope and period. Its line stays."""
+
+    def put_line(self, budget: Budget, line: Line) -> None:
+        """Stores who waits for room in it."""
 
     def drop_budget(self, scope: str, period: Period | None) -> bool:
         """False when there is none."""

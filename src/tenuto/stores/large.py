@@ -1,15 +1,17 @@
-"""Reading values that may be stored apart from the row that refers to them."""
+"""Reading values whose large parts are stored apart from the row that refers to them: see `tasks.blobs`."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tenuto.errors import Unstorable
 from tenuto.stores.base import Blobs
+from tenuto.tasks.blobs import joined, references
 from tenuto.tasks.task import NULL, Task
-from tenuto.tasks.values import decode, is_blob
+from tenuto.tasks.values import decode
 
-__all__ = ["payload_of", "result_of", "value_of"]
+__all__ = ["payload_of", "result_of", "value_of", "whole"]
 
 
 async def payload_of(store: Blobs, task: Task, type: Any = Any) -> Any:
@@ -24,10 +26,20 @@ async def result_of(store: Blobs, task: Task, type: Any = Any) -> Any:
 
 async def value_of(store: Blobs, task: Task, data: bytes, type: Any = Any) -> Any:
     """The value of `task` that is stored as `data`: a step's, for example. Raises as the others do."""
-    key = is_blob(data)
-    if key is not None:
-        found = await store.blob(task.root, key)
+    return decode(await whole(data, lambda key: store.blob(task.root, key), task.id), type)
+
+
+async def whole(data: bytes, fetch: Callable[[str], Awaitable[bytes | None]], task_id: str) -> bytes:
+    """The value that is stored as `data`, with its parts. fetch: what the tree of task `task_id` has under a hash.
+
+    Raises `Unstorable` when a part is not there.
+    """
+    parts: dict[str, bytes] = {}
+    for key in references(data):
+        found = await fetch(key)
         if found is None:
-            raise Unstorable(f"a large value of task {task.id!r} is not in the store any more: was its tree removed?")
-        data = found
-    return decode(data, type)
+            raise Unstorable(
+                f"a large value of task {task_id!r} is not in the store any more ({key}): was its tree removed?"
+            )
+        parts[key] = found
+    return joined(data, parts) if parts else data

@@ -14,12 +14,13 @@ Reservations and settlements come with records (`Store.record`); here is what is
 A record is checked with its settlements applied first, then its reservations one after the other, each against what
 the ones before it have taken. Budgets are looked at from the task upwards (the task, those above it, its tree, owner,
 agent, model, the total; for good, by month, by day), then rates in the order given; the first without room is the one
-that is named. `retry_at` of a budget is when its window ends, of a rate the first instant with room for the units; it
-is None where that never comes: no period, or more units than the rate's `burst`.
+that is named, before one that is merely busy. `retry_at` of a budget is when its window ends, None without a period; of
+a rate, or a key that is slow, the first instant with room for the units when all calls of the same owner have come that
+were told an earlier one: those who wait do not all come back at once.
 
 Owners share a rate: one whose call was refused for want of room has the first right to the next room, before owners
-who have got more, for a moment after the `retry_at` that it was told (`rules.shares`). That, and nothing else, is kept
-of a refused record.
+who have got more, for a moment after the `retry_at` that it was told (`rules.shares`). A call that found a budget busy
+has a place in its line (`rules.lines`). That, and nothing else, is kept of a refused record.
 """
 
 from __future__ import annotations

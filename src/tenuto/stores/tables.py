@@ -156,6 +156,9 @@ class Tables(Books, Protocol):
     def inbox_size(self, task_id: str) -> int:
         """How many those are."""
 
+    def steered(self, task_id: str, after: int) -> bool:
+        """Whether one of those is a steering message with a number above `after`."""
+
     def has_message_key(self, task_id: str, key: str) -> bool:
         """Whether a message came under this key, consumed or not."""
 

@@ -1,8 +1,8 @@
 """What an agent's process does, from its fork to its exit code.
 
-It never imports the user's main module again: what lives there has come by value. Its order comes first on its channel:
-the surroundings (search path, working directory, environment), which must be in place before the agent can be
-unpickled, and the agent.
+What lives in the user's main module has come by value, or is taken from that module, which is imported then
+(`workers.main_script`). Its order comes first on its channel: the surroundings (search path, working directory,
+environment), which must be in place before the agent can be unpickled, and the agent.
 
     STOP, SIGTERM      asks the agent to stop
     SIGTERM after that interrupts it: `SystemExit` is raised in its main thread, and `on_close` runs

@@ -1,7 +1,12 @@
-"""An agent as it travels to its process, by value where it lives in the main module; and what in it cannot travel."""
+"""An agent as it travels to its process, and what in it cannot travel.
+
+What lives in the main module goes by value. Where something in it has none, the process imports the main module, as far
+as that lets itself be imported (see `workers.main_script`).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Iterator, Mapping
 from types import FunctionType, ModuleType
@@ -9,7 +14,8 @@ from typing import Any
 
 from tenuto.errors import InvalidInput
 from tenuto.supervisor.entry import AgentEntry
-from tenuto.workers.portable import dumps
+from tenuto.workers.main_script import MainScript, main_script
+from tenuto.workers.portable import dumps, dumps_by_name
 
 __all__ = ["content_of"]
 
@@ -25,10 +31,21 @@ def content_of(entry: AgentEntry) -> bytes:
     except InvalidInput:  # a part of it says so itself
         raise
     except Exception as error:
+        script = main_script()
+        if not script.problem:
+            with contextlib.suppress(Exception):  # the first one says more
+                return dumps_by_name(parts, script)
         raise InvalidInput(
-            f"agent {entry.name!r} cannot be sent to a process: {_culprit(entry)}: {error}; "
-            "make it in setup() instead, or run the agent in a thread"
+            f"agent {entry.name!r} cannot be sent to a process: {_culprit(entry)}: {error}; {_advice(entry, script)}"
         ) from error
+
+
+def _advice(entry: AgentEntry, script: MainScript) -> str:
+    """What to do about what cannot travel."""
+    where = script.problem or f"define it at the top level of {script.path}, which worker processes then import"
+    if "handlers" in entry.arguments:
+        return f"give a function that makes it, or {where}; or run its workers in threads: executor='thread'"
+    return f"make it in setup() instead, or {where}; or run the agent in a thread"
 
 
 def _culprit(entry: AgentEntry) -> str:

@@ -61,7 +61,10 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def main(descriptor: int, preload: Sequence[str]) -> None:
-    """Serves until the socket `descriptor` closes. `preload`: modules that the children find imported."""
+    """Serves until the socket `descriptor` closes.
+
+    preload: modules that the children find imported; for `module:function`, that function is called as well.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the orchestrator decides when its agents end
     import tenuto.observability.agent_logs
@@ -69,10 +72,13 @@ def main(descriptor: int, preload: Sequence[str]) -> None:
 
     for name in preload:
         try:
-            importlib.import_module(name)
+            module, _, function = name.partition(":")
+            found = importlib.import_module(module)
+            if function:
+                getattr(found, function)()
         except BaseException as error:  # noqa: BLE001 - it only costs time: the agents that need it import it themselves
             sys.stderr.write(f"tenuto: {name} cannot be preloaded: {type(error).__name__}: {error}\n")
-        if _threads() > 1:
+        if _has_threads():
             _begin_anew(descriptor, [each for each in preload if each != name], name)
     gc.collect()
     gc.freeze()
@@ -86,6 +92,16 @@ def command(descriptor: int, preload: Sequence[str]) -> list[str]:
         f"from tenuto.supervisor.fork_server import main; main({descriptor}, {list(preload)!r})"
     )
     return [sys.executable, "-c", program]
+
+
+def _has_threads() -> bool:
+    """Whether a thread is left. One that has ended is there for a moment more than Python knows of it."""
+    end = time.monotonic() + _LATE
+    while _threads() > 1:
+        if threading.active_count() > 1 or time.monotonic() > end:
+            return True
+        time.sleep(_GLANCE)
+    return False
 
 
 def _threads() -> int:

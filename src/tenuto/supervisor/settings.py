@@ -68,7 +68,7 @@ class OrchestratorConfig:
     """how agents log, each to a file of its own; None: to the program's log"""
     preload: Collection[str] = ()
     """modules that process agents find imported. They share the memory and need not wait for the import; only for
-    modules that start no thread while they are imported"""
+    modules that start no thread while they are imported. `module:function` calls that function as well"""
 
     def __init_subclass__(cls) -> None:
         known = OrchestratorConfig.__annotations__

@@ -29,6 +29,7 @@ from tenuto.supervisor.orphans import kill_orphans
 from tenuto.supervisor.plugins import PluginSet
 from tenuto.supervisor.settings import OrchestratorConfig, RunMode
 from tenuto.supervisor.states import LIVE, AgentState
+from tenuto.workers.main_script import importing_main
 
 __all__ = ["Supervisor"]
 
@@ -103,6 +104,8 @@ class Supervisor(Managed):
         Does nothing when it runs already. Raises `InvalidInput` for dependencies that make no sense and agents that
         cannot be sent to a process, `Conflict` when the command interface's address is taken; nothing runs then.
         """
+        if importing_main():
+            raise InvalidInput("the program starts an orchestrator while it is imported")
         with self._guard:
             if self._started_at is not None:
                 return
@@ -120,6 +123,8 @@ class Supervisor(Managed):
 
         In `STOP_ON_EMPTY` that is when no agent runs or waits, and all callbacks have run; in `DAEMON` when somebody
         has called `stop` or `shutdown`. timeout: most seconds to wait; None: no limit.
+
+        Raises what has ended an agent without which the others are of no use.
         """
         if self._started_at is None:
             return True
@@ -130,6 +135,7 @@ class Supervisor(Managed):
             self._interrupted()
             raise
         self.shutdown()
+        self._raise_failure()
         return True
 
     def simple_join(self) -> None:
@@ -185,11 +191,7 @@ class Supervisor(Managed):
         except KeyboardInterrupt:  # the second one
             self.lifecycle_manager.kill_all()
             raise
-        if self._failed is not None:
-            error = self._failed.error
-            if error is not None:
-                raise error.__cause__ or error
-            raise AgentFailed(f"agent {self._failed.name!r} has failed: {self._failed.reason}")
+        self._raise_failure()
 
     def status(self) -> dict[str, Any]:
         """The orchestrator itself, in JSON types."""
@@ -256,6 +258,19 @@ class Supervisor(Managed):
             return False
         self.event_bus.drain(_CALLBACKS)  # a callback may have started another
         return idle(0)
+
+    def _raise_failure(self) -> None:
+        if (failure := self._failure()) is not None:
+            raise failure
+
+    def _failure(self) -> BaseException | None:
+        """What has ended it: the error of an agent that it cannot be without."""
+        if self._failed is None:
+            return None
+        error = self._failed.error
+        if error is None:
+            return AgentFailed(f"agent {self._failed.name!r} has failed: {self._failed.reason}")
+        return error.__cause__ or error
 
     def _settled(self, entry: AgentEntry) -> None:
         """An agent has ended for good. Called on the supervisor's event loop."""

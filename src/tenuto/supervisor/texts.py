@@ -10,6 +10,7 @@ import signal
 import traceback
 
 from tenuto.supervisor.access import masked
+from tenuto.supervisor.exceptions import NonRecoverableException
 
 __all__ = ["error_text", "message_of", "signal_name", "traceback_text"]
 
@@ -20,8 +21,10 @@ _TRACEBACK = 8
 
 
 def error_text(error: BaseException) -> str:
-    """`error` as `ValueError: no such table`."""
+    """`error` as `ValueError: no such table`; what an agent says itself as it says it."""
     name, message = type(error).__name__, message_of(error)
+    if message and isinstance(error, NonRecoverableException):
+        return message
     return f"{name}: {message}" if message else name
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from tenuto.tasks.clock import Millis
 
-__all__ = ["Issued", "answer_key", "call_name", "is_issued_key", "issued_key"]
+__all__ = ["Issued", "OpenCall", "answer_key", "call_name", "is_issued_key", "issued_key", "said"]
 
 _PLAIN = re.compile(r"[\w.:-]{1,100}")
 
@@ -32,6 +32,25 @@ class Issued(msgspec.Struct, frozen=True, omit_defaults=True):
     at: Millis
     until: Millis | None = None
     """when the task goes on without an answer"""
+
+
+class OpenCall(Issued, frozen=True, kw_only=True):
+    """One that nobody has answered yet, and whose task it is."""
+
+    task_id: str
+    agent: str
+    owner_id: str
+
+
+def said(kind: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """What is told of the answer to a call: who has decided what, and why (`approved`, `by`, `note`), or that none came
+    in time (`failed`); of a result only that it has come. answer: as the journal has it."""
+    if "failed" in answer:
+        return {"failed": answer["failed"]}
+    value = answer.get("value")
+    if kind != "approval" or not isinstance(value, dict):
+        return {}
+    return {name: value[name] for name in ("approved", "by", "note") if value.get(name) is not None}
 
 
 def call_name(call_id: str) -> str:

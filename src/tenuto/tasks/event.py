@@ -16,7 +16,19 @@ import msgspec
 from tenuto.errors import InvalidInput
 from tenuto.tasks.clock import Millis
 
-__all__ = ["AGENT_EVENTS", "FINAL_EVENTS", "TOKENS", "Event", "EventKind", "chosen", "is_named"]
+__all__ = [
+    "AGENT_EVENTS",
+    "FINAL_EVENTS",
+    "STREAMED",
+    "THINKING",
+    "TOKENS",
+    "TOKENS_RESET",
+    "TOOL_ARGS",
+    "Event",
+    "EventKind",
+    "chosen",
+    "is_named",
+]
 
 
 class EventKind(StrEnum):
@@ -61,11 +73,14 @@ class EventKind(StrEnum):
 
 FINAL_EVENTS = frozenset({EventKind.DONE, EventKind.FAILED, EventKind.CANCELLED})
 
-TOKENS = "tokens"
+TOKENS, THINKING, TOOL_ARGS, TOKENS_RESET = "tokens", "thinking", "tool_args", "tokens_reset"
 
-AGENT_EVENTS = frozenset({"turn", TOKENS, "call_deferred"})
-"""Names under which agents that work in turns emit events: a turn is recorded, the model says something, a call waits
-for people. Whoever subscribes may name them like kinds."""
+STREAMED = frozenset({TOKENS, THINKING, TOOL_ARGS, TOKENS_RESET})
+"""Names of what an agent tells while its model answers: see `agents.llm.streaming`."""
+
+AGENT_EVENTS = frozenset({"turn", "call_deferred", "call_answered"}) | STREAMED
+"""Names under which agents that work in turns emit events: a turn is recorded, a call waits for people, a person has
+answered it, the model says something. Whoever subscribes may name them like kinds."""
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -33,19 +33,23 @@ class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
     period: Millis = 1_000
     """milliseconds"""
     burst: int = 1
-    """claims that may follow each other at once after a quiet time; the most units that one call may take"""
+    """claims that may follow each other at once after a quiet time; a call of more units takes a quiet time as well,
+    and whatever comes after it waits for longer"""
 
     def check(self) -> Limit:
         """Itself, or `InvalidInput` that names what makes no sense."""
         check_name(self.key, "limit key")
-        if self.concurrency is not None and not 1 <= self.concurrency <= 1_000_000:
-            raise InvalidInput(f"limit {self.key!r}: concurrency must be 1 to 1,000,000, not {self.concurrency}")
-        if self.rate is not None and not 1 <= self.rate <= 1_000_000_000:
-            raise InvalidInput(f"limit {self.key!r}: rate must be 1 to 1,000,000,000, not {self.rate}")
+        for field, value, most in (
+            ("concurrency", self.concurrency, 1_000_000),
+            ("rate", self.rate, 1_000_000_000),
+            ("burst", self.burst, 1_000_000_000),
+        ):
+            if (value is not None or field == "burst") and not (type(value) is int and 1 <= value <= most):
+                raise InvalidInput(
+                    f"limit {self.key!r}: {field} must be a whole number from 1 to {most:,}, not {value!r}"
+                )
         if not 1 <= self.period <= 31_557_600_000:
             raise InvalidInput(f"limit {self.key!r}: period must be 1 ms to one year, not {self.period} ms")
-        if not 1 <= self.burst <= 1_000_000_000:
-            raise InvalidInput(f"limit {self.key!r}: burst must be 1 to 1,000,000,000, not {self.burst}")
         return self
 
     @property
@@ -54,9 +58,9 @@ class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.period / self.rate if self.rate else 0.0
 
     def allowed_at(self, tat: float, units: int = 1) -> Millis:
-        """The first instant at which `units` (at most `burst`) are allowed together, given the theoretical arrival
-        time."""
-        return math.ceil(tat - (self.burst - units) * self.interval) if self.rate else 0
+        """The first instant at which `units` are allowed together, given the theoretical arrival time. More than
+        `burst` of them are allowed where all is paid for: they are owed afterwards."""
+        return math.ceil(tat - max(self.burst - units, 0) * self.interval) if self.rate else 0
 
     def room(self, used: int, tat: float, now: Millis) -> int:
         """How many tasks may be claimed at `now` while `used` slots are held."""

@@ -26,8 +26,16 @@ leave with their tree; the others stay.
 its scopes: `spent + reserved + bound <= limit`, exactly. Money is whole nano-dollars, so that sums are exact on every
 engine up to nine million dollars. What a settlement adds beyond its bound is counted, also past a limit.
 
-**Rates.** A reservation may also need units of limits with a rate (`tasks.limits`; tokens per minute, for example).
+A budget is at its limit for a call when `spent + bound > limit`. Where the call only has no room beside what others
+have reserved, which they will not all use, it is told to wait (`RefusalKind.BUSY`). It has a place in the budget's line
+then: the room that it needs is kept from those who come later, and its task, if it waits in the store, is woken when
+there is enough, or when it is certain that there never will be.
+
+**Rates.** A reservation may also need units of limits with a rate (`tasks.limits`; tokens per minute, for example). A
+call that needs more than the limit's `burst` is granted when nothing is owed, and what comes after it waits the longer.
 At settlement unused units are given back as far as that is certain to keep the rate: as if fewer had been taken then.
+Each call that is refused is told an instant of its own, at which there will be room for it when those that wait already
+have come: the rate is used to the full, and nobody comes in vain because all come at once.
 """
 
 from __future__ import annotations
@@ -164,11 +172,8 @@ class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
                 )
         return self
 
-    def short(self, used: Amount, reserve: Reserve) -> tuple[str, int] | None:
-        """The field without room for `reserve` where `used` is used or reserved already, and what is left of it."""
-        bound = reserve.bound
-        if reserve.unpriced and self.money is not None:
-            return "price", 0
+    def short(self, used: Amount, bound: Amount) -> tuple[str, int] | None:
+        """The field without room for `bound` where `used` is used or reserved already, and what is left of it."""
         for field in Amount.__struct_fields__:
             limit, taken, wanted = getattr(self, field), getattr(used, field), getattr(bound, field)
             if limit is not None and wanted and taken + wanted > limit:
@@ -223,6 +228,9 @@ class RefusalKind(StrEnum):
     """What has no room."""
 
     BUDGET = "budget"
+    """it is spent, as far as this call is concerned"""
+    BUSY = "busy"
+    """a budget: what is left of it is reserved by calls under way"""
     RATE = "rate"
     SLOW = "slow"
     """the key was slowed down (`Store.slow`)"""
@@ -238,7 +246,9 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     now: Millis
     """the engine's clock"""
     retry_at: Millis | None = None
-    """the first instant at which it is worth another try; None: time alone never makes room"""
+    """the first instant at which it is worth another try; None: time alone never makes room. Of RATE and SLOW, behind
+    the owner's other calls that wait. Of BUSY, the last: until then the call keeps its place in the line of the budget,
+    and may be called"""
     short: str = ""
     """of a budget: what there is too little of, "money", "tokens" or "requests"; or "price": it is in money, and what
     the call costs is not known"""

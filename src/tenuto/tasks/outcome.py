@@ -65,6 +65,8 @@ class Answer(StrEnum):
     """no such task, or the report contradicts itself; nothing was changed"""
     REFUSED = "refused"
     """a record's reservation has no room in a budget or a rate; nothing was changed"""
+    UNREAD = "unread"
+    """steering has come that the worker of a record had not read (`Record.read`); nothing was changed"""
 
 
 class StepState(StrEnum):
@@ -106,6 +108,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """calls that are over; they make room for `reserves`"""
     reserves: tuple[Reserve, ...] = ()
     """calls that are about to be sent: all of them are granted, or nothing of this record is stored"""
+    read: int | None = None
+    """how far its worker has read the inbox, where the record is only right if it has read all steering: the number of
+    the last message that it knows, 0 for none. None: no matter"""
 
 
 class Recorded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -114,8 +119,6 @@ class Recorded(msgspec.Struct, frozen=True, omit_defaults=True):
     answer: Answer
     paused: bool = False
     """somebody paused the task: it should stop at this step"""
-    messages: bool = False
-    """there are messages in the inbox that were not consumed"""
     detail: str = ""
     """why it was INVALID"""
     refused: Refusal | None = None

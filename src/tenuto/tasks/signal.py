@@ -32,7 +32,8 @@ class SignalKind(StrEnum):
     RETRY = "retry"
     """a finished task runs again, a failed goal from where it failed. data: {"fresh": true} forgets the journal"""
     RESOLVE = "resolve"
-    """decides about a step whose outcome is unknown. data: {"key", "how": done|retry|fail, "value"?}"""
+    """decides about a step whose outcome is unknown, or with which its task failed.
+    data: {"key", "how": done|retry|fail, "value"?}"""
     STEER = "steer"
     """a message for the task's next turn"""
     ANSWER = "answer"

@@ -5,12 +5,14 @@
     call-def@answer            what somebody answered to the call `def`
 
 The conversation is a log. The entry of a turn says how many messages of it still stood (`from`), what was added to them
-before the model was asked, and what the model said. The last `steered` parts of what was added are messages with which
-people had steered the task.
+before the model was asked, and what the model said; and, where that is not as in the turn before, which tools and which
+form of output it was offered (`offer`). The last `steered` parts of what was added are messages with which people had
+steered the task.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,10 +28,14 @@ __all__ = [
     "model_key",
     "nobodys",
     "outcome_of",
+    "resolved",
     "result_keys",
     "returned",
+    "tool_return",
     "without_steering",
 ]
+
+_CALL = re.compile(r"turn-\d+/(call-[^/]+/)+[^/#]+")
 
 _OF_ONE_TASK = frozenset({"run_id", "conversation_id"})
 """Fields of a message that name the task which it was part of."""
@@ -45,10 +51,14 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[dict[str, Any]]
     """what was added to them, with the request at its end, in Pydantic AI's form"""
     response: dict[str, Any]
+    offer: dict[str, Any] | None = None
+    """what went along with the request; None: the same as with the one before"""
     steered: int = 0
     """parts at the end of the request that came from people while the task ran"""
     at: Millis = 0
     """when it was recorded"""
+    answered: list[dict[str, Any]] = []
+    """what people have said to its calls: `tool_call_id`, `tool`, `kind`, and what `tasks.calls.said` tells of it"""
     cost: int = 0
     """what its calls count as, nano-dollars"""
 
@@ -68,6 +78,17 @@ def result_keys(turn: int, call: Mapping[str, Any]) -> tuple[str, str, str]:
     call_id = call["tool_call_id"]
     key = f"turn-{turn}/{call_name(call_id)}/{call['tool_name']}"
     return f"{key}@approved", key, answer_key(call_id)
+
+
+def tool_return(value: Any) -> dict[str, Any]:
+    """The entry of a call whose tool has returned `value`."""
+    return {"kind": "tool_return", "result": value}
+
+
+def resolved(key: str, value: Any) -> Any:
+    """The entry `key`, where a person says that it came to `value`: a tool's result has a form of its own. (The model
+    would be told of any other as of wrong arguments, and call the tool again.)"""
+    return tool_return(value) if _CALL.fullmatch(key) else value
 
 
 def log_of(turns: Sequence[Turn]) -> list[dict[str, Any]]:
@@ -103,12 +124,15 @@ def outcome_of(call: Mapping[str, Any], recorded: Any) -> list[dict[str, Any]] |
         case {"value": {"approved": False} as decision}:
             note = decision.get("note")
             return [returned(call, f"The call was rejected: {note}" if note else "The call was rejected.", "denied")]
-        case {"kind": "tool_return", "result": result} | {"value": result, "at": _}:
-            return [returned(call, result)]
-        case {"kind": "tool_content_result", "result": {"return_value": value} as result}:
+        case {"kind": "tool_return", "result": {"kind": "tool-return", "return_value": value} as result} | {
+            "kind": "tool_content_result",
+            "result": {"return_value": value} as result,
+        }:
             content = result.get("content")
             said = [] if content is None else [{"part_kind": "user-prompt", "content": content}]
             return [returned(call, value), *said]
+        case {"kind": "tool_return", "result": result} | {"value": result, "at": _}:
+            return [returned(call, result)]
         case {"kind": "model_retry" | "validation_error"}:
             told = recorded.get("message") or msgspec.json.encode(recorded["errors"]).decode()
             return [returned(call, told, "retried")]

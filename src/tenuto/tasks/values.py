@@ -2,12 +2,11 @@
 
 Everything is stored as JSON in UTF-8: readable in any shell, the same on every engine. Anything
 that JSON, msgspec, dataclasses, attrs or Pydantic can express is accepted; what cannot be stored
-is refused with a sentence that says which type it was.
+is refused with a sentence that says which type it was. What is large is stored apart: see `blobs`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import Any, TypeVar
 
@@ -15,17 +14,12 @@ import msgspec
 
 from tenuto.errors import TooLarge, Unstorable
 
-__all__ = ["LARGEST_VALUE", "LARGE_VALUE", "decode", "digest", "encode", "is_blob", "to_blob", "writable"]
+__all__ = ["LARGEST_VALUE", "decode", "encode", "joined", "writable"]
 
 T = TypeVar("T")
 
 LARGEST_VALUE = 16 * 1024 * 1024
 """Bytes of JSON in one payload, result or step value. More belongs into a file or an object store."""
-
-LARGE_VALUE = 16 * 1024
-"""From this many bytes on, a value is stored once per tree under the hash of its content."""
-
-_BLOB = b'{"$blob":"'
 
 
 def _other(value: Any) -> Any:
@@ -65,13 +59,16 @@ def encode(value: Any, what: str) -> bytes:
 
 def _finite(value: Any) -> bool:
     """Whether every number in `value`, made of plain lists and dictionaries, is one."""
-    match value:
-        case float():
-            return math.isfinite(value)
-        case dict():
-            return all(map(_finite, value.values()))
-        case list() | tuple():
-            return all(map(_finite, value))
+    left = [value]
+    while left:
+        each = left.pop()
+        kind = type(each)
+        if kind is dict:
+            left.extend(each.values())
+        elif kind is list or kind is tuple:
+            left.extend(each)
+        elif kind is float and not math.isfinite(each):
+            return False
     return True
 
 
@@ -93,24 +90,27 @@ def decode(data: bytes, type: type[T] | Any = Any) -> Any:
         raise Unstorable(f"a stored value does not fit {name}: {error}") from None
 
 
+def joined(value: Any) -> Any:
+    """`value`, of plain JSON types, in a form that can be stored: models say halves of characters (surrogates), one
+    after the other or alone. Those that belong together become the character, others the sign for what is none."""
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return _joined(value)
+    return value
+
+
+def _joined(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            return {_joined(key): _joined(each) for key, each in value.items()}
+        case list():
+            return list(map(_joined, value))
+    return value
+
+
 def writable(text: str) -> str:
     """`text` with a question mark for what is no character: names of files, for example, may contain that."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def digest(data: bytes) -> str:
-    """The content hash of `data`: BLAKE2b, 160 bits, hexadecimal."""
-    return hashlib.blake2b(data, digest_size=20).hexdigest()
-
-
-def to_blob(data: bytes) -> tuple[bytes, str | None]:
-    """What to store in place of `data`, and its hash when it is stored apart: large, or looking like a reference."""
-    if len(data) < LARGE_VALUE and is_blob(data) is None:
-        return data, None
-    key = digest(data)
-    return _BLOB + key.encode() + b'"}', key
-
-
-def is_blob(data: bytes) -> str | None:
-    """The hash that `data` refers to, when it stands for a value stored apart."""
-    return data[len(_BLOB) : -2].decode() if data.startswith(_BLOB) and len(data) == len(_BLOB) + 42 else None

@@ -1,8 +1,9 @@
 """What a waiting task waits for.
 
 A wait names *topics*: a named event, the answer to a deferred call, the end of another task or goal (a child
-is one). The first two have come when a message with that topic lies in the inbox, the last when that task is
-final, or unknown. Time is the one exception: `until` ends any wait. A wait is checked under the same lock that
+is one), room in a budget, room in a rate. The first two have come when a message with that topic lies in the inbox, the
+third when that task is final, or unknown; room in a budget has come when the task was called (`tasks.money`). Room in a
+rate comes with time. Time is the one exception: `until` ends any wait. A wait is checked under the same lock that
 stores it, so whatever has already happened ends it at once.
 """
 
@@ -14,7 +15,7 @@ import msgspec
 
 from tenuto.tasks.clock import Millis
 
-__all__ = ["Wait", "answer_topic", "event_topic", "in_words", "task_topic"]
+__all__ = ["Wait", "answer_topic", "budget_topic", "event_topic", "in_words", "rate_topic", "task_topic"]
 
 
 class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,7 +52,26 @@ def task_topic(task_id: str) -> str:
     return f"task:{task_id}"
 
 
+def budget_topic(scope: str) -> str:
+    """Room in a budget, which calls under way hold."""
+    return f"budget:{scope}"
+
+
+def rate_topic(key: str) -> str:
+    """Room in a rate."""
+    return f"rate:{key}"
+
+
+_WORDS = {
+    "event": "the event {}",
+    "answer": "the answer to {}",
+    "task": "the task {}",
+    "budget": "calls under way that hold the rest of the budget {}",
+    "rate": "room in the rate {}",
+}
+
+
 def in_words(topic: str) -> str:
     """A topic as a sentence names it."""
     kind, _, name = topic.partition(":")
-    return {"event": "the event ", "answer": "the answer to ", "task": "the task "}.get(kind, f"{kind} ") + repr(name)
+    return _WORDS.get(kind, f"{kind} {{}}").format(repr(name))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tenuto.testing.clock import VirtualClock
     from tenuto.testing.conversation import Message, Request, ToolCall, ToolResult
     from tenuto.testing.crashes import CrashRun, crash_matrix
+    from tenuto.testing.deaths import Crash, CrashPoint
     from tenuto.testing.endpoint import Endpoint
     from tenuto.testing.endpoint_process import EndpointProcess
     from tenuto.testing.model import ScriptedModel
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Call",
+    "Crash",
+    "CrashPoint",
     "CrashRun",
     "Endpoint",
     "EndpointProcess",
@@ -48,6 +51,7 @@ _HOMES = {
     "clock": ("VirtualClock",),
     "crashes": ("CrashRun", "crash_matrix"),
     "conversation": ("Message", "Request", "ToolCall", "ToolResult"),
+    "deaths": ("Crash", "CrashPoint"),
     "endpoint": ("Endpoint",),
     "endpoint_process": ("EndpointProcess",),
     "model": ("ScriptedModel",),

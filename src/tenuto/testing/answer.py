@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET
@@ -16,6 +16,8 @@ from tenuto.testing.script import Reply, Usage
 __all__ = ["Answer", "Stop", "answer_to", "estimate", "pieces"]
 
 Stop = Literal["stop", "tools", "length", "filter", "pause"]
+
+_WRAPPED = "response"
 
 PIECES = 64
 """The most events that a text or the arguments of a call are streamed in."""
@@ -33,6 +35,7 @@ class Answer:
     calls: tuple[ToolCall, ...]
     stop: Stop
     usage: Usage
+    compaction: str = ""
 
 
 def answer_to(request: Request, reply: Reply, number: str) -> Answer:
@@ -41,16 +44,29 @@ def answer_to(request: Request, reply: Reply, number: str) -> Answer:
     if reply.output is not UNSET:
         tool = next((name for name in request.tools if name.startswith("final_result")), None)
         if tool is None or request.wants_json:
-            text = msgspec.json.encode(reply.output).decode()
+            text = msgspec.json.encode(_as_asked(reply.output, request.output_schema)).decode()
         else:
-            calls.append(ToolCall(tool, reply.output))
+            calls.append(ToolCall(tool, _as_asked(reply.output, request.schemas.get(tool))))
     named = tuple(
         call if call.id else ToolCall(call.name, call.args, f"call_{number}_{request.turn}_{place}")
         for place, call in enumerate(calls)
     )
     stop: Stop = reply.stop or ("tools" if calls else "stop")
     usage = reply.usage or _estimated(request, reply.thinking, text, named)
-    return Answer(request, number, int(time.time()), reply.thinking, text, named, stop, usage)
+    return Answer(request, number, int(time.time()), reply.thinking, text, named, stop, usage, reply.compaction)
+
+
+def _as_asked(output: Any, schema: Any) -> Any:
+    """`output` in the form that `schema` wants: Pydantic AI asks for what is no object of its own, a list or a number,
+    under the single key `response`."""
+    fields = schema.get("properties") if isinstance(schema, dict) else None
+    if (
+        not isinstance(fields, dict)
+        or list(fields) != [_WRAPPED]
+        or (isinstance(output, dict) and [*output] == [_WRAPPED])
+    ):
+        return output
+    return {_WRAPPED: output}
 
 
 def estimate(request: Request) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from tenuto.testing.answer import Answer, pieces
+from tenuto.testing.answer import Answer, estimate, pieces
+from tenuto.testing.compaction import Compacted, opened, sealed
 from tenuto.testing.conversation import Message, Request, ToolCall, ToolResult
 from tenuto.testing.wire import Refused, WireFormat, sse, text_of
 
@@ -36,22 +37,42 @@ def _read(body: dict[str, Any]) -> Request:
         raise Refused("max_tokens: must be greater than or equal to 1")
     if not isinstance(given, list) or not given:
         raise Refused("messages: at least one message is required")
+    compacted, given = _since_compaction(given)
     read = [_message(one, place, last=place == len(given) - 1) for place, one in enumerate(given)]
+    read[:0] = [compacted.message] if compacted else []
     _check_tools(read)
     spoken = [one for one in read if one.role != "system"]
     if spoken and spoken[0].role != "user":
         raise Refused('messages: first message must use the "user" role')
+    tools = [tool for tool in body.get("tools") or () if "name" in tool]
+    form = (body.get("output_config") or {}).get("format") or body.get("output_format") or {}
     return Request(
         format="anthropic",
         model=body["model"],
         system="\n".join([text_of(body.get("system")), *(one.text for one in read if one.role == "system")]).strip(),
         messages=tuple(spoken),
-        tools=tuple(tool["name"] for tool in body.get("tools") or () if "name" in tool),
+        tools=tuple(tool["name"] for tool in tools),
+        schemas={tool["name"]: tool.get("input_schema") for tool in tools},
         stream=bool(body.get("stream")),
         max_tokens=limit,
-        wants_json=bool((body.get("output_config") or {}).get("format") or body.get("output_format")),
+        wants_json=bool(form),
+        output_schema=form.get("schema"),
         body=body,
+        compacted=compacted.answers if compacted else 0,
     )
+
+
+def _since_compaction(messages: list[Any]) -> tuple[Compacted | None, list[Any]]:
+    """The last summary among `messages`, and what comes after it."""
+    for place in reversed(range(len(messages))):
+        content = messages[place].get("content") if isinstance(messages[place], dict) else None
+        blocks = content if isinstance(content, list) else []
+        for number in reversed(range(len(blocks))):
+            if isinstance(blocks[number], dict) and blocks[number].get("type") == "compaction":
+                rest = {**messages[place], "content": blocks[number + 1 :]}
+                after = messages[place + 1 :]
+                return opened(blocks[number].get("encrypted_content")), [rest, *after] if rest["content"] else after
+    return None, messages
 
 
 def _message(one: Any, place: int, *, last: bool) -> Message:
@@ -134,17 +155,27 @@ def _unanswered(place: int, calls: list[str]) -> Refused:
 
 def _usage(answer: Answer) -> dict[str, Any]:
     used = answer.usage
-    return {
+    counted = {
         "input_tokens": used.input - used.cached - used.cache_write,
         "cache_read_input_tokens": used.cached,
         "cache_creation_input_tokens": used.cache_write,
         "output_tokens": used.output,
-        "service_tier": "standard",
     }
+    more = {"iterations": [_compacting(answer), {"type": "message", **counted}]} if answer.compaction else {}
+    return counted | {"service_tier": "standard"} | more
+
+
+def _compacting(answer: Answer) -> dict[str, Any]:
+    """What the summary has cost, which is not part of what the answer has."""
+    cached = {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
+    used = {"input_tokens": estimate(answer.request), "output_tokens": -(-len(answer.compaction.encode()) // 4)}
+    return {"type": "compaction", **used, **cached}
 
 
 def _blocks(answer: Answer) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
+    if answer.compaction:
+        blocks.append({"type": "compaction", "content": answer.compaction, "encrypted_content": sealed(answer)})
     if answer.thinking:
         blocks.append({"type": "thinking", "thinking": answer.thinking, "signature": f"signed-{answer.number}"})
     if answer.text:
@@ -192,6 +223,7 @@ def _begun(block: dict[str, Any]) -> dict[str, Any]:
         "text": {"text": ""},
         "thinking": {"thinking": "", "signature": ""},
         "tool_use": {"input": {}},
+        "compaction": {"content": None, "encrypted_content": None},
     }
     return block | empty[block["type"]]
 
@@ -199,6 +231,8 @@ def _begun(block: dict[str, Any]) -> dict[str, Any]:
 def _deltas(block: dict[str, Any], call: ToolCall | None) -> Iterator[dict[str, Any]]:
     if call is not None:
         yield from ({"type": "input_json_delta", "partial_json": piece} for piece in pieces(call.json))
+    elif block["type"] == "compaction":
+        yield block | {"type": "compaction_delta"}
     elif block["type"] == "text":
         yield from ({"type": "text_delta", "text": piece} for piece in pieces(block["text"]))
     else:

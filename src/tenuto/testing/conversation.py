@@ -52,10 +52,13 @@ class Message(Struct, frozen=True):
 class Request(Struct, frozen=True, kw_only=True):
     """What a model is asked.
 
+    `compacts`: a summary of all that was said is asked for, and no answer; `compacted`: how many answers a summary in
+    the conversation stands for.
+
     `format` is `openai-chat`, `openai-responses`, `anthropic` or `scripted`; `tools` are the names of the tools on
-    offer; `max_tokens` the most that may be answered, None where the request does not say; `wants_json` whether the
-    answer's text must fit a schema; `body` the request as it was received; `attempt` how often this very
-    conversation has been sent to this model, this time included.
+    offer, `schemas` what their arguments must fit; `max_tokens` the most that may be answered, None where the request
+    does not say; `wants_json` whether the answer's text must fit a schema, `output_schema` that one; `body` the request
+    as it was received; `attempt` how often this very conversation has been sent to this model, this time included.
     """
 
     format: str
@@ -63,16 +66,20 @@ class Request(Struct, frozen=True, kw_only=True):
     system: str = ""
     messages: tuple[Message, ...] = ()
     tools: tuple[str, ...] = ()
+    schemas: dict[str, Any] = {}
     stream: bool = False
     max_tokens: int | None = None
     wants_json: bool = False
+    output_schema: Any = None
     body: dict[str, Any] = {}
     attempt: int = 1
+    compacts: bool = False
+    compacted: int = 0
 
     @property
     def turn(self) -> int:
         """The number of the answer that is asked for, from 1: one more than the assistant's messages so far."""
-        return 1 + sum(message.role == "assistant" for message in self.messages)
+        return 1 + self.compacted + sum(message.role == "assistant" for message in self.messages)
 
     @property
     def first(self) -> str:

@@ -5,9 +5,10 @@
         assert len(runs) > 20
 
 Each run has a store of its own. A worker in a process of its own works on the task until it is killed with SIGKILL, at
-its first request, then at its second, and so on: once before the request arrives, once after it was carried out. When
-the lease has ended (the clock is moved, nobody waits for it), another process goes on, and the task must end as it
-does undisturbed. What your tools have done is for your test to count: outside these processes, in a file or a server.
+its first request to the store, then at its second, and so on: once before the request arrives, once after it was
+carried out; then at each of its HTTP requests: once while it is under way, once when the answer has come. When the
+lease has ended (the clock is moved, nobody waits for it), another process goes on, and the task must end as it does
+undisturbed. What your tools have done is for your test to count: outside these processes, in a file or a server.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
+
+import msgspec
 
 from tenuto.client import Client
 from tenuto.errors import InvalidInput
@@ -32,7 +34,9 @@ from tenuto.stores.base import Store
 from tenuto.tasks.clock import Millis, wall_clock
 from tenuto.tasks.states import State
 from tenuto.tasks.task import TaskSpec
-from tenuto.testing.victim import Order, Setting, StoreMaker
+from tenuto.tasks.usage import CallState, LedgerEntry
+from tenuto.testing.deaths import Crash, CrashPoint
+from tenuto.testing.victim import Ended, Order, Setting, StoreMaker
 from tenuto.workers.config import MaintenanceWorkerConfig, WorkerConfig
 from tenuto.workers.handler import Handler
 from tenuto.workers.portable import dumps
@@ -40,30 +44,39 @@ from tenuto.workers.portable import dumps
 __all__ = ["CrashRun", "crash_matrix"]
 
 _AHEAD: Millis = 120_000
+"""For each worker that was killed: its lease has ended then."""
+_MOST_KILLS = 4
+_SOON = 6
+"""Requests within which the second worker is killed: it reads the journal, and does what was lost again."""
 _CONFIG = WorkerConfig(concurrency=10, lease=30, grace=2, poll=0.05, maintenance=MaintenanceWorkerConfig(interval=0.05))
 
 
 @dataclass(frozen=True)
 class CrashRun:
-    """One run: where its worker was killed, and how the task ended under the next one."""
+    """One run: where its workers were killed, and how the task ended under the one that was not."""
 
     number: int
-    after: int | None
-    """requests that the worker survived; None: it was not killed"""
-    answered: bool
-    """the request at which it was killed was carried out"""
+    crashes: tuple[Crash, ...]
+    """one for each worker that was killed, in order"""
     state: State
     result: bytes | None
     """as JSON"""
     error: str
     """of the last failed attempt"""
+    ledger: tuple[LedgerEntry, ...]
+    """what the task's requests to models count as"""
 
     @property
     def place(self) -> str:
-        """The place of the crash in words."""
-        if self.after is None:
+        """The places of the crashes in words."""
+        if not self.crashes:
             return "without a crash"
-        return f"killed at request {self.after + 1}, {'after it was carried out' if self.answered else 'before'}"
+        return "killed at " + ", then at ".join(map(str, self.crashes))
+
+    @property
+    def unknown(self) -> tuple[LedgerEntry, ...]:
+        """The requests to models that were announced, and whose answers were not recorded before a crash."""
+        return tuple(entry for entry in self.ledger if entry.state is CallState.UNKNOWN)
 
 
 async def crash_matrix(
@@ -75,6 +88,8 @@ async def crash_matrix(
     store: StoreMaker | None = None,
     prepare: Callable[[Client, str], Awaitable[None]] | None = None,
     check: Callable[[CrashRun], None] | None = None,
+    points: Sequence[CrashPoint] = tuple(CrashPoint),
+    kills: int = 1,
     every: int = 1,
     limit: float = 60.0,
 ) -> list[CrashRun]:
@@ -83,8 +98,9 @@ async def crash_matrix(
     task: what it works on, the same in each run. agents: others that it needs, such as those of its children.
     folder: where each run gets a SQLite store; or store: makes the store of run `n` with a clock, from any process.
     prepare: called with a client and the task's id before each run, to steer or answer ahead. check: called after each
-    run. every: 3 kills at the first request, the fourth, and so on: a third of the time. limit: most seconds for one
-    worker.
+    run. points: what the workers are at when they are killed. kills: how many workers in turn are killed in each run,
+    up to 4; those after the first soon after they have taken over, at another request in each run. every: 3 kills at
+    the first request, the fourth, and so on: a third of the time. limit: most seconds for one worker.
 
     Raises `AssertionError` when a task does not end as it does undisturbed, `TimeoutError` when it does not end, and
     `InvalidInput` without a store.
@@ -93,22 +109,19 @@ async def crash_matrix(
         if folder is None:
             raise InvalidInput("crash_matrix needs a place for its stores: give folder, or store")
         store = partial(_in_folder, folder)
-    matrix = _Matrix(task, store, prepare, limit)
-    runs: list[CrashRun] = []
-    numbers = count()
+    if not 1 <= kills <= _MOST_KILLS:
+        raise InvalidInput(f"kills must be from 1 to {_MOST_KILLS}, not {kills}: a task fails when it has lost more")
+    matrix = _Matrix(task, store, prepare, check, limit)
     async with _victims(Setting((agent, *agents), store, _CONFIG, task.id)) as victims:
-        for answered in (None, False, True):
-            after = 0
-            while True:
-                run = await matrix.run(victims, next(numbers), None if answered is None else after, bool(answered))
-                if check is not None:
-                    check(run)
-                if run.after is not None or not runs:
+        undisturbed, requests = await matrix.run(victims, ())
+        runs = [undisturbed]
+        for point in points:
+            for nth, after in enumerate(range(0, requests.get(point, 0), every)):
+                soon = (Crash(point, (nth + later) % _SOON) for later in range(kills - 1))
+                run, _ = await matrix.run(victims, (Crash(point, after), *soon))
+                if run.crashes:  # unless it has come by with fewer requests this time
+                    _compare(undisturbed, run)
                     runs.append(run)
-                    _compare(runs[0], run)
-                if run.after is None:
-                    break
-                after += every
     return runs
 
 
@@ -132,16 +145,15 @@ class _Victims:
 
     process: asyncio.subprocess.Process
 
-    async def carry_out(self, order: Order, limit: float) -> int:
-        """How that worker ended: 0, or minus the signal that killed it."""
+    async def carry_out(self, order: Order, limit: float) -> Ended:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+        self.process.stdin.write(msgspec.json.encode(order) + b"\n")
         async with asyncio.timeout(limit):
             line = await self.process.stdout.readline()
         if not line:
             raise InvalidInput("the process for workers has ended: its agents cannot be brought there, see its output")
-        return int(json.loads(line)["code"])
+        return msgspec.json.decode(line, type=Ended)
 
 
 @asynccontextmanager
@@ -169,10 +181,13 @@ class _Matrix:
     task: TaskSpec
     store: StoreMaker
     prepare: Callable[[Client, str], Awaitable[None]] | None
+    check: Callable[[CrashRun], None] | None
     limit: float
+    numbers: Iterator[int] = field(default_factory=count)
 
-    async def run(self, victims: _Victims, number: int, after: int | None, answered: bool) -> CrashRun:
-        """One run: a worker that is killed, and one that goes on."""
+    async def run(self, victims: _Victims, planned: Sequence[Crash]) -> tuple[CrashRun, Mapping[CrashPoint, int]]:
+        """Workers that are killed, and one that goes on; and the requests of that one."""
+        number = next(self.numbers)
         store = self.store(number, wall_clock)
         await store.open()
         try:
@@ -180,16 +195,30 @@ class _Matrix:
                 await client.enqueue_task(None, self.task)
                 if self.prepare is not None:
                     await self.prepare(client, self.task.id)
-            code = await victims.carry_out(Order(number, after, answered), self.limit)
-            killed = code == -signal.SIGKILL
-            if killed:
-                code = await victims.carry_out(Order(number, None, ahead=_AHEAD), self.limit)
-            if code != 0:
-                raise AssertionError(f"the worker of run {number} ended with {code}: see its output")
+            killed, requests = await self._killed(victims, number, planned)
             ended = await store.task(self.task.id)
             assert ended is not None
             result = None if ended.result is None else bytes(ended.result)
             error = "" if ended.error is None else ended.error.message
-            return CrashRun(number, after if killed else None, answered, ended.state, result, error)
+            ledger = tuple(await store.ledger(self.task.id))
         finally:
             await store.close()
+        run = CrashRun(number, tuple(planned[:killed]), ended.state, result, error, ledger)
+        if self.check is not None:
+            self.check(run)
+        return run, requests
+
+    async def _killed(
+        self, victims: _Victims, number: int, planned: Sequence[Crash]
+    ) -> tuple[int, Mapping[CrashPoint, int]]:
+        """How many workers were killed before one has brought the task to its end, and the requests of that one."""
+        killed = 0
+        while True:
+            crash = planned[killed] if killed < len(planned) else None
+            ended = await victims.carry_out(Order(number, crash, killed * _AHEAD), self.limit)
+            if crash is None or ended.code != -signal.SIGKILL:
+                break
+            killed += 1
+        if ended.code != 0:
+            raise AssertionError(f"a worker of run {number} ended with {ended.code}: see its output")
+        return killed, ended.requests

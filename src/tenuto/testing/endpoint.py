@@ -94,6 +94,10 @@ class Endpoint(Addresses):
         """Lets all replies go that are held under `name`, now and later."""
         self._routes.gates.open(name)
 
+    def forget(self) -> None:
+        """Keeps no response any more that was made so far, as OpenAI does some minutes after one has ended."""
+        self._routes.kept.forget()
+
     def start(self) -> Endpoint:
         """Listens; after an end, on the same port again. Raises `OSError` where the port is taken."""
         self._listening.clear()

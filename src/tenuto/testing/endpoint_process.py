@@ -71,6 +71,10 @@ class EndpointProcess(Addresses):
         """Lets all replies go that are held under `name`, now and later. Raises `Unreachable`."""
         self._asked("POST", f"/_release?name={quote(name)}")
 
+    def forget(self) -> None:
+        """Keeps no response any more that was made so far: see `Endpoint.forget`. Raises `Unreachable`."""
+        self._asked("POST", "/_forget")
+
     def start(self) -> EndpointProcess:
         """Starts the process, and returns when it listens. Raises `OSError` where the port is taken."""
         with tempfile.TemporaryDirectory(prefix="tenuto-endpoint-") as folder:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic_ai.messages import (
     BaseToolCallPart,
     BaseToolReturnPart,
+    CompactionPart,
     ModelMessage,
     ModelRequest,
     ModelRequestPart,
@@ -27,23 +28,31 @@ def request_from(messages: Sequence[ModelMessage], info: AgentInfo, model: str, 
     """What is asked of the model. Raises `Refused` for a history with calls and results that do not match."""
     system = [info.instructions or ""]
     spoken: list[Message] = []
+    compacted = 0
     for one in messages:
         if isinstance(one, ModelResponse):
+            if (summary := next((part for part in one.parts if isinstance(part, CompactionPart)), None)) is not None:
+                compacted += sum(before.role == "assistant" for before in spoken)
+                spoken = [Message("user", summary.content or "")]
             spoken.append(_answered(one))
         else:
             system += [part.content for part in one.parts if isinstance(part, SystemPromptPart)]
             spoken.append(_asked(one))
     _check(spoken)
     settings, parameters = info.model_settings or {}, info.model_request_parameters
+    tools = (*info.function_tools, *info.output_tools)
     return Request(
         format="scripted",
         model=model,
         system="\n".join(system).strip(),
         messages=tuple(spoken),
-        tools=tuple(tool.name for tool in (*info.function_tools, *info.output_tools)),
+        tools=tuple(tool.name for tool in tools),
+        schemas={tool.name: tool.parameters_json_schema for tool in tools},
         stream=stream,
         max_tokens=settings.get("max_tokens"),
         wants_json=parameters.output_mode == "native",
+        output_schema=None if parameters.output_object is None else parameters.output_object.json_schema,
+        compacted=compacted,
     )
 
 

@@ -24,6 +24,7 @@ from tenuto.errors import MissingExtra
 try:
     from pydantic_ai import exceptions
     from pydantic_ai.messages import (
+        CompactionPart,
         FinishReason,
         ModelMessage,
         ModelRequest,
@@ -213,6 +214,8 @@ class ScriptedModel(FunctionModel):
 
     def _response(self, answer: Answer) -> ModelResponse:
         parts: list[ModelResponsePart] = []
+        if answer.compaction:
+            parts.append(CompactionPart(answer.compaction, provider_name=self.system))
         if answer.thinking:
             parts.append(ThinkingPart(answer.thinking))
         if answer.text or not answer.calls:

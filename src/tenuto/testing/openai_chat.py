@@ -24,15 +24,19 @@ def _read(body: dict[str, Any]) -> Request:
         raise Refused("Invalid 'messages': empty array. Expected an array with minimum length 1.", param="messages")
     messages = [_message(one, f"messages.[{place}]") for place, one in enumerate(given)]
     _check_tools(messages)
+    tools = [tool["function"] for tool in body.get("tools") or () if "function" in tool]
+    form = body.get("response_format") or {}
     return Request(
         format="openai-chat",
         model=model,
         system="\n".join(one.text for one in messages if one.role in _INSTRUCTIONS),
         messages=tuple(one for one in messages if one.role not in _INSTRUCTIONS),
-        tools=tuple(tool["function"]["name"] for tool in body.get("tools") or () if "function" in tool),
+        tools=tuple(tool["name"] for tool in tools),
+        schemas={tool["name"]: tool.get("parameters") for tool in tools},
         stream=bool(body.get("stream")),
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
-        wants_json=(body.get("response_format") or {}).get("type") in ("json_schema", "json_object"),
+        wants_json=form.get("type") in ("json_schema", "json_object"),
+        output_schema=(form.get("json_schema") or {}).get("schema"),
         body=body,
     )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tenuto.testing.answer import Answer
+from tenuto.testing.compaction import Compacted, opened
 from tenuto.testing.conversation import Message, Request, ToolCall, ToolResult
 from tenuto.testing.openai_errors import openai_error
-from tenuto.testing.openai_responses_output import error_event, response_events, whole_response
+from tenuto.testing.openai_responses_output import compaction_object, error_event, response_events, whole_response
 from tenuto.testing.wire import Refused, WireFormat, field, text_of
 
 __all__ = ["KeptResponses"]
@@ -18,7 +21,7 @@ class KeptResponses:
     """The responses of one endpoint, kept as the provider does unless `store` is false.
 
     A later request may continue one by its id, name its items, and fetch it. `wire` is served at
-    `POST /v1/responses`.
+    `POST /v1/responses`, `compaction` at `POST /v1/responses/compact`.
     """
 
     def __init__(self) -> None:
@@ -26,27 +29,41 @@ class KeptResponses:
         self._items: dict[str, dict[str, Any]] = {}
         self._thoughts: dict[str, str] = {}
         self.wire = WireFormat("openai-responses", self._read, self._whole, self._events, openai_error, error_event)
+        self.compaction = replace(self.wire, read=partial(self._read, compacts=True), whole=compaction_object)
 
-    def _read(self, body: dict[str, Any]) -> Request:
+    def forget(self) -> None:
+        """Keeps nothing any more of what was said so far."""
+        for kept in (self.answers, self._items, self._thoughts):
+            kept.clear()
+
+    def _read(self, body: dict[str, Any], *, compacts: bool = False) -> Request:
         model, given = field(body, "model", str), body.get("input")
         if isinstance(given, str):
             given = [{"role": "user", "content": given}]
         if not isinstance(given, list):
             raise Refused("Missing required parameter: 'input'.", code="missing_required_parameter", param="input")
         items = self._before(body.get("previous_response_id")) + [self._resolved(item) for item in given]
-        self._check(items)
-        spoken = [_message(item, f"input[{place}]") for place, item in enumerate(items)]
+        compacted, items = _since_compaction(items)
+        self._check(items, compacted.calls if compacted else (), compacts=compacts)
+        spoken = [compacted.message] if compacted else []
+        spoken += [_message(item, f"input[{place}]") for place, item in enumerate(items)]
         system = [one.text for one in spoken if one.role == "system"]
+        tools = [tool for tool in body.get("tools") or () if "name" in tool]
+        form = (body.get("text") or {}).get("format") or {}
         return Request(
             format="openai-responses",
             model=model,
             system="\n".join([body.get("instructions") or "", *system]).strip(),
             messages=tuple(_joined([one for one in spoken if one.role != "system"])),
-            tools=tuple(tool["name"] for tool in body.get("tools") or () if "name" in tool),
+            tools=tuple(tool["name"] for tool in tools),
+            schemas={tool["name"]: tool.get("parameters") for tool in tools},
             stream=bool(body.get("stream")),
             max_tokens=body.get("max_output_tokens"),
-            wants_json=((body.get("text") or {}).get("format") or {}).get("type") in ("json_schema", "json_object"),
+            wants_json=form.get("type") in ("json_schema", "json_object"),
+            output_schema=form.get("schema"),
             body=body,
+            compacts=compacts,
+            compacted=compacted.answers if compacted else 0,
         )
 
     def _before(self, previous: str | None) -> list[dict[str, Any]]:
@@ -73,10 +90,11 @@ class KeptResponses:
             raise Refused(f"Item with id '{item.get('id')}' not found.", status=404, param="input")
         return self._items[item["id"]]
 
-    def _check(self, items: list[dict[str, Any]]) -> None:
-        """Calls have their outputs and outputs their calls, thoughts what followed them, and ids are not repeated."""
+    def _check(self, items: list[dict[str, Any]], compacted: Sequence[str], *, compacts: bool) -> None:
+        """Calls have their outputs and outputs their calls, thoughts what followed them, and ids are not repeated. What
+        is compacted may end with calls; `compacted` are those, and may have outputs."""
         ids = _ids(items)
-        open_calls: dict[str, None] = {}
+        open_calls = dict.fromkeys(compacted)
         for place, item in enumerate(items):
             if item.get("type") == "function_call":
                 open_calls[field(item, "call_id", str, f"input[{place}]")] = None
@@ -92,7 +110,7 @@ class KeptResponses:
             if thought is not None and thought not in ids:
                 said = f"Item '{item['id']}' of type '{item['type']}' was provided without its required"
                 raise Refused(f"{said} 'reasoning' item: '{thought}'.", param="input")
-        for call in open_calls:
+        for call in () if compacts else open_calls.keys() - set(compacted):
             raise Refused(f"No tool output found for function call {call}.", param="input")
 
     def _keep(self, answer: Answer) -> None:
@@ -113,6 +131,15 @@ class KeptResponses:
     def _events(self, answer: Answer) -> Iterator[bytes]:
         self._keep(answer)
         yield from response_events(answer)
+
+
+def _since_compaction(items: list[dict[str, Any]]) -> tuple[Compacted | None, list[dict[str, Any]]]:
+    """The last summary among `items`, and what counts beside it: instructions, and what came after it."""
+    place = max((place for place, item in enumerate(items) if item.get("type") == "compaction"), default=None)
+    if place is None:
+        return None, items
+    standing = [item for item in items[:place] if item.get("role") in ("system", "developer")]
+    return opened(items[place].get("encrypted_content")), [*standing, *items[place + 1 :]]
 
 
 def _ids(items: list[dict[str, Any]]) -> set[str]:

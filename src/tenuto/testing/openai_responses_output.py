@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from tenuto.testing.answer import Answer, pieces
+from tenuto.testing.compaction import sealed
 from tenuto.testing.openai_errors import openai_error
 from tenuto.testing.wire import Refused, sse
 
-__all__ = ["error_event", "response_events", "response_object", "whole_response"]
+__all__ = ["compaction_object", "error_event", "response_events", "response_object", "whole_response"]
 
 _INCOMPLETE = {"length": "max_output_tokens", "filter": "content_filter"}
 _ECHOED = ("instructions", "previous_response_id", "reasoning", "temperature", "tool_choice", "tools", "top_p", "text")
@@ -22,16 +23,25 @@ def whole_response(answer: Answer) -> dict[str, Any]:
     """The response when it is finished."""
     reason = _INCOMPLETE.get(answer.stop)
     ends = {"incomplete_details": {"reason": reason}} if reason else {}
+    status = "incomplete" if reason else "completed"
+    return response_object(answer, status) | {"output": _output(answer), "usage": _usage(answer)} | ends
+
+
+def compaction_object(answer: Answer) -> dict[str, Any]:
+    """The summary of a conversation, where that is all that was asked for."""
+    named = {"id": f"resp_{answer.number}", "object": "response.compaction", "created_at": answer.created}
+    return named | {"output": [_compaction(answer)], "usage": _usage(answer)}
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
     used = answer.usage
-    usage = {
+    return {
         "input_tokens": used.input,
         "input_tokens_details": {"cached_tokens": used.cached, "cache_write_tokens": used.cache_write},
         "output_tokens": used.output,
         "output_tokens_details": {"reasoning_tokens": used.reasoning},
         "total_tokens": used.input + used.output,
     }
-    status = "incomplete" if reason else "completed"
-    return response_object(answer, status) | {"output": _output(answer), "usage": usage} | ends
 
 
 def response_object(answer: Answer, status: str) -> dict[str, Any]:
@@ -62,7 +72,7 @@ def response_object(answer: Answer, status: str) -> dict[str, Any]:
 
 
 def _output(answer: Answer) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = [_compaction(answer)] if answer.compaction else []
     if answer.thinking:
         summary = [{"type": "summary_text", "text": answer.thinking}]
         more = {"encrypted_content": f"sealed-{answer.number}"} if "include" in answer.request.body else {}
@@ -81,6 +91,10 @@ def _output(answer: Answer) -> list[dict[str, Any]]:
         for place, call in enumerate(answer.calls)
     ]
     return items
+
+
+def _compaction(answer: Answer) -> dict[str, Any]:
+    return {"id": f"cmp_{answer.number}", "type": "compaction", "encrypted_content": sealed(answer)}
 
 
 def _message(answer: Answer, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
@@ -120,6 +134,7 @@ def _item(item: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         "reasoning": {"summary": []},
         "message": {"content": [], "status": "in_progress"},
         "function_call": {"arguments": "", "status": "in_progress"},
+        "compaction": {"encrypted_content": ""},
     }
     yield "response.output_item.added", {"item": {**item, **begun[item["type"]]}}
     if item["type"] == "function_call":
@@ -128,7 +143,7 @@ def _item(item: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{kind}.done", {"arguments": item["arguments"], "name": item["name"]}
     elif item["type"] == "message":
         yield from _part(item["content"][0], "content_index", "response.content_part", "response.output_text")
-    else:
+    elif item["type"] == "reasoning":
         kind = "response.reasoning_summary"
         yield from _part(item["summary"][0], "summary_index", f"{kind}_part", f"{kind}_text")
     yield "response.output_item.done", {"item": item}

@@ -38,11 +38,12 @@ class Routes:
         self._answers = Answers(script)
         self._models = tuple(models)
         self._nonce = secrets.token_hex(3)
-        kept = KeptResponses()
+        self.kept = kept = KeptResponses()
         self._background = Background(kept)
         self._wires = {
             "/chat/completions": OPENAI_CHAT,
             "/responses": kept.wire,
+            "/responses/compact": kept.compaction,
             "/messages": ANTHROPIC_MESSAGES,
         }
         self._counts = {"/responses/input_tokens": kept.wire, "/messages/count_tokens": ANTHROPIC_MESSAGES}
@@ -139,13 +140,16 @@ class Routes:
         if (http.method, path) == ("POST", "/_release"):
             self.gates.open(query.get("name", [""])[0])
             return await send_json(response, 200, {})
+        if (http.method, path) == ("POST", "/_forget"):
+            self.kept.forget()
+            return await send_json(response, 200, {})
         if (http.method, path) == ("POST", "/_script"):
             try:
                 self.replace(read_script(http.body))
             except InvalidInput as error:
                 return await send_json(response, 400, {"error": {"message": str(error)}})
             return await send_json(response, 200, {})
-        said = "served here: GET /_calls, POST /_script, POST /_release?name=NAME"
+        said = "served here: GET /_calls, POST /_script, POST /_release?name=NAME, POST /_forget"
         return await send_json(response, 404, {"error": {"message": said}})
 
 

@@ -47,7 +47,8 @@ class Reply(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
     - `text`, `thinking` and `tools`: the parts of the answer, any of them together
     - `output`: a value for the output type of the agent, as a call of its output tool or as JSON text, whichever the
-      request asks for
+      request asks for; a list or a number as it is, without the object that Pydantic AI wraps around it
+    - `compaction`: a summary that the provider puts in place of all that was said before, ahead of the answer
     - `stop`: why the answer ends, where that is not plain from its parts: `length`, `filter` or `pause`
     - `usage`: None for an estimate of one token per four bytes. It may exceed what the request allows
 
@@ -74,6 +75,7 @@ class Reply(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     thinking: str = ""
     tools: list[ToolCall] = []
     output: Any | UnsetType = UNSET
+    compaction: str = ""
     stop: Literal["", "length", "filter", "pause"] = ""
     usage: Usage | None = None
     delay: float = 0.0
@@ -156,6 +158,8 @@ class Answers:
         request = msgspec.structs.replace(request, attempt=self._attempts[request.identity])
         if self._function is not None:
             return request, _called(self._function, request)
+        if request.compacts:
+            return request, Reply(text=f"[a summary of {request.turn - 1} turns]")
         rule = next((rule for rule in self._rules if rule.fits(request)), None)
         if rule is None:
             raise ScriptError(f"no rule of the script fits a conversation that begins with {request.first[:80]!r}")

@@ -14,11 +14,12 @@ import msgspec
 from msgspec.structs import replace
 
 from tenuto.errors import InvalidInput, WaitTimeout
+from tenuto.tasks.blobs import apart
 from tenuto.tasks.ids import child_id
 from tenuto.tasks.outcome import StepState
 from tenuto.tasks.states import State
 from tenuto.tasks.task import ErrorRecord, Task, TaskSpec
-from tenuto.tasks.values import decode, encode, to_blob
+from tenuto.tasks.values import decode, encode
 from tenuto.tasks.waits import Wait, task_topic
 from tenuto.workers.failures import restored
 from tenuto.workers.journal import Journal
@@ -85,10 +86,8 @@ async def spawn(journal: Journal, name: str, specs: Sequence[TaskSpec]) -> list[
 
 def _child(journal: Journal, step: str, spec: TaskSpec, blobs: dict[str, bytes]) -> TaskSpec:
     lease = journal.lease
-    data = bytes(spec.payload)
-    stored, key = to_blob(data)
-    if key is not None:
-        blobs[key] = data
+    stored, large = apart(bytes(spec.payload))
+    blobs.update(large)
     return replace(
         spec,
         id=child_id(lease.root, lease.task_id, step, lease.epoch),

@@ -31,6 +31,7 @@ from tenuto.workers.children import Child, ChildResult, Need
 from tenuto.workers.journal import Journal
 from tenuto.workers.services import Services
 from tenuto.workers.steps import Effect, StepCall
+from tenuto.workers.telling import tell
 
 __all__ = ["Child", "ChildResult", "Context"]
 
@@ -219,13 +220,15 @@ class Context:
     # -- telling -------------------------------------------------------------------------------------------
 
     async def progress(self, fraction: float | None = None, message: str = "") -> None:
-        """Shows how far the task is: `fraction` from 0 to 1. Not waited for, and not recorded."""
+        """Shows how far the task is: `fraction` from 0 to 1. Not waited for. What a repeat of the function comes by
+        again is not told again."""
         if fraction is not None and not 0 <= fraction <= 1:
             raise InvalidInput(f"progress of task {self.task_id!r} must be between 0 and 1, not {fraction!r}")
-        await self.journal.tell("progress", {"fraction": fraction, "message": message})
+        await tell(self.journal, "progress", {"fraction": fraction, "message": message})
 
     async def emit(self, name: str, data: Any = None) -> None:
-        """Sends an event of the task's own to whoever follows it; at least once, since a repeat sends it again."""
+        """Sends an event of the task's own to whoever follows it; again only where it was the last that a worker did
+        before it died."""
         if name == "progress" or not name:
             raise InvalidInput("an event needs a name of its own; for progress there is ctx.progress")
-        await self.journal.tell(name, data)
+        await tell(self.journal, name, data)

@@ -4,6 +4,8 @@ What the function does decides the outcome:
 
     it returns                               DONE, with the result as JSON
     it raises                                RETRY after a delay, or FAILED: the task's retry policy decides
+    it raises what is on record as a step's
+    outcome                                  FAILED: it would be the same in every attempt
     it waits (`Suspended`)                   WAIT
     the task is paused                       RELEASE
     its journal does not fit, or a step's
@@ -36,13 +38,14 @@ from tenuto.errors import (
     TimeLimit,
     Unstorable,
 )
+from tenuto.tasks.blobs import apart, references
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Ending, Outcome
 from tenuto.tasks.retry import Verdict
 from tenuto.tasks.task import ErrorRecord
-from tenuto.tasks.values import encode, is_blob, to_blob
+from tenuto.tasks.values import encode
 from tenuto.workers.context import Context
-from tenuto.workers.failures import describe
+from tenuto.workers.failures import describe, step_behind
 from tenuto.workers.handler import Handler, retry_of
 from tenuto.workers.interruption import HandedBack, Suspended, is_ctrl_c
 from tenuto.workers.services import Services
@@ -143,7 +146,7 @@ class Execution:
         try:
             if lease.steps:
                 await context.journal.load()
-            if is_blob(payload := bytes(lease.payload)) is not None:
+            if references(payload := bytes(lease.payload)):
                 lease = replace(lease, payload=Raw(await context.journal.whole(payload)))
             result = await self.handler.handle(context, lease)
             if context.keeps_journal:
@@ -163,10 +166,8 @@ class Execution:
             data = encode(result, f"the result of task {hold.task_id!r}")
         except Unstorable as error:
             return Outcome(hold, Ending.FAILED, error=describe(error))
-        stored, key = to_blob(data)
-        if key is None:
-            return Outcome(hold, Ending.DONE, Raw(stored))
-        return Outcome(hold, Ending.DONE, Raw(stored), blobs={key: data})
+        stored, blobs = apart(data)
+        return Outcome(hold, Ending.DONE, Raw(stored), blobs=blobs)
 
     async def _ended_by(self, error: BaseException) -> Outcome:
         if self.context.keeps_journal:
@@ -201,6 +202,9 @@ class Execution:
 
     def _failure(self, error: BaseException) -> Outcome:
         lease = self.lease
+        step = step_behind(error, lease.task_id)
+        if step is not None:
+            return Outcome(lease.hold, Ending.FAILED, error=_lasting(error, lease.task_id, step))
         policy = lease.retry or retry_of(self.handler) or self.context.services.retry
         grew = self.context.keeps_journal and self.context.journal.grew
         failures = (0 if grew else lease.failures) + 1
@@ -230,6 +234,16 @@ class Execution:
             limit = 0 if task is None or task.timeout is None else task.timeout
             record = ErrorRecord("TimeLimit", f"it used up its total time limit of {limit / 1000:g} s")
         return Outcome(self.lease.hold, Ending.FAILED, error=record)
+
+
+def _lasting(error: BaseException, task_id: str, step: str) -> ErrorRecord:
+    """The record of an error that no further attempt would change."""
+    record = describe(error)
+    said = (
+        f"{record.message} (this is on record as the outcome of step {step!r}, so trying the task again would not help:"
+        f" resolve_step({task_id!r}, {step!r}, 'retry' or 'done') changes that, then retry the task)"
+    )
+    return replace(record, message=said)
 
 
 def _cancelled_from_outside(error: BaseException) -> bool:

@@ -3,6 +3,9 @@
 What is kept of an exception is its class, its text and the end of its traceback, without API keys. When a recorded
 failure of a step is raised again, it is an exception of the same class wherever that class is loaded, so that the
 program's own `except ValueError` catches it the second time as it did the first.
+
+A failure that is on record is the same in every attempt. An exception that is one says so (`on_record`), and a task
+that ends with it is not tried again.
 """
 
 from __future__ import annotations
@@ -18,19 +21,34 @@ import msgspec
 from tenuto.errors import StepFailed
 from tenuto.tasks.task import ErrorRecord
 
-__all__ = ["class_of", "describe", "restored"]
+__all__ = ["class_of", "conceal", "describe", "on_record", "restored", "step_behind"]
 
 _LONGEST = 4_000
 """Characters of a message, and of the end of a traceback, that are kept."""
 
+_STEP = "__tenuto_step__"
+"""The attribute of an exception that is on record: the task, and the step's key."""
+
 _KEY = re.compile(r"(?<![\w-])(sk-|xai-|gsk_|AIza|(?i:bearer) )[\w.~+/-]{8,}")
 """API keys as OpenAI, Anthropic, xAI, Groq and Google write them, and what follows `Bearer` in a header."""
+_SHORTEST_KEY = 8
+_LONGEST_KEY = 1_000
+
+_concealed: set[str] = set()
+"""Keys of other forms."""
+
+
+def conceal(key: object) -> None:
+    """From now on no record of an exception shows `key`. What is too short to be a secret is none."""
+    if isinstance(key, str) and _SHORTEST_KEY <= len(key) <= _LONGEST_KEY:
+        _concealed.add(key)
 
 
 def describe(error: BaseException) -> ErrorRecord:
     """The record of `error`. The engine adds when it happened and in which attempt."""
     lines = "".join(traceback.format_exception(error))
-    return ErrorRecord(type(error).__name__, _clean(_text(error)[:_LONGEST]), _clean(lines[-_LONGEST:]))
+    text = _clean(_text(error)[: _LONGEST + _LONGEST_KEY])[:_LONGEST]
+    return ErrorRecord(type(error).__name__, text, _clean(lines[-_LONGEST - _LONGEST_KEY :])[-_LONGEST:])
 
 
 def _text(error: BaseException) -> str:
@@ -43,12 +61,40 @@ def _text(error: BaseException) -> str:
 def _clean(text: str) -> str:
     """Without what JSON cannot carry, halves of surrogate pairs, and without keys: providers repeat the one that they
     refuse."""
-    return _KEY.sub(r"\1***", text.encode("utf-8", "replace").decode())
+    text = _KEY.sub(r"\1***", text.encode("utf-8", "replace").decode())
+    for key in tuple(_concealed):
+        text = text.replace(key, "***")
+    return text
 
 
 def class_of(error: BaseException) -> msgspec.Raw:
     """Where the class of `error` is found: the value of a failed step."""
     return msgspec.Raw(msgspec.json.encode([type(error).__module__, type(error).__qualname__]))
+
+
+def on_record(error: Exception, task_id: str, step: str) -> Exception:
+    """`error`, which is from now on known to be the recorded outcome of `step`."""
+    setattr(error, _STEP, (task_id, step))
+    return error
+
+
+def step_behind(error: BaseException, task_id: str) -> str | None:
+    """The step of the task whose recorded outcome `error` is, was raised from, or has among its group."""
+    seen: set[int] = set()
+    left = [error]
+    while left:
+        each = left.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        match getattr(each, _STEP, None):
+            case (known, str() as step) if known == task_id:
+                return step
+        if isinstance(each, BaseExceptionGroup):
+            left.extend(each.exceptions)
+        if each.__cause__ is not None:
+            left.append(each.__cause__)
+    return None
 
 
 def restored(step: str, record: ErrorRecord | None, where: Any) -> Exception:

@@ -37,21 +37,26 @@ from typing import Any, NoReturn, TypedDict, Unpack
 
 import msgspec
 
-from tenuto.errors import InvalidInput, JournalMismatch, LeaseLost, Unstorable
+from tenuto.errors import InvalidInput, JournalMismatch, LeaseLost
+from tenuto.stores import large
+from tenuto.tasks.blobs import apart
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.money import Refusal, Reserve, Settle
 from tenuto.tasks.outcome import Answer, Record, Recorded, Step, StepState
-from tenuto.tasks.signal import Message, SignalKind
+from tenuto.tasks.signal import Message
 from tenuto.tasks.task import TaskSpec
-from tenuto.tasks.values import decode, encode, is_blob, to_blob
+from tenuto.tasks.values import decode, encode
 from tenuto.tasks.waits import Wait
+from tenuto.workers.blobs import blobs_of
 from tenuto.workers.early import Early
+from tenuto.workers.inbox import Inbox
 from tenuto.workers.interruption import HandedBack, Suspended
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope, scope_of
 from tenuto.workers.services import Services
+from tenuto.workers.telling import told_before_wait
 
-__all__ = ["Journal", "NotGranted"]
+__all__ = ["Journal", "NotGranted", "Unread"]
 
 _VERSION = "@version"
 _GATHER = "a gather"
@@ -68,6 +73,7 @@ class Along(TypedDict, total=False):
     settles: tuple[Settle, ...]
     reserves: tuple[Reserve, ...]
     blobs: Mapping[str, bytes]
+    read: int | None
 
 
 class NotGranted(Exception):
@@ -76,6 +82,10 @@ class NotGranted(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(f"{refusal.kind} {refusal.key!r} has no room for call {refusal.call!r}")
         self.refusal = refusal
+
+
+class Unread(BaseException):  # no error: what was begun without knowing of it begins again
+    """Steering has come beyond what a record had read (`Record.read`); nothing of it was stored."""
 
 
 class Journal:
@@ -89,7 +99,6 @@ class Journal:
         """what ended the attempt"""
         self.grew = False
         """steps came to their end in this attempt, and were recorded"""
-        self._hold = lease.hold
         self._began = time.monotonic()
         self._version = version
         self._entries: dict[str, Step] = {}
@@ -99,11 +108,9 @@ class Journal:
         self._notes: list[Step] = []
         """entries to be committed with the next record"""
         self._early = Early(self._hand_in)
+        self._blobs = blobs_of(services, lease.root)
         self._patched: dict[str, bool] = {}
-        self._inbox: dict[int, Message] = {message.number: message for message in lease.messages}
-        self._consumed: set[int] = set()
-        self._mail = False
-        """the inbox holds messages that were not read yet"""
+        self.inbox = Inbox(lease.messages)
         self._unsettled: set[asyncio.Future[Recorded]] = set()
         if version and not lease.steps:
             self._notes.append(Step(_VERSION, NOTE, value=msgspec.Raw(encode(version, "the version"))))
@@ -204,11 +211,16 @@ class Journal:
         scope = self.check()
         key = f"@patched:{name}"
         if name not in self._patched:
-            old = key not in self._entries and max(self._held.get(scope.path, ()), default=NOTE) >= scope.next
+            old = key not in self._entries and self.passed(scope)
             if not old and key not in self._entries:
                 self._notes.append(Step(key, NOTE))
             self._patched[name] = not old
         return self._patched[name]
+
+    def passed(self, scope: Scope) -> bool:
+        """Whether an earlier attempt was beyond the place where the running code stands."""
+        behind = max(self._held.get(scope.path, ()), default=NOTE) >= scope.next
+        return behind or (scope.outer is not None and self.passed(scope.outer))
 
     # -- values --------------------------------------------------------------------------------------------
 
@@ -218,15 +230,8 @@ class Journal:
         return decode(raw, kind)
 
     async def whole(self, raw: bytes) -> bytes:
-        """`raw` itself, or the value that it refers to."""
-        key = is_blob(raw)
-        if key is None:
-            return raw
-        store, root = self.services.store, self.lease.root
-        found = await self.services.patience.ask(lambda: store.blob(root, key), "blob")
-        if found is None:
-            raise Unstorable(f"a large value of task {self.lease.task_id!r} is missing from the store: {key}")
-        return found
+        """`raw` with its parts that are stored apart."""
+        return await large.whole(raw, self._blobs.get, self.lease.task_id)
 
     def note(self, key: str) -> Step | None:
         """What was noted under `key`."""
@@ -246,12 +251,12 @@ class Journal:
     ) -> Step:
         """Records that the call at `place` ended with `value`. `wait` False: without waiting until it is durable.
         `early`: with the next record (invariant 1)."""
-        data, key = to_blob(encoded := encode(value, f"the value of step {place.key!r}"))
-        if key is not None:
-            along["blobs"] = {**along.get("blobs", {}), key: encoded}
+        data, blobs = apart(encoded := encode(value, f"the value of step {place.key!r}"))
+        if blobs:
+            along["blobs"] = {**along.get("blobs", {}), **blobs}
         step = Step(place.key, place.position, value=msgspec.Raw(data))
-        self._entries[place.key] = step
         steps = (step, *(Step(name, NOTE, value=msgspec.Raw(encode(it, name))) for name, it in (notes or {}).items()))
+        self._entries.update((each.key, each) for each in steps)
         if early:
             self._early.add((step,), along.get("blobs", {}))
             self.grew = True
@@ -268,13 +273,15 @@ class Journal:
 
     async def commit(self, scope: Scope, steps: tuple[Step, ...], **along: Unpack[Along]) -> None:
         """Makes entries durable, with what must commit together with them. Raises `NotGranted` where a reservation has
-        no room: then nothing is stored."""
+        no room, and `Unread` where steering has come: then nothing is stored."""
         notes, failures, early, blobs = tuple(self._notes), tuple(scope.failures), self._early.steps, self._early.blobs
         record = self._record(scope, steps, along)
         try:
             answer = await self.services.recorder.put(record)
             if answer.refused is not None:
                 raise NotGranted(answer.refused)
+            if answer.answer is Answer.UNREAD:
+                raise Unread
             if answer.answer is Answer.INVALID:
                 raise InvalidInput(answer.detail or f"the store refused a step of task {self.lease.task_id!r}")
         except BaseException:
@@ -282,6 +289,7 @@ class Journal:
             self._notes[:0], scope.failures[:0] = notes, failures
             self._early.add(early, blobs)
             raise
+        self._blobs.sent(record.blobs)
         # A step that was begun is no progress: what fails in it each time must come to an end.
         self.grew = self.grew or any(step.state is not StepState.STARTED for step in record.steps)
         self.hear(answer)
@@ -289,17 +297,17 @@ class Journal:
 
     def _record(self, scope: Scope, steps: tuple[Step, ...], along: Along) -> Record:
         before = (*self._notes, *scope.failures, *self._early.steps)
-        blobs = {**self._early.blobs, **along.get("blobs", {})}
+        blobs = self._blobs.unsent({**self._early.blobs, **along.get("blobs", {})})
         self._notes.clear()
         scope.failures.clear()
         self._early.clear()
-        self._consumed.update(along.get("consumed", ()))
+        self.inbox.consume(along.get("consumed", ()))
         for step in (*before, *steps):
             self._entries.setdefault(step.key, step)
         events = along.get("events", ())
         told = tuple((name, msgspec.Raw(encode(data, f"the event {name!r}"))) for name, data in events)
         return Record(
-            self._hold,
+            self.lease.hold,
             (*before, *steps),
             consumed=along.get("consumed", ()),
             spawned=along.get("spawned", ()),
@@ -307,28 +315,27 @@ class Journal:
             blobs=blobs,
             settles=along.get("settles", ()),
             reserves=along.get("reserves", ()),
+            read=along.get("read"),
         )
 
     def _hand_in(self) -> None:
         if self._early:
             self._report(self._record(Scope(self), (), {}))
 
-    async def outlive(self, scope: Scope) -> None:
-        """The program goes on after failed steps and early values: records them."""
-        if scope.failures or self._early:
-            await self.commit(scope, ())
+    async def outlive(self, scope: Scope, *steps: Step) -> None:
+        """The program goes on after failed steps and early values: records them, and `steps`."""
+        if steps or scope.failures or self._early:
+            await self.commit(scope, steps)
 
     async def suspend(self, scope: Scope, wait: Wait) -> NoReturn:
         """Leaves the task waiting in the store."""
-        await self.outlive(scope)
+        await self.outlive(scope, *told_before_wait(self, scope))
         scope.suspended = Suspended(wait)
         raise scope.suspended
 
-    async def tell(self, name: str, data: Any) -> None:
-        """Sends an event of the task's own. It rides along with the next record and is not waited for."""
-        self.check()
-        raw = msgspec.Raw(encode(data, f"the event {name!r}"))
-        self._report(Record(self._hold, events=((name, raw),)))
+    async def send(self, record: Record) -> None:
+        """Sends what is not waited for: it goes along with the next record."""
+        self._report(record)
         if len(self._unsettled) >= _MOST_UNSETTLED:
             await self.quiet()
 
@@ -358,36 +365,16 @@ class Journal:
             self.halt = self.halt or LeaseLost(f"this worker does not hold task {self.lease.task_id!r} any more")
         elif answer.paused:
             self.pause()
-        self._mail = self._mail or answer.messages
 
     def pause(self) -> None:
         """Somebody paused the task: it stops at its next verb."""
         self.halt = self.halt or HandedBack()
 
-    def receive(self, messages: tuple[Message, ...]) -> None:
-        """Takes in what lies in the inbox."""
-        self._inbox = {message.number: message for message in messages if message.number not in self._consumed}
-
-    def message(self, topic: str) -> Message | None:
-        """The oldest message about `topic` that was not consumed."""
-        found = (m for m in self._inbox.values() if m.topic == topic and m.number not in self._consumed)
-        return min(found, key=lambda message: message.number, default=None)
-
     async def steering(self) -> tuple[Message, ...]:
         """The steering messages that were not consumed, in order, as the store has them now."""
         store, task_id = self.services.store, self.lease.task_id
-        self._mail = False
-        self.receive(tuple(await self.services.patience.ask(lambda: store.inbox(task_id), "inbox")))
-        return self._steers()
-
-    async def steering_so_far(self) -> tuple[Message, ...]:
-        """The same as far as this worker was told: the store is only asked when its last answers spoke of messages, or
-        when there was none since the last value."""
-        return await self.steering() if self._mail or self._early else self._steers()
-
-    def _steers(self) -> tuple[Message, ...]:
-        found = [m for m in self._inbox.values() if m.kind is SignalKind.STEER and m.number not in self._consumed]
-        return tuple(sorted(found, key=lambda message: message.number))
+        self.inbox.receive(await self.services.patience.ask(lambda: store.inbox(task_id), "inbox"))
+        return self.inbox.steering()
 
     def now(self) -> Millis:
         """The engine's clock, as far as this worker knows it."""

@@ -148,7 +148,7 @@ class Keeper:
         if answer.paused:
             execution.context.journal.pause()
         if answer.messages:
-            execution.context.journal.receive(answer.messages)
+            execution.context.journal.inbox.receive(answer.messages)
 
     def _ring(self) -> None:
         self._alarm, self._alarm_at = None, math.inf

@@ -35,7 +35,7 @@ __all__ = ["CURRENT", "NOTE", "Place", "Scope", "scope_of"]
 NOTE = -1
 """The position of entries that are no calls: versions, patches, time-outs."""
 
-_PATH = re.compile(r"(?:(?:\d+\.\d+|turn-\d+|call-[^/]+)/)*")
+_PATH = re.compile(r"(?:(?:\d+\.\d+|turn-\d+|call-[^/]+|agent-[^/]+)/)*")
 
 CURRENT: ContextVar[Scope | None] = ContextVar("tenuto_scope", default=None)
 """The scope that the running code belongs to; None: the function itself."""
@@ -55,13 +55,18 @@ class Scope:
     failures: list[Step] = field(default_factory=list)
     """failed steps that the program has not outlived yet: see `journal`"""
     suspended: Suspended | None = None
+    outer: Scope | None = None
+    """of a branch: where its gather stands"""
+    told: int | None = None
+    """the position of the call before which something was told last"""
 
     def take(self, name: str) -> Place:
         """The place of a call that begins now. `InvalidInput` when one of this name is in flight in this scope."""
         check_name(name, "step name")
         if _PATH.match(name).end():  # type: ignore[union-attr]  # it matches the empty text
             raise InvalidInput(
-                f"a step cannot be named {name!r}: '<number>.<number>/', 'turn-<number>/' and 'call-<id>/' mark scopes"
+                f"a step cannot be named {name!r}: '<number>.<number>/', 'turn-<number>/', 'call-<id>/' and "
+                "'agent-<name>/' mark scopes"
             )
         if name in self.in_flight:
             raise InvalidInput(
@@ -81,7 +86,7 @@ class Scope:
 
     def branch(self, position: int, number: int) -> Scope:
         """The scope of branch `number` of the gather at `position`."""
-        return Scope(self.owner, f"{self.path}{position}.{number}/")
+        return Scope(self.owner, f"{self.path}{position}.{number}/", outer=self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ What becomes of a step that was in flight when its worker died depends on its ef
     "pure"         it has no effect outside and gives the same value for the same arguments, so it may run again, and
                    its value is used before it is durable: it is recorded with whatever is recorded next
     "once"         its intent is recorded before it starts, so that there is only one start. After a crash nobody knows
-                   whether it happened: `reconcile` is asked, else the task pauses until a person says so
+                   whether it happened: `reconcile` is asked, else the task pauses until a person says so. Where it
+                   fails, that is recorded at once; a program that does not catch it has failed, and is not tried again
 
 Each step has an idempotency key, the same in every attempt; a function with a parameter `idempotency_key` gets it.
 """
@@ -23,12 +24,13 @@ from typing import Any, Literal, NoReturn, TypeAlias
 import msgspec
 
 from tenuto.errors import InvalidInput, LeaseLost, StepUnknown, TimeLimit, Unstorable
+from tenuto.tasks.blobs import references
 from tenuto.tasks.outcome import Answer, Step, StepState
 from tenuto.tasks.retry import RetryPolicy, Verdict
 from tenuto.tasks.task import ErrorRecord
 from tenuto.tasks.values import encode
 from tenuto.workers.annotations import hints_of
-from tenuto.workers.failures import class_of, describe, restored
+from tenuto.workers.failures import class_of, describe, on_record, restored
 from tenuto.workers.interruption import contained
 from tenuto.workers.journal import Journal
 from tenuto.workers.scopes import Place
@@ -90,7 +92,7 @@ async def run_at(journal: Journal, place: Place, recorded: Step | None, call: St
 async def _replay(journal: Journal, recorded: Step, call: StepCall) -> Any:
     if recorded.state is StepState.FAILED:
         where = None if recorded.value is None else msgspec.json.decode(recorded.value)
-        raise restored(recorded.key, recorded.error, where)
+        raise on_record(restored(recorded.key, recorded.error, where), journal.lease.task_id, recorded.key)
     return await _value(journal, recorded, call)
 
 
@@ -138,6 +140,7 @@ async def _failed(journal: Journal, place: Place, call: StepCall, error: Excepti
         place.scope.failures.append(step)
         if once:
             await journal.outlive(place.scope)
+            on_record(error, journal.lease.task_id, place.key)
 
 
 async def _attempts(journal: Journal, place: Place, call: StepCall) -> Any:
@@ -213,7 +216,7 @@ async def _reconciled(journal: Journal, place: Place, call: StepCall) -> Any:
         case ("fail", reason):
             error = ErrorRecord("StepFailed", str(reason))
             await journal.commit(place.scope, (Step(place.key, place.position, StepState.FAILED, error=error),))
-            raise restored(place.key, error, None)
+            raise on_record(restored(place.key, error, None), journal.lease.task_id, place.key)
     raise InvalidInput(
         f"reconcile of step {place.key!r} must return ('done', value), 'retry', ('fail', reason) or None, "
         f"not {verdict!r}"
@@ -249,6 +252,11 @@ async def _transact(journal: Journal, place: Place, call: StepCall) -> Any:
         nonlocal stored
         result = call.fn(connection, *call.args, **(call.kwargs or {}))
         stored = encode(result, f"the value of step {place.key!r}")
+        if references(stored):  # what a transaction stores is not divided, so it could be taken for a reference
+            raise Unstorable(
+                f"the value of step {place.key!r} cannot be stored by a transaction: "
+                "values of the forms {'$blob': …} and {'$parts': …} are reserved"
+            )
         return stored
 
     step = Step(place.key, place.position)

@@ -26,6 +26,7 @@ from tenuto.workers.failures import class_of, describe, restored
 from tenuto.workers.interruption import HandedBack, Suspended, contained
 from tenuto.workers.journal import Journal
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope
+from tenuto.workers.telling import told_before_wait
 
 __all__ = ["gather", "sleep", "time_out", "until_of", "wait_message"]
 
@@ -56,7 +57,7 @@ async def wait_message(journal: Journal, name: str, topic: str, timeout: float |
             if recorded.state is StepState.FAILED:
                 raise restored(recorded.key, recorded.error, ["tenuto.errors", "WaitTimeout"])
             return await journal.value(recorded)
-        message = journal.message(topic)
+        message = journal.inbox.about(topic)
         if message is not None:
             return await journal.value(await journal.settle(place, message.data, consumed=(message.number,)))
         until = await until_of(journal, place, timeout)
@@ -205,6 +206,7 @@ async def _joined(
             "others, and does not fail now; put the old code back, or retry the task fresh"
         )
     if waits:
+        await journal.outlive(scope, *told_before_wait(journal, *scopes))
         await journal.suspend(scope, _first_of(waits))
     return [task.result() if error is None else error for task, error in zip(tasks, errors, strict=True)]
 

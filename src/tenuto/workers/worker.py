@@ -41,7 +41,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -101,6 +101,7 @@ class Worker:
         self._store = store
         self._handlers = _by_name(handlers)
         self._agents = tuple(self._handlers)
+        """those that it can serve, once it runs"""
         self._lease: Millis = duration(self.config.lease, "lease")
         self._number = 0
         self._outstanding: Exchange | None = None
@@ -151,12 +152,14 @@ class Worker:
         """Works until `drain` was asked for and is complete, or it is cancelled, which hands its tasks back at once.
 
         Opens the store, and waits for one that is not there yet. Raises errors of the store that do not pass by
-        waiting, and `WorkerStuck` when half of its slots are taken by calls that cannot be stopped.
+        waiting, `CannotServe` without what its agents need, `WorkerStuck` when calls that never end take half of it.
         """
         self._loop = asyncio.get_running_loop()
         if self._draining:
             return
-        async with serving(self._handlers.values()):
+        async with serving(self._handlers) as served:
+            self._handlers.update(served)
+            self._agents = tuple(served)
             self._main = main = asyncio.create_task(self._serve())
             try:
                 await asyncio.wait([main])
@@ -181,7 +184,7 @@ class Worker:
         """Its presence, as the store shows it."""
         return WorkerInfo(
             id=self.id,
-            agents=tuple(self._handlers),
+            agents=self._agents,
             slots=self.config.concurrency,
             busy=self.busy,
             host=socket.gethostname(),
@@ -190,6 +193,8 @@ class Worker:
         )
 
     async def _serve(self) -> None:
+        if self._draining:
+            return
         await self._patience.ask(self._store.open, "open")
         for handler in self._handlers.values():
             for limit in limits_of(handler):
@@ -212,9 +217,9 @@ class Worker:
         if self._draining or self._loop is None:
             return
         self._draining = True
-        assert self._main is not None
-        if not self._number:
-            self._main.cancel()  # it may be waiting for a store that is not there
+        if self._main is None or not self._number:
+            if self._main is not None:
+                self._main.cancel()  # it may be waiting for a store that is not there
             return
         grace = self.config.grace
         farewell = min(_FAREWELL, grace / 2)
@@ -383,7 +388,7 @@ class Worker:
             self._keeper.look(None if named is None else set(named))
 
 
-def _by_name(handlers: Sequence[Handler]) -> Mapping[str, Handler]:
+def _by_name(handlers: Sequence[Handler]) -> dict[str, Handler]:
     if not handlers:
         raise InvalidInput("a worker needs at least one agent to run tasks for")
     found: dict[str, Handler] = {}

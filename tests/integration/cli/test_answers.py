@@ -48,16 +48,44 @@ def test_what_is_asked_for_is_listed_decided_and_heard(tenuto: Program, waiting:
     table = tenuto("task", "calls", waiting[-8:]).out.splitlines()
     assert table[0].split() == ["CALL", "ASKS", "FOR", "TOOL", "ARGUMENTS", "UNTIL"]
     assert any('{"path":"old.log"}' in line for line in table)
+    # And the same is found without the task's id, and said by why, with what there is to do
+    asked = tenuto("task", "calls", "--agent", "cleaner", "--format", "json").json
+    assert sorted((each["task_id"], each["tool_call_id"], each["agent"]) for each in asked) == [
+        (waiting, "c1", "cleaner"),
+        (waiting, "c2", "cleaner"),
+    ]
+    assert tenuto("task", "calls").out.splitlines()[0].split()[:2] == ["TASK", "AGENT"]
+    assert tenuto("task", "calls", "--owner", "nobody").out == "No task waits for an answer.\n"
+    why = tenuto("task", "why", waiting).out
+    assert 'delete with {"path":"old.log"} waits for an approval, until 20' in why
+    assert f"tenuto task approve {waiting} c1, or tenuto task reject {waiting} c1." in why
+    assert f"tenuto task answer {waiting} c2 --value JSON." in why
     # When they decide, from a shell
     wrong = tenuto("task", "approve", waiting, "c1", "--arguments", '{"path": "new.log"}', code=2).err
     assert "issued with other arguments" in wrong
-    assert "approved" in tenuto("task", "approve", waiting, "c1", "--arguments", '{"path": "old.log"}').out
+    assert (
+        "approved"
+        in tenuto(
+            "task", "approve", waiting, "c1", "--arguments", '{"path": "old.log"}', "--by", "ann", "--note", "it is old"
+        ).out
+    )
     assert "the first answer counts" in tenuto("task", "reject", waiting, "c1", code=2).err
     assert "steered" in tenuto("task", "steer", waiting, "be brief").out
     assert "answered" in tenuto("task", "answer", waiting, "c2", "--value", '"yes"').out
     # Then the agent goes on with all of it
     result = tenuto("task", "wait", waiting, "--format", "json").json["result"]
     assert result == "old.log is gone | yes | be brief"
+    # And who has said what stays visible
+    messages = tenuto("task", "messages", waiting).out
+    assert "people: delete (c1) was approved by ann: it is old" in messages
+    assert "people: ask (c2) was answered" in messages
+    first = tenuto("task", "messages", waiting, "--format", "json").json["turns"][0]
+    said = {"approved": True, "by": "ann", "note": "it is old"}
+    assert first["answered"][0] == {"tool_call_id": "c1", "tool": "delete", "kind": "approval", **said}
+    told = tenuto("task", "events", waiting, "--format", "json").out
+    assert "call_answered" in told
+    assert "it is old" in told
+    assert tenuto("task", "calls").out == "No task waits for an answer.\n"
     assert tenuto("task", "calls", waiting).out == "It waits for nobody's answer.\n"
 
 

@@ -41,6 +41,34 @@ async def says(messages, info):
 writer = tenuto.Agent("writer", None, FunctionModel(stream_function=says), stream=True)
 """
 
+TALKER = """
+import asyncio, pathlib
+from pydantic_ai.exceptions import ModelAPIError
+from pydantic_ai.models.function import DeltaThinkingPart, DeltaToolCall, FunctionModel
+import tenuto
+
+async def says(messages, info):
+    if not pathlib.Path("broken").exists():
+        pathlib.Path("broken").touch()
+        yield "Once"
+        raise ModelAPIError("writer", "the line is dead")
+    if len(messages) == 1:
+        yield {0: DeltaThinkingPart(content="Hm.")}
+        yield "Let me look. "
+        yield {2: DeltaToolCall("look", '{"place": ', tool_call_id="c1")}
+        yield {2: DeltaToolCall(json_args='"\x1b[1mshop"}', tool_call_id="c1")}
+        return
+    yield "Once upon "
+    while not pathlib.Path("heard").exists():
+        await asyncio.sleep(0.02)
+    yield "a time."
+
+def look(place: str) -> str:
+    return f"{place} is open"
+
+writer = tenuto.Agent("writer", None, FunctionModel(stream_function=says), [look], stream=True)
+"""
+
 
 @pytest.fixture
 def done(tenuto: Program) -> str:
@@ -69,6 +97,20 @@ def test_a_conversation_is_shown_turn_by_turn(tenuto: Program, done: str) -> Non
     ]
 
 
+def test_what_is_stored_apart_is_shown_whole(tenuto: Program) -> None:
+    # Given a task whose tool gave so much that it is stored apart
+    (tenuto.home / "buyers.py").write_text(AGENT.replace("is open", "is open " * 5_000), encoding="utf-8")
+    task_id = tenuto.submit("buyer", "is it open?")
+    tenuto.start("worker", "--agents", "buyers:buyer")
+    tenuto("task", "wait", task_id)
+    # Then it is shown whole, and replayed
+    whole = "shop " + "is open " * 5_000
+    assert f"tool look: {whole}".rstrip() in tenuto("task", "messages", task_id).out
+    turns = tenuto("task", "replay", task_id, "--agents", "buyers:buyer", "--format", "json").json["turns"]
+    assert turns[1]["said"][0] == {"role": "tool", "text": whole, "tool": "look"}
+    assert [turn["departures"] for turn in turns] == [[], []]
+
+
 def test_who_follows_from_another_process_hears_what_a_model_says_while_it_says_it(tenuto: Program) -> None:
     # Given a model that goes on only when somebody has heard its first words
     (tenuto.home / "writers.py").write_text(WRITER, encoding="utf-8")
@@ -85,6 +127,42 @@ def test_who_follows_from_another_process_hears_what_a_model_says_while_it_says_
     stored = tenuto("task", "events", task_id, "--kind", "tokens", "--format", "json").json["events"]
     assert stored == heard
     assert "is no type of event" in tenuto("task", "events", task_id, "--kind", "token", code=2).err
+
+
+def test_a_conversation_is_watched_while_it_is_held(tenuto: Program) -> None:
+    # Given a model that breaks off once, and goes on only when somebody has seen its first words
+    (tenuto.home / "writers.py").write_text(TALKER, encoding="utf-8")
+    task_id = tenuto.submit("writer", "tell me a story")
+    tenuto.start("worker", "--agents", "writers:writer")
+    # When somebody watches
+    watching = tenuto.start("task", "watch", task_id[-8:])
+    assert watching.stdout is not None
+    seen = ""
+    while not seen.endswith("Once upon "):
+        character = watching.stdout.read(1)
+        assert character, seen
+        seen += character
+    (tenuto.home / "heard").touch()
+    seen += watching.stdout.read()
+    # Then it is shown as it came, and how it ended
+    assert watching.wait() == 0
+    lines = seen.splitlines()
+    assert lines[:2] == ["turn 1", "Once"]
+    assert lines[2].startswith("attempt 1 failed: ModelError: ")
+    assert lines[3] == "what was said is void, and asked for again by attempt 2"
+    assert lines[4:7] == ["Hm.", "Let me look. ", 'look {"place": "\\x1b[1mshop"}']
+    assert lines[7].startswith("function:")
+    assert lines[8:10] == ["turn 2", "Once upon a time."]
+    assert lines[-1] == "done"
+    # And the same is there for programs
+    events = [json.loads(line) for line in tenuto("task", "watch", task_id, "--format", "json").out.splitlines()]
+    assert [event["data"]["name"] for event in events if event["kind"] == "emitted"].count("turn") == 2
+
+
+def test_what_is_not_streamed_is_watched_turn_by_turn(tenuto: Program, done: str) -> None:
+    shown = tenuto("task", "watch", done).out
+    assert shown.replace("done\n", "") == tenuto("task", "messages", done).out
+    assert "there is no task" in tenuto("task", "watch", "nobody", code=3).err
 
 
 def test_a_task_is_forked_from_a_turn_with_another_message(tenuto: Program, done: str) -> None:
@@ -124,6 +202,13 @@ def test_a_task_is_replayed_by_the_code_of_today(tenuto: Program, done: str) -> 
     assert "departs: what the model is told of call 'c1' of tool 'look' was shop is open and is Unknown tool" in shown
     assert [len(turn["departures"]) for turn in turns] == [1, 0]
     assert (tenuto.home / "asked").read_text() == "xx"
+    # And at the end what the model would be asked otherwise
+    assert shown.splitlines()[-3:] == [
+        "What the model would be asked now is not what is on record:",
+        "  turns 1, 2: tool 'look' was on offer, and is not now",
+        "  turns 1, 2: tool 'find' is on offer now, and was not",
+    ]
+    assert [len(turn["request"]) for turn in turns] == [2, 2]
 
 
 def test_without_its_agent_a_replay_shows_the_conversation(tenuto: Program, done: str) -> None:

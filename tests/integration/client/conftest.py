@@ -12,12 +12,13 @@ import pytest
 
 from tenuto.client import Client
 from tenuto.stores.base import Claim, Exchange, Store
+from tenuto.tasks.blobs import apart
 from tenuto.tasks.clock import wall_clock
 from tenuto.tasks.ids import new_id
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Answer, Ending, Outcome
 from tenuto.tasks.task import ErrorRecord, TaskSpec
-from tenuto.tasks.values import encode, to_blob
+from tenuto.tasks.values import encode
 from tenuto.tasks.waits import Wait
 from tests.conformance.engines import ENGINES
 
@@ -40,8 +41,7 @@ class Hands:
 
     async def done(self, lease: Lease, result: Any = None) -> None:
         data = encode(result, "result")
-        stored, key = to_blob(data)
-        blobs = {} if key is None else {key: data}
+        stored, blobs = apart(data)
         await self.report(Outcome(lease.hold, Ending.DONE, result=msgspec.Raw(stored), blobs=blobs))
 
     async def fail(self, lease: Lease, message: str = "it broke") -> None:

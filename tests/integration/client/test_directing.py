@@ -70,6 +70,8 @@ async def test_what_cannot_be_sent(client: Client) -> None:
     await client.enqueue_task(None, spec("t"))
     with pytest.raises(InvalidInput, match="nothing to steer with"):
         await client.steer_task("t", [])
+    with pytest.raises(InvalidInput, match="a text, a message or a list of them, not int: 5"):
+        await client.steer_task("t", 5)  # type: ignore[arg-type]  # what people pass
     with pytest.raises(Unstorable, match="the data of event 'tick' cannot be stored"):
         await client.send_event("t", "tick", object())
     with pytest.raises(InvalidInput, match="how must be 'done', 'retry' or 'fail'"):

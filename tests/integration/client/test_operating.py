@@ -25,8 +25,12 @@ async def test_a_limit_holds_tasks_back_until_it_is_dropped(client: Client, hand
 
 
 async def test_what_makes_no_sense_is_refused(client: Client) -> None:
-    with pytest.raises(InvalidInput, match="concurrency must be 1 to"):
+    with pytest.raises(InvalidInput, match="concurrency must be a whole number from 1 to 1,000,000, not 0"):
         await client.put_limit("printer", concurrency=0)
+    with pytest.raises(InvalidInput, match="rate must be a whole number from 1 to 1,000,000,000, not '5'"):
+        await client.put_limit("printer", rate="5")  # type: ignore[arg-type]  # what people pass
+    with pytest.raises(InvalidInput, match=r"burst must be a whole number .* not None"):
+        await client.put_limit("printer", rate=5, burst=None)  # type: ignore[arg-type]  # what people pass
     with pytest.raises(InvalidInput, match="weight of 'ada' must lie between"):
         await client.put_weight("ada", 0)
     with pytest.raises(InvalidInput, match="only what has ended can be removed"):

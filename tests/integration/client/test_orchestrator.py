@@ -16,7 +16,8 @@ import pytest
 
 from tenuto.client import Client, endings
 from tenuto.errors import Conflict, InvalidInput, MissingExtra, StoreCorrupt
-from tenuto.orchestrator import DEFAULT_STORE, Orchestrator, default_store
+from tenuto.orchestrator import Orchestrator
+from tenuto.stores.environment import DEFAULT_STORE, default_store
 from tenuto.stores.memory import MemoryStore
 from tenuto.tasks.lease import Lease
 from tenuto.workers.config import AgentWorkerConfig

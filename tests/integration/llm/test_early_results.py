@@ -13,6 +13,7 @@ from tenuto.agents.llm.agent import Agent
 from tenuto.agents.llm.context import AgentContext
 from tenuto.agents.llm.tools import tool
 from tenuto.stores.base import Store
+from tenuto.tasks.limits import Limit
 from tenuto.tasks.outcome import StepState
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
@@ -29,7 +30,8 @@ async def paused(store: Store, agent: Agent) -> str:
 
 
 async def test_the_tool_of_a_paused_turn_runs_once_and_its_request_costs_nothing(store: Store) -> None:
-    # Given an agent that is paused while its only tool of the turn runs
+    # Given an agent with two requests a day that is paused while its only tool of the turn runs
+    await store.put_limit(Limit("k", rate=1, period=86_400_000, burst=2))
     script = Scripted([call("look", "c1", place="shop")], "done")
     runs: list[str] = []
 
@@ -38,7 +40,7 @@ async def test_the_tool_of_a_paused_turn_runs_once_and_its_request_costs_nothing
         await store.signal([Signal(str(ctx.conversation_id), SignalKind.PAUSE)])
         return place
 
-    agent = Agent("buyer", "Buy.", script.model, [look])
+    agent = Agent("buyer", "Buy.", script.model, [look], limit_key="k")
     async with working(store, agent):
         task_id = await paused(store, agent)
         # Then what the tool gave is on record, and nothing is counted for a request that was not sent
@@ -48,7 +50,7 @@ async def test_the_tool_of_a_paused_turn_runs_once_and_its_request_costs_nothing
         # When it goes on
         await store.signal([Signal(task_id, SignalKind.RESUME)])
         task = await ended(store, task_id)
-    # Then the tool has not run again
+    # Then the tool has not run again, and the second request of the day was still there
     assert task.state is State.DONE, task.error
     assert runs == ["shop"]
     assert script.asked == [1, 2]

@@ -11,20 +11,14 @@ from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from tenuto.agents.llm.agent import Agent
+from tenuto.agents.llm.tools import tool
 from tenuto.client import Client
+from tenuto.errors import NotFound
 from tenuto.stores.base import Store
 from tenuto.tasks.states import State
 from tests.conformance.engines import ENGINES
 from tests.integration.llm.rig import Scripted, ask, call
-from tests.integration.workers.rig import Clock, ended, working
-
-
-@pytest.fixture(params=ENGINES)
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    store = ENGINES[request.param].make(tmp_path, Clock())
-    await store.open()
-    yield store
-    await store.close()
+from tests.integration.workers.rig import Clock, ended, until, waits, working
 
 
 async def test_a_conversation_with_large_values_is_forked(engine: Store) -> None:
@@ -79,3 +73,49 @@ async def test_what_a_model_says_reaches_who_follows_through_another_connection(
     # Then nothing is left out
     assert task.state is State.DONE, task.error
     assert "".join(told) == "Once upon a time."
+
+
+async def test_open_calls_are_found_over_all_tasks_and_who_decided_them_is_on_record(engine: Store) -> None:
+    # Given two agents that wait for people, one of them twice, and a task that has ended
+    def delete(path: str) -> str:
+        """Deletes a file."""
+        return f"{path} is gone"
+
+    tools = [tool(requires_approval=True)(delete)]
+    first, second = (Scripted([call("delete", f"c{number}", path="a")], "done") for number in (1, 2))
+    one, two = Agent("one", None, first.model, tools), Agent("two", None, second.model, tools)
+    plain = Agent("plain", None, Scripted("done").model)
+    client = Client(engine)
+    async with working(engine, one, two, plain):
+        await ended(engine, await ask(engine, plain))
+        ids = [await ask(engine, one), await ask(engine, one), await ask(engine, two)]
+        for task_id in ids:
+            await until(engine, task_id, waits)
+        # When somebody asks what there is to decide
+        found = await client.open_calls()
+        # Then each call is there with its task, of one agent or owner where that is said, and no more than wanted
+        assert sorted((each.task_id, each.id, each.agent) for each in found) == sorted(
+            zip(ids, ("c1", "c1", "c2"), ("one", "one", "two"), strict=True)
+        )
+        assert [each.task_id for each in await client.open_calls(agent="two")] == [ids[2]]
+        assert await client.open_calls(owner_id="nobody") == []
+        assert len(await client.open_calls(limit=2)) == 2
+        with pytest.raises(NotFound, match="no task 'nope'"):
+            await client.open_calls("nope")
+        why = await client.why(ids[2])
+        assert any(f"tenuto task approve {ids[2]} c2" in sentence for sentence in why.because)
+        # And what was decided is gone from the list, and stays on record
+        await client.reject(ids[2], "c2", "keep it", by="ann")
+        await ended(engine, ids[2])
+        assert {each.task_id for each in await client.open_calls()} == {*ids[:2]}
+    said = {
+        "tool_call_id": "c2",
+        "tool": "delete",
+        "kind": "approval",
+        "approved": False,
+        "by": "ann",
+        "note": "keep it",
+    }
+    assert (await client.get_turns(ids[2]))[0].answered == [said]
+    page = await engine.events(task_id=ids[2])
+    assert said in [event.data.get("data") for event in page.events if event.data.get("name") == "call_answered"]

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 
 import pytest
-from pydantic_ai import ModelRetry, RunContext
+from pydantic_ai import ModelRetry, RunContext, ToolReturn
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from tenuto.agents.function import task_agent
 from tenuto.agents.llm.agent import Agent
 from tenuto.agents.llm.context import AgentContext
-from tenuto.agents.llm.current import current_context
-from tenuto.agents.llm.tools import deferred, tool
+from tenuto.agents.llm.tools import tool
 from tenuto.client import Client
 from tenuto.errors import Conflict, InvalidInput, NotFound
 from tenuto.orchestrator import Orchestrator
 from tenuto.stores.base import Store
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
+from tenuto.tasks.turns import log_of
+from tests.integration.llm.office import Office
 from tests.integration.llm.rig import Scripted, ask, call, returns
 from tests.integration.workers.rig import ended, submit, until, waits, working
 
@@ -131,62 +132,22 @@ async def test_steering_after_the_turn_does_not_come_along(store: Store) -> None
 
 async def test_answers_of_people_and_children_are_part_of_a_fork(store: Store) -> None:
     # Given a task whose first turn called a child, a person, an approval and a tool that asks for another try
-    ran: list[str] = []
-    script = Scripted(
-        [
-            call("delegate", "c1"),
-            call("ask_lawyer", "c2", question="may I?"),
-            call("delete", "c3", path="a"),
-            call("delete", "c4", path="b"),
-            call("wrong", "c5"),
-        ],
-        "done",
-    )
-
-    @task_agent
-    def child(payload: str) -> str:
-        ran.append("child")
-        return "from the child"
-
-    async def delegate() -> str:
-        context = current_context()
-        return str((await context.wait_for(await context.spawn(child.create_task(payload="x"))))[0].result)
-
-    @deferred
-    def ask_lawyer(question: str) -> None:
-        ran.append("asked")
-
-    @tool(requires_approval=True)
-    def delete(path: str) -> str:
-        ran.append(f"deleted {path}")
-        return f"{path} is gone"
-
-    def wrong() -> str:
-        ran.append("wrong")
-        raise ModelRetry("not like this")
-
-    agent = Agent("clerk", None, script.model, [delegate, ask_lawyer, delete, wrong])
-    client = Client(store)
-    async with working(store, agent, child):
-        old_id = await ask(store, agent)
-        await until(store, old_id, lambda task: waits(task) and task.wait is not None and bool(task.wait.people))
+    office, client = Office(), Client(store)
+    async with working(store, office.agent, office.child):
+        old_id = await office.waiting(store)
         with pytest.raises(Conflict, match="is not over: call 'c2' of tool 'ask_lawyer' has no result"):
             await client.fork_task(old_id, 1)
-        await client.complete_deferred_tool(old_id, "c2", {"allowed": True})
-        await client.approve(old_id, "c3")
-        await client.reject(old_id, "c4", "keep it")
-        old = await ended(store, old_id)
-        assert old.state is State.DONE, old.error
-        once = sorted(ran)
+        await office.answered(store, old_id)
+        once = sorted(office.ran)
         # When it is forked after that turn
         turns = await client.get_turns(old_id)
         heard = [part["content"] for part in turns[1].messages[-1]["parts"]]
         new = await ended(store, await client.fork_task(old_id, 1))
     # Then the model hears the same, and nothing ran again
     assert new.state is State.DONE, new.error
-    assert sorted(ran) == once
+    assert sorted(office.ran) == once
     assert [part["content"] for part in (await client.get_turns(new.id))[0].messages[-1]["parts"]] == heard
-    assert script.asked == [1, 2, 2]
+    assert office.script.asked == [1, 2, 2]
 
 
 async def test_a_task_that_failed_behind_its_tools_is_forked_from_them(store: Store) -> None:
@@ -268,3 +229,22 @@ async def test_an_orchestrator_forks_too(store: Store) -> None:
         new = await orchestrator.fork_task("old", 2)
         assert await orchestrator.get_task_result(new, timeout=20) == "both are open"
     await store.open()
+
+
+async def test_what_goes_along_with_a_tools_result_is_forked_too(store: Store) -> None:
+    # Given a tool that returns something and has a remark on it
+    def look() -> ToolReturn[str]:
+        """Looks."""
+        return ToolReturn("the shop is open", content="Mind the step.")
+
+    script = Scripted([call("look", "c1")], "done")
+    agent = Agent("buyer", None, script.model, [look])
+    client = Client(store)
+    async with working(store, agent):
+        old = await ended(store, await ask(store, agent))
+        # When the task is forked behind that turn
+        new = await ended(store, await client.fork_task(old.id, 1))
+    # Then the model is told the same
+    assert new.state is State.DONE, new.error
+    said = [[part["content"] for part in log_of(await client.get_turns(task))[2]["parts"]] for task in (old.id, new.id)]
+    assert said == [["the shop is open", "Mind the step."]] * 2

@@ -1,14 +1,17 @@
-"""Many tasks over several worker processes: the configuration of the page on task agents, and a part of its load."""
+"""Many tasks over many worker processes: the configuration of the page on task agents, and a part of its load."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
 
 from tenuto import Agent, AgentContext, AgentWorkerConfig, Orchestrator
-from tenuto.testing import Endpoint, Reply, ToolCall
+from tenuto.testing import EndpointProcess, Reply, Rule, ToolCall
 from tests.servers.redis import shared_redis
+
+CONFIG = AgentWorkerConfig(workers=10, batch_size=25)
 
 
 def rows(table: str) -> int:
@@ -16,30 +19,42 @@ def rows(table: str) -> int:
     return 42
 
 
-def turns() -> list[Reply | str | list[Reply | str]]:
-    slow = 0.05
+def turns(**how: object) -> list[Reply | str | list[Reply | str]]:
     return [
-        Reply(tools=[ToolCall("rows", {"table": "a"})], delay=slow),
-        Reply(tools=[ToolCall("rows", {"table": "b"})], delay=slow),
-        Reply(text="done", delay=slow),
+        Reply(tools=[ToolCall("rows", {"table": "a"})], delay=0.05, **how),  # type: ignore[arg-type]  # fields of a reply
+        Reply(tools=[ToolCall("rows", {"table": "b"})], delay=0.05),
+        Reply(text="done", delay=0.05),
     ]
 
 
-@pytest.mark.timeout(180)
-async def test_sixty_tasks_over_several_processes_ask_for_each_turn_once() -> None:
-    # Given the page's configuration, on Redis
-    with Endpoint(turns()) as endpoint:
-        agent = Agent("my_agent", "Analyze.", "openai:gpt-5-mini", [rows], base_url=endpoint.openai_url)
-        orchestrator = Orchestrator(store=shared_redis().url(namespace="load"), openai_api_key="sk-test")
-        orchestrator.register_runner(agent, AgentWorkerConfig(workers=4, batch_size=25))
-        # When several people enqueue tasks
+@pytest.mark.timeout(400)
+async def test_the_configuration_of_the_page_asks_for_each_turn_once_and_the_slow_delay_nobody() -> None:
+    # Given the page's configuration, on Redis, and a provider that does not answer the slow agent until it is told to
+    script = [Rule(turns=turns(hold="slow"), system="Slowly."), Rule(turns=turns())]
+    with EndpointProcess(script) as endpoint:
+        slow, fast = (
+            Agent(name, how, "openai:gpt-5-mini", [rows], base_url=endpoint.openai_url)
+            for name, how in (("slow", "Slowly."), ("fast", "Quickly."))
+        )
+        url = shared_redis().url(namespace="load", max_connections=50)
+        orchestrator = Orchestrator(store=url, openai_api_key="sk-test")
+        orchestrator.register_runner([slow, fast], CONFIG)
         async with orchestrator:
+            # When tasks of the slow agent are under way, and several people enqueue tasks of the fast one
+            held = await orchestrator.enqueue_batch(
+                slow, [slow.create_task(payload=f"{number}") for number in range(50)]
+            )
+            await asyncio.to_thread(endpoint.wait_for, 50, timeout=150)
             tasks = [
-                agent.create_task(owner_id=f"user{number % 5}", payload=AgentContext(query=f"question {number}"))
-                for number in range(60)
+                fast.create_task(owner_id=f"user{number % 5}", payload=AgentContext(query=f"question {number}"))
+                for number in range(100)
             ]
-            ids = await orchestrator.enqueue_batch(agent, tasks)
+            ids = await orchestrator.enqueue_batch(fast, tasks)
             results = [await orchestrator.get_task_result(task_id, timeout=150) for task_id in ids]
-        # Then all are done, and each turn was paid for once
-        assert results == ["done"] * 60
-        assert Counter(call.turn for call in endpoint.calls) == {1: 60, 2: 60, 3: 60}
+            # Then all of these end while the slow ones stand where they stood
+            assert results == ["done"] * 100
+            assert {(await orchestrator.get_task_status(each)).value for each in held} == {"processing"}
+            # And when those are answered they end as well, and each turn was paid for once
+            endpoint.release("slow")
+            assert [await orchestrator.get_task_result(task_id, timeout=150) for task_id in held] == ["done"] * 50
+        assert Counter(call.turn for call in endpoint.calls) == {1: 150, 2: 150, 3: 150}

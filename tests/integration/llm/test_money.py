@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
@@ -20,7 +21,7 @@ from tenuto.tasks.states import State
 from tenuto.tasks.usage import CallState, UsageBy
 from tenuto.testing import Endpoint, Reply, ToolCall, Usage
 from tests.integration.llm.rig import Scripted, ask, call
-from tests.integration.workers.rig import Clock, ended, until, waits, working
+from tests.integration.workers.rig import CONFIG, Clock, ended, until, waits, working
 
 
 def look(place: str) -> str:
@@ -104,6 +105,34 @@ async def test_a_budget_may_hold_the_task_for_a_person_who_raises_it(store: Stor
     assert script.asked == [1, 2]
 
 
+async def test_agents_wait_for_what_others_have_only_set_aside(store: Store) -> None:
+    # Given twelve agents of one owner, and a budget with room for what three of them may use, and what all of them do
+    gate = asyncio.Event()
+
+    async def answer(_: list[ModelMessage], __: AgentInfo) -> ModelResponse:
+        await gate.wait()
+        return ModelResponse(parts=[TextPart("here")], usage=RequestUsage(input_tokens=10, output_tokens=5))
+
+    agent = Agent("clerk", None, FunctionModel(answer), model_settings={"max_tokens": 4_000})
+    await store.put_budget(Budget("owner:ann", tokens=15_000, at_limit=AtLimit.PAUSE))
+    async with working(store, agent, config=replace(CONFIG, concurrency=20)):
+        ids = [await ask(store, agent) for _ in range(12)]
+        # When three of them are asking their model
+        tasks = [await until(store, task_id, lambda task: waits(task) or task.open_calls > 0) for task_id in ids]
+        # Then the others wait in the store, and say for what
+        held = [task.id for task in tasks if waits(task)]
+        assert len(held) == 9
+        why = await store.why(held[0])
+        assert why is not None
+        assert "budget 'owner:ann'" in why.because[0]
+        # When the model answers, then all come to their end, and nobody was refused
+        gate.set()
+        for task_id in ids:
+            assert (await ended(store, task_id)).state is State.DONE
+    (use,) = await store.budgets("owner:ann")
+    assert (use.spent.tokens, use.reserved.tokens) == (12 * 15, 0)
+
+
 async def test_a_budget_may_go_on_with_a_cheaper_model(store: Store) -> None:
     # Given an agent with a cheaper model beside its own, and a budget for one request to the dear one
     dear = Reply(tools=[ToolCall("look", {"place": "shop"})], usage=Usage(input=100, output=900))
@@ -140,10 +169,43 @@ async def test_a_model_without_a_price_is_refused_under_a_budget_in_money(store:
         assert (await ended(store, await ask(store, priced, budget=10.0))).state is State.DONE
 
 
+async def test_a_request_without_an_upper_end_is_refused_under_a_budget_in_money(store: Store) -> None:
+    # Given an agent whose requests may ask for anything, and a budget that pauses what it has no room for
+    with Endpoint(["done"]) as endpoint:
+        agent = Agent("clerk", None, at(endpoint), model_settings={"extra_body": {"n": 3}})
+        await store.put_budget(Budget("owner:ann", money=10 * DOLLAR, at_limit=AtLimit.PAUSE))
+        async with working(store, agent):
+            # When it works on a task of Ann's, then that fails with a reason, and nobody is paid
+            task = await ended(store, await ask(store, agent))
+            assert task.error is not None
+            assert task.error.message.endswith(
+                "is in money, and extra_body may ask for anything: leave it out, or give the agent no budget in money"
+            )
+            assert endpoint.count() == 0
+            # And without a budget in money it is sent
+            await store.drop_budget("owner:ann")
+            assert (await ended(store, await ask(store, agent))).state is State.DONE
+
+
+async def test_what_the_provider_does_not_say_is_counted_at_its_most(store: Store) -> None:
+    # Given a model whose responses say nothing of what they have used
+    async def answer(_: list[ModelMessage], __: AgentInfo) -> ModelResponse:
+        return ModelResponse(parts=[TextPart("here")], usage=RequestUsage(unmeasured_requests=1))
+
+    agent = Agent("quiet", None, FunctionModel(answer), price=(1, 1))
+    async with working(store, agent):
+        task_id = await ask(store, agent)
+        assert (await ended(store, task_id)).state is State.DONE
+    (entry,) = await store.ledger(task_id)
+    assert (entry.state, entry.counted) == (CallState.UNKNOWN, entry.bound)
+    assert entry.bound.money > 0
+
+
 async def test_a_rate_that_is_used_up_is_waited_for_in_the_store(store: Store, clock: Clock) -> None:
-    # Given a provider's key with one request a minute
-    await store.put_limit(Limit("model:openai", rate=1, period=60_000))
+    # Given an address with one request a minute, and a provider of that name with none to spare
     with Endpoint(["one", "one"]) as endpoint:
+        await store.put_limit(Limit(f"model:127.0.0.1:{endpoint.port}", rate=1, period=60_000))
+        await store.put_limit(Limit("model:openai:tokens", rate=1, period=60_000))
         agent = Agent("clerk", None, at(endpoint))
         async with working(store, agent):
             first = await ask(store, agent)
@@ -178,6 +240,50 @@ async def test_too_many_requests_holds_everybody_back_who_uses_the_key(store: St
             assert (await ended(store, second)).state is State.DONE
     entries = await store.ledger(first)
     assert [entry.counted.money > 0 for entry in entries] == [False, True]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_request_that_is_refused_gives_its_tokens_back(store: Store, clock: Clock, status: int) -> None:
+    # Given a rate in tokens with room for one request in days, and a provider that refuses it once
+    await store.put_limit(Limit("k:tokens", rate=1, period=60_000, burst=10_000))
+    with Endpoint([[Reply(status=status), "here"]]) as endpoint:
+        agent = Agent("clerk", None, at(endpoint), limit_key="k")
+        async with working(store, agent):
+            task_id = await ask(store, agent)
+            await until(store, task_id, lambda task: task.state is State.SCHEDULED)
+            # When it is tried again, then there is room
+            clock.forward(10)
+            assert (await ended(store, task_id)).state is State.DONE
+        assert endpoint.count() == 2
+
+
+async def test_a_request_that_is_refused_is_one_for_the_provider(store: Store, clock: Clock) -> None:
+    # Given a rate of one request a day, and a provider that refuses it
+    await store.put_limit(Limit("k", rate=1, period=86_400_000))
+    with Endpoint([[Reply(status=503), "here"]]) as endpoint:
+        agent = Agent("clerk", None, at(endpoint), limit_key="k")
+        async with working(store, agent):
+            task_id = await ask(store, agent)
+            await until(store, task_id, lambda task: task.state is State.SCHEDULED)
+            # When it is tried again, then it waits for the next day
+            clock.forward(10)
+            await until(store, task_id, waits)
+            assert endpoint.count() == 1
+
+
+async def test_a_request_that_reaches_nobody_is_none(store: Store, clock: Clock) -> None:
+    # Given a rate of one request a day, and nobody at the provider's address
+    await store.put_limit(Limit("k", rate=1, period=86_400_000))
+    with Endpoint(["here"]) as endpoint:
+        agent = Agent("clerk", None, at(endpoint), limit_key="k")
+    async with working(store, agent):
+        task_id = await ask(store, agent)
+        await until(store, task_id, lambda task: task.state is State.SCHEDULED)
+        # When somebody is there, then it is sent the same day
+        with Endpoint(["here"], port=endpoint.port) as endpoint:
+            clock.forward(10)
+            assert (await ended(store, task_id)).state is State.DONE
+            assert endpoint.count() == 1
 
 
 async def test_a_lost_request_stays_in_the_ledger_as_unknown(store: Store, clock: Clock) -> None:

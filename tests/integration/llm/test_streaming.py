@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from pydantic_ai.messages import ModelMessage
+from pydantic_ai.messages import ModelMessage, PartDeltaEvent, PartEndEvent, PartStartEvent, TextPart, TextPartDelta
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 
 from tenuto.agents.llm.agent import Agent
@@ -20,7 +20,7 @@ from tenuto.client import Client
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import Store
 from tenuto.stores.memory import MemoryStore
-from tenuto.tasks.event import Event
+from tenuto.tasks.event import STREAMED, Event
 from tenuto.tasks.lease import Hold
 from tenuto.tasks.outcome import Answer, Record, Recorded
 from tenuto.tasks.signal import Signal, SignalKind
@@ -38,8 +38,28 @@ def streaming(says: Says) -> FunctionModel:
 
 async def tokens(store: Store, task_id: str) -> list[dict[str, Any]]:
     """What was told of the task's tokens, by one who comes late."""
-    updates = Client(store).subscribe_to_updates(task_ids=task_id, event_types=["tokens"])
-    return [event.data["data"] async for event in updates]
+    return [data for _, data in await streamed(store, task_id, "tokens")]
+
+
+async def streamed(store: Store, task_id: str, *names: str) -> list[tuple[str, dict[str, Any]]]:
+    """The same of all that agents tell while they are answered: names and data."""
+    updates = Client(store).subscribe_to_updates(task_ids=task_id, event_types=names or sorted(STREAMED))
+    return [(event.data["name"], event.data["data"]) async for event in updates]
+
+
+def put_together(told: list[tuple[str, dict[str, Any]]]) -> dict[tuple[int, int, int], tuple[str, str, bool]]:
+    """By turn, request and part: of which kind it is, what was said, and whether it is over. Checks that it fits."""
+    parts: dict[tuple[int, int, int], tuple[str, str, bool]] = {}
+    for name, data in told:
+        request = data["turn"], data.get("request", 0)
+        if name == "tokens_reset":
+            parts = {place: part for place, part in parts.items() if place[:2] != request}
+            continue
+        place = *request, data["part"]
+        kind, before, over = parts.get(place, (name, "", False))
+        assert (kind, len(before), over) == (name, data["at"], False)
+        parts[place] = name, before + data["args" if name == "tool_args" else "text"], data.get("end", False)
+    return parts
 
 
 def look(place: str) -> str:
@@ -95,6 +115,49 @@ async def test_who_comes_late_hears_all_of_it_and_a_cursor_goes_on_where_it_was(
     await updates.aclose()
     rest = client.subscribe_to_updates(task_ids=task.id, event_types=["tokens"], after=first.cursor)
     assert [event.data["data"] async for event in rest] == told[1:]
+
+
+async def test_thoughts_and_calls_are_told_part_by_part(store: Store) -> None:
+    # Given a model that thinks, speaks, and calls two tools, one of them without arguments
+    calls = [ToolCall("look", {"place": "the shop at the corner"}, "c1"), ToolCall("wait", {}, "c2")]
+    model = ScriptedModel([Reply(thinking="Where could it be?", text="Let me see.", tools=calls), "It is open."])
+
+    def wait() -> str:
+        """Waits."""
+        return "waited"
+
+    agent = Agent("buyer", None, model, [look, wait], stream=True)
+    # When it has answered
+    async with working(store, agent):
+        task = await ended(store, await ask(store, agent))
+    # Then each part was told with its beginning and its end
+    assert task.state is State.DONE, task.error
+    told = await streamed(store, task.id)
+    assert put_together(told) == {
+        (1, 0, 0): ("thinking", "Where could it be?", True),
+        (1, 0, 1): ("tokens", "Let me see.", True),
+        (1, 0, 2): ("tool_args", '{"place":"the shop at the corner"}', True),
+        (1, 0, 3): ("tool_args", "{}", True),
+        (2, 0, 0): ("tokens", "It is open.", True),
+    }
+    named = {(data["tool"], data["call"], data["part"]) for name, data in told if name == "tool_args"}
+    assert named == {("look", "c1", 2), ("wait", "c2", 3)}
+
+
+async def test_an_answer_that_its_provider_pauses_is_told_request_by_request(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Endpoint([Reply(text="First half,", stop="pause"), " second half."]) as endpoint:
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        agent = Agent("writer", None, "anthropic:claude-haiku-4-5", stream=True)
+        async with working(store, agent):
+            task = await ended(store, await ask(store, agent))
+    assert task.state is State.DONE, task.error
+    assert put_together(await streamed(store, task.id)) == {
+        (1, 0, 0): ("tokens", "First half,", True),
+        (1, 1, 0): ("tokens", " second half.", True),
+    }
 
 
 async def test_nothing_is_told_unless_it_is_asked_for(store: Store) -> None:
@@ -153,10 +216,11 @@ async def test_a_stream_that_breaks_is_asked_for_again_and_nothing_of_it_is_on_r
     assert turn.response["parts"][0]["content"] == words
     scheduled = [event for event in (await store.events(task_id=task.id)).events if event.kind.value == "scheduled"]
     assert [event.data["error"]["type"].rpartition(".")[2] for event in scheduled] == ["ModelError"]
-    # And who listens knows where it begins again
-    told = await tokens(store, task.id)
-    last = max(number for number, each in enumerate(told) if each["at"] == 0)
-    assert "".join(each["text"] for each in told[last:]) == words
+    # And who listens knows that what was said before is void
+    told = await streamed(store, task.id)
+    assert [data for name, data in told if name == "tokens_reset"] == [{"turn": 1, "attempt": 2}]
+    assert "tokens" in [name for name, _ in told[: told.index(("tokens_reset", {"turn": 1, "attempt": 2}))]]
+    assert put_together(told) == {(1, 0, 0): ("tokens", words, True)}
 
 
 async def test_a_pause_while_the_model_speaks_loses_nothing_that_was_paid_for(store: Store) -> None:
@@ -208,23 +272,28 @@ async def test_telling_holds_nobody_up_and_goes_in_batches() -> None:
     told = Tokens(journal, 1)
     async with asyncio.timeout(20):
         # When much is said while a batch is on its way
-        told.say("one ")
-        told.say("two ")
+        told.hear(PartStartEvent(index=0, part=TextPart("one ")))
+        told.hear(said(0, "two "))
         first, answer = await sent.get()
         for number in range(1_000):
-            told.say(f"{number} ")
+            told.hear(said(0, f"{number} "))
         answer.set_result(Recorded(Answer.ACCEPTED))
         second, _ = await sent.get()
-        told.say("the end")
+        told.hear(said(0, "the end"))
+        told.hear(PartEndEvent(index=0, part=TextPart("whatever came together")))
         told.end()
         last, _ = await sent.get()
     # Then it goes with the next one, and the end waits for nobody
     texts = [msgspec.json.decode(record.events[0][1]) for record in (first, second, last)]
-    assert texts[0] == {"turn": 1, "text": "one two ", "at": 0}
+    assert texts[0] == {"turn": 1, "part": 0, "text": "one two ", "at": 0}
     assert texts[1]["text"].startswith("0 1 2 ")
     assert texts[1]["text"].endswith(" 999 ")
-    assert texts[2] == {"turn": 1, "text": "the end", "at": 8 + len(texts[1]["text"])}
+    assert texts[2] == {"turn": 1, "part": 0, "text": "the end", "at": 8 + len(texts[1]["text"]), "end": True}
     assert sent.empty()
+
+
+def said(part: int, text: str) -> PartDeltaEvent:
+    return PartDeltaEvent(index=part, delta=TextPartDelta(text))
 
 
 def test_a_turn_has_a_bounded_number_of_batches() -> None:
@@ -247,12 +316,11 @@ async def test_an_agent_that_streams_goes_on_where_its_worker_was_cut_off(answer
         clock.forward(60)
         async with working(store, agent):
             task = await ended(store, task_id)
-        # Then no recorded response is asked for again, and what was told ends with the whole message
+        # Then no recorded response is asked for again, and what was told and is not void is the last message
         assert task.state is State.DONE, (after, task.error)
         assert model.count() <= 2 + was_cut, after
-        told = [each for each in await tokens(store, task_id) if each["turn"] == 2]
-        last = max((number for number, each in enumerate(told) if each["at"] == 0), default=0)
-        assert "".join(each["text"] for each in told[last:]) == "It is open."
+        told = put_together(await streamed(store, task_id))
+        assert told[2, 0, 0] == ("tokens", "It is open.", True), after
         await store.close()
         if not was_cut:
             break

@@ -6,12 +6,13 @@ from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from tenuto.agents.llm.agent import Agent
+from tenuto.agents.llm.current import current_context
 from tenuto.agents.llm.team import as_tool, hand_off
 from tenuto.stores.base import Store
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.usage import UsageBy
-from tests.integration.llm.rig import Scripted, ask, call, returns, stored
+from tests.integration.llm.rig import Scripted, ask, asking, call, returns, stored
 from tests.integration.workers.rig import ended, until, waits, working
 
 
@@ -76,3 +77,22 @@ async def test_cancelling_reaches_the_agents_below(store: Store) -> None:
         await store.signal([Signal(task_id, SignalKind.CANCEL, reason="no more")])
         # Then so is the other
         assert (await ended(store, child)).state is State.CANCELLED
+
+
+async def test_who_waits_for_all_of_a_batch_wakes_once(store: Store) -> None:
+    # Given an agent whose tool has ten others work, and waits for all of them
+    helper = Agent("helper", None, Scripted("helped").model)
+
+    async def survey() -> list[str]:
+        """Asks ten."""
+        context = current_context()
+        children = await context.spawn_batch([asking(helper, f"question {number}") for number in range(10)])
+        return [each.result for each in await context.wait_for(children)]
+
+    boss = Agent("boss", None, Scripted([call("survey", "c1")], "surveyed").model, [survey])
+    # When it works
+    async with working(store, boss, helper):
+        task = await ended(store, await ask(store, boss))
+    # Then it was claimed twice: to ask, and when all had answered
+    assert task.state is State.DONE, task.error
+    assert task.attempt == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pydantic_ai
 import pytest
@@ -11,12 +12,14 @@ from pydantic_ai import RunContext
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
+from tenuto.agents.base import TaskAgent
 from tenuto.agents.llm.agent import Agent
 from tenuto.agents.llm.context import AgentContext
 from tenuto.agents.llm.tools import tool
 from tenuto.errors import InvalidInput
 from tenuto.orchestrator import Orchestrator
 from tenuto.stores.base import Store
+from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
 from tenuto.workers.config import WorkerConfig
@@ -111,6 +114,31 @@ async def test_a_turn_has_a_time_limit_and_is_tried_again(store: Store) -> None:
     assert asked == 2
 
 
+async def test_a_turn_that_is_over_ends_although_its_tool_does_not_notice(store: Store) -> None:
+    # Given a tool that takes being cancelled for an answer, the first time
+    script = Scripted([call("wait", "c1")], "done")
+    ran = 0
+
+    async def wait() -> str:
+        nonlocal ran
+        ran += 1
+        if ran == 1:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        return "here"
+
+    agent = Agent("slow", None, script.model, [wait], retry=None, max_retries=0)
+    config = WorkerConfig(concurrency=2, lease=30, grace=2, poll=0.05, turn_timeout=0.2)
+    # When it works
+    async with working(store, agent, config=config):
+        task = await ended(store, await ask(store, agent))
+    # Then its time was over all the same, and the next turn did not begin
+    assert task.state is State.FAILED
+    assert task.error is not None
+    assert "turn 1 of agent 'slow' took longer than its time limit of 0.2 s" in task.error.message
+    assert script.asked == [1]
+
+
 async def test_output_that_never_fits_ends_the_task(store: Store) -> None:
     # Given an agent that must give a number, and a model that cannot
     class Answer(BaseModel):
@@ -175,6 +203,34 @@ async def test_calls_without_ids_or_with_equal_ones_are_calls_of_their_own(store
     assert sorted(paid) == [1, 2, 3, 4, 5]
 
 
+async def test_a_payment_beside_a_tool_that_fails_comes_to_its_end(engine: Store) -> None:
+    # Given a tool that fails while a payment is under way, which takes its time
+    paying, paid, looked = asyncio.Event(), list[int](), list[str]()
+
+    @tool(effect="once")
+    async def pay(cents: int) -> str:
+        paying.set()
+        await asyncio.sleep(0.3)
+        paid.append(cents)
+        return "paid"
+
+    async def look(place: str) -> str:
+        looked.append(place)
+        if len(looked) == 1:
+            await paying.wait()
+            raise ConnectionError("gone")
+        return "open"
+
+    script = Scripted([call("look", "c1", place="shop"), call("pay", "c2", cents=5)], "done")
+    agent = Agent("payer", None, script.model, [pay, look], retry=RetryPolicy(max_retries=1, base=1))
+    # When its task is tried again
+    async with working(engine, agent):
+        task = await ended(engine, await ask(engine, agent))
+    # Then nobody has to say what became of the payment, and it was made once
+    assert task.state is State.DONE, task.error
+    assert (task.attempt, paid, looked, script.asked) == (2, [5], ["shop", "shop"], [1, 2])
+
+
 async def test_an_earlier_conversation_and_fields_of_the_callers_own(store: Store) -> None:
     # Given a payload with messages and a field that only tools know
     seen: list[object] = []
@@ -222,14 +278,29 @@ async def test_a_response_too_large_to_be_kept_is_paid_for_once(store: Store) ->
     assert script.asked == [1]
 
 
-async def test_a_payload_that_is_none_fails_at_once(store: Store) -> None:
-    agent = Agent("buyer", None, Scripted("x").model)
+@pytest.mark.parametrize(
+    ("payload", "why"),
+    [
+        ([1, 2], "must be a text or an AgentContext"),
+        ({"querry": "go"}, "by 'querry', did you mean 'query'?"),
+        ("", "asks nothing"),
+        (None, "has no payload"),
+    ],
+)
+async def test_a_payload_that_asks_nothing_fails_at_once_and_is_not_paid_for(
+    store: Store, payload: object, why: str
+) -> None:
+    # Given a task that somebody made who does not know the agent
+    script = Scripted("x")
+    agent = Agent("buyer", None, script.model)
     async with working(store, agent):
-        (task_id,) = await submit(store, agent.create_task(payload=[1, 2]))
+        (task_id,) = await submit(store, TaskAgent("buyer").create_task("ann", payload))
+        # When the agent gets it
         task = await ended(store, task_id)
-    assert task.state is State.FAILED
+    # Then it fails with the reason, and no model was asked
+    assert (task.state, task.attempt, script.asked) == (State.FAILED, 1, [])
     assert task.error is not None
-    assert "must be a text or an AgentContext" in task.error.message
+    assert why in task.error.message
 
 
 async def test_a_history_processor_may_rewrite_what_was_said(store: Store) -> None:
@@ -274,6 +345,14 @@ async def test_an_agent_of_pydantic_ai_is_registered_as_it_is(store: Store) -> N
 async def test_one_without_a_name_is_refused() -> None:
     with pytest.raises(InvalidInput, match="has no name"):
         Agent.of(pydantic_ai.Agent(Scripted("x").model))
+
+
+async def test_what_one_says_itself_is_not_said_again() -> None:
+    # Given an agent with instructions of its own
+    theirs = pydantic_ai.Agent(Scripted("x").model, name="theirs", instructions="Be brief.")
+    # When it is given others, and tools, on its way, Then that is refused rather than forgotten
+    with pytest.raises(InvalidInput, match="instructions, tools of agent 'theirs': give it"):
+        Agent.of(theirs, instructions="Be long.", tools=[look], max_turns=3)
 
 
 async def test_a_slow_agent_delays_no_fast_one(store: Store) -> None:

@@ -14,6 +14,7 @@ from tenuto.agents.llm.tools import deferred, tool
 from tenuto.client import Client
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import Store
+from tenuto.tasks.event import EventKind
 from tenuto.tasks.states import State
 from tests.integration.llm.rig import Scripted, ask, call
 from tests.integration.workers.rig import ended, eventually, working
@@ -92,6 +93,30 @@ async def test_a_tool_waits_whatever_it_makes_of_being_interrupted(store: Store)
     steps = {step.key: bytes(step.value or b"") for step in await store.journal(task_id)}
     assert b'"result":4' in steps["turn-1/call-c1/greedy"]
     assert b'"result":6' in steps["turn-1/call-c2/grouped"]
+
+
+async def test_a_tool_that_waits_tells_its_progress_once(store: Store) -> None:
+    # Given a tool that tells how far it is, waits for a child, and runs from its start when that has ended
+    begun = 0
+
+    async def work(number: int) -> int:
+        """Has something worked out."""
+        nonlocal begun
+        begun += 1
+        await current_context().progress(0.1, "begun")
+        found = await doubled(number)
+        await current_context().progress(0.9, "found")
+        return found
+
+    script = Scripted([call("work", "c1", number=2)], "done")
+    agent = Agent("buyer", None, script.model, [work])
+    # When an agent calls it
+    async with working(store, agent, double):
+        task = await ended(store, await ask(store, agent))
+    # Then each was told once
+    assert (task.state, begun) == (State.DONE, 2)
+    events = (await store.events(task_id=task.id)).events
+    assert [event.data["message"] for event in events if event.kind is EventKind.PROGRESS] == ["begun", "found"]
 
 
 def test_a_call_is_either_answered_by_somebody_or_approved() -> None:

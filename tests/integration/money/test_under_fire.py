@@ -17,7 +17,7 @@ from tenuto.stores import open_store
 from tenuto.stores.base import Store, TaskFilter
 from tenuto.tasks.goal import Tree
 from tenuto.tasks.limits import Limit
-from tenuto.tasks.money import NOTHING, Budget
+from tenuto.tasks.money import NOTHING, AtLimit, Budget
 from tenuto.tasks.states import State
 from tenuto.tasks.task import TaskSpec
 from tenuto.tasks.usage import CallState, UsageBy
@@ -62,8 +62,8 @@ class Spenders:
         self._url = url
         self.running: list[subprocess.Popen[bytes]] = []
 
-    def start(self) -> None:
-        module = ("-m", "tests.integration.money.spender", self._url, str(-(-TASKS // PROCESSES)))
+    def start(self, calls: int = 0) -> None:
+        module = ("-m", "tests.integration.money.spender", self._url, str(-(-TASKS // PROCESSES)), str(calls))
         self.running.append(subprocess.Popen([sys.executable, *module], cwd=ROOT, stdin=subprocess.DEVNULL))
 
     def kill_one(self) -> None:
@@ -125,6 +125,32 @@ async def test_a_budget_is_never_exceeded_whoever_is_killed(store: Store, spende
         rows = await store.usage(by)
         assert sum((row.spent for row in rows), NOTHING) == use.spent, by
         assert sum(row.calls for row in rows) == len(entries)
+
+
+async def test_all_children_of_a_tree_get_their_turn_in_what_is_left(store: Store, spenders: Spenders) -> None:
+    # Given a goal of 50 tasks whose calls use next to nothing, and a budget in which a dozen of them have room at once
+    limit, calls = 12 * LARGEST, 20
+    nodes = tuple(TaskSpec(id=f"t{number}", agent="spender") for number in range(TASKS))
+    budget = Budget(money=limit, at_limit=AtLimit.PAUSE)
+    await store.submit([Tree(TaskSpec(id="goal", agent="", budget=budget), nodes)])
+    # When four processes work on them, of which one is killed
+    for _ in range(PROCESSES):
+        spenders.start(calls)
+    async with asyncio.timeout(240):
+        while any(process.poll() is None for process in spenders.running):
+            (use,) = await store.budgets("task:goal")
+            assert use.spent.money + use.reserved.money <= limit
+            if len(spenders.running) == PROCESSES and use.spent.money > 2 * LARGEST:
+                spenders.kill_one()
+            await asyncio.sleep(0.002)
+    # Then each has made all of its calls: none was refused because of what others only held
+    tasks = (await store.tasks(TaskFilter(), limit=TASKS + 1)).tasks
+    assert {task.state for task in tasks} == {State.DONE}
+    assert {len(await store.journal(task.id)) for task in tasks if task.id != "goal"} == {calls}
+    (use,) = await store.budgets("task:goal")
+    entries = [entry for task in tasks for entry in await store.ledger(task.id)]
+    assert use.reserved == NOTHING
+    assert use.spent == sum((entry.counted for entry in entries), NOTHING)
 
 
 async def test_a_rate_is_never_exceeded_by_processes_that_share_it(store: Store, spenders: Spenders) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterable
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from anthropic import Anthropic
 from openai import OpenAI
-from pydantic import BaseModel
-from pydantic_ai import Agent, NativeOutput, RunContext, capture_run_messages
+from pydantic import BaseModel, TypeAdapter
+from pydantic_ai import Agent, NativeOutput, RunContext, ToolOutput, capture_run_messages
 from pydantic_ai.exceptions import ContentFilterError
 from pydantic_ai.messages import ModelResponse, ThinkingPart
 from pydantic_ai.settings import ModelSettings
@@ -117,6 +117,33 @@ async def test_an_output_type_is_filled_by_the_providers_own_means(format: str) 
         # Then
         assert result.output == Weather(city="Oslo", rain=True)
         assert endpoint.calls[0].tools == ()
+
+
+VALUES: list[tuple[Any, Any]] = [
+    (list[str], ["Oslo", "Bergen"]),
+    (list[Weather], [{"city": "Oslo", "rain": True}]),
+    (int, 7),
+]
+
+
+@each_format
+@pytest.mark.parametrize("native", [False, True], ids=["as a tool", "by its own means"])
+@pytest.mark.parametrize(("kind", "value"), VALUES)
+async def test_a_value_that_is_no_object_is_given_as_it_is(format: str, native: bool, kind: Any, value: Any) -> None:
+    # Given
+    output = NativeOutput(kind) if native else ToolOutput(kind)
+    async with Endpoint([Reply(output=value)]) as endpoint, model(format, endpoint) as asked:
+        # When
+        result = await Agent(asked, output_type=output).run("Which?")
+        # Then
+        assert result.output == TypeAdapter(kind).validate_python(value)
+        assert endpoint.count() == 1
+
+
+@each_format
+async def test_one_who_knows_how_it_is_wrapped_may_write_it_so(format: str) -> None:
+    async with Endpoint([Reply(output={"response": [1, 2]})]) as endpoint, model(format, endpoint) as asked:
+        assert (await Agent(asked, output_type=ToolOutput(list[int])).run("Which?")).output == [1, 2]
 
 
 @each_format

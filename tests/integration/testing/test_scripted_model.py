@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable
 
 import pytest
 from pydantic import BaseModel
-from pydantic_ai import Agent, NativeOutput, RunContext, direct, exceptions
+from pydantic_ai import Agent, NativeOutput, PromptedOutput, RunContext, direct, exceptions
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolCallPart, UserPromptPart
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import UsageLimits
@@ -66,6 +66,13 @@ async def test_a_stream_comes_in_parts() -> None:
 async def test_an_output_type_is_filled(kind: type[Weather]) -> None:
     model = ScriptedModel([Reply(output={"city": "Oslo", "rain": True})])
     assert (await Agent(model, output_type=kind).run("Oslo?")).output == Weather(city="Oslo", rain=True)
+
+
+@pytest.mark.parametrize("kind", [list[int], NativeOutput(list[int]), PromptedOutput(list[int])])
+async def test_a_value_that_is_no_object_is_given_as_it_is(kind: type[list[int]]) -> None:
+    model = ScriptedModel([Reply(output=[1, 2])])
+    assert (await Agent(model, output_type=kind).run("Which?")).output == [1, 2]
+    assert model.count() == 1
 
 
 @pytest.mark.parametrize(

@@ -593,6 +593,25 @@ async def test_a_transaction_commits_with_its_step(tmp_path: Path) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("given", [{"$blob": "0" * 40}, {"$parts": [["0" * 40]], "value": None}])
+async def test_what_a_transaction_gives_cannot_be_taken_for_a_reference(tmp_path: Path, given: Any) -> None:
+    # Given a transaction whose value looks like a reference to a value that is stored apart
+    @task_agent(retry=RetryPolicy(max_retries=0))
+    async def books(ctx: Context) -> Any:
+        return await ctx.transaction("book", lambda connection: given)
+
+    store = SqliteStore(tmp_path / "tenuto.db")
+    await store.open()
+    async with working(store, books):
+        (task_id,) = await submit(store, books.create_task())
+        task = await ended(store, task_id)
+    await store.close()
+    # Then it is refused, since nobody could tell it from one
+    assert task.state is State.FAILED
+    assert task.error is not None
+    assert "the value of step 'book#0' cannot be stored by a transaction" in task.error.message
+
+
 async def test_a_transaction_where_there_is_no_sql_is_not_tried_again(tmp_path: Path) -> None:
     @task_agent(retry=RetryPolicy(max_retries=5, base=1))
     async def books(ctx: Context) -> None:

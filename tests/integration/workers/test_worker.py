@@ -22,6 +22,7 @@ from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task, TaskSpec
+from tenuto.workers import execution
 from tenuto.workers.config import MaintenanceWorkerConfig, TaskTTLConfig, WorkerConfig
 from tenuto.workers.context import Context
 from tenuto.workers.loops import run
@@ -200,18 +201,16 @@ async def true(what: Callable[[], bool]) -> bool:
 
 async def test_a_cancel_interrupts_at_once_and_frees_the_slot(store: Store) -> None:
     # Given a worker whose only slot is taken, and which renews rarely
-    config = WorkerConfig(concurrency=1, lease=60, grace=1, poll=5)
+    config = WorkerConfig(concurrency=1, lease=60, grace=1, poll=60)
     async with working(store, blocks, double, config=config):
         first, second = await submit(store, blocks.create_task(), double.create_task(payload=Point(2)))
         await until(store, first, running)
 
         # When the task is cancelled
-        began = time.monotonic()
         await store.signal([Signal(first, SignalKind.CANCEL, reason="enough")])
-        await ended(store, second)
 
-        # Then it is interrupted and the next one runs, long before any renewal or poll
-        assert time.monotonic() - began < 1
+        # Then it is interrupted and the next one runs, before any renewal or poll
+        await ended(store, second)
         assert ("interrupted", first) in seen
         cancelled = await until(store, first, lambda task: task.lease_until is None)
         assert cancelled.state is State.CANCELLED
@@ -249,14 +248,12 @@ async def test_a_slow_task_does_not_hold_back_fast_ones(store: Store) -> None:
 
 
 async def test_an_idle_worker_starts_a_task_at_once(store: Store) -> None:
-    config = WorkerConfig(poll=30, grace=0.2)
+    config = WorkerConfig(poll=60, grace=0.2)  # longer than is waited for a task's end here
     async with working(store, double, config=config):
         (warm,) = await submit(store, double.create_task(payload=Point(1)))
         await ended(store, warm)
-        began = time.monotonic()
         (task_id,) = await submit(store, double.create_task(payload=Point(1)))
         await ended(store, task_id)
-        assert time.monotonic() - began < 1
 
 
 async def test_a_draining_worker_hands_back_what_it_cannot_finish(store: Store) -> None:
@@ -270,13 +267,11 @@ async def test_a_draining_worker_hands_back_what_it_cannot_finish(store: Store) 
     (third,) = await submit(store, blocks.create_task())
 
     # When it is drained
-    began = time.monotonic()
     worker.drain()
     gates[ids[0]].set()
-    await work
 
-    # Then it is gone within the grace time; one task is done, the others wait for another worker
-    assert time.monotonic() - began < 0.6 + 0.3
+    # Then it is gone behind the grace time, before any lease ends; one task is done, the others wait for another worker
+    await asyncio.wait_for(work, 30)
     assert (await ended(store, ids[0])).state is State.DONE
     for task_id in (ids[1], third):
         task = await store.task(task_id)
@@ -388,14 +383,17 @@ async def test_a_worker_that_cannot_renew_stops_before_the_lease_ends(store: Sto
             raise StoreUnavailable("no route")
 
     began = time.monotonic()
-    async with working(Mute(), blocks, config=WorkerConfig(lease=0.6, grace=0.2, maintenance=None)):
+    async with working(Mute(), blocks, config=WorkerConfig(lease=3, grace=0.2, maintenance=None)):
         (task_id,) = await submit(store, blocks.create_task())
         await eventually(lambda: true(lambda: ("interrupted", task_id) in seen))
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 3
 
 
-async def test_who_lost_the_lease_does_not_wait_for_what_is_on_its_way_to_the_store(store: Store) -> None:
-    # Given a store that answers neither records nor renewals, as behind a network that went silent
+async def test_who_lost_the_lease_does_not_wait_for_what_is_on_its_way_to_the_store(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a worker that gives no attempt up, and a store that answers neither records nor renewals
+    monkeypatch.setattr(execution, "_STUBBORN", 3600)
     sent = asyncio.Event()
 
     class Silent:
@@ -414,12 +412,10 @@ async def test_who_lost_the_lease_does_not_wait_for_what_is_on_its_way_to_the_st
     # When the lease ends while a record is on its way
     async with working(Silent(), records, config=WorkerConfig(lease=0.6, grace=0.2, maintenance=None)) as worker:
         await submit(store, records.create_task())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await sent.wait()
-        # Then the slot is free again, long before an attempt that does not react is given up
-        began = time.monotonic()
+        # Then the slot is free again
         await eventually(lambda: true(lambda: worker.busy == 0))
-        assert time.monotonic() - began < 3
 
 
 async def test_nothing_is_lost_while_the_store_has_no_room(store: Store) -> None:

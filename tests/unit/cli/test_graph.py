@@ -4,6 +4,7 @@ from tenuto.cli.graph import bundles, detail, draw_goal, mermaid
 from tenuto.tasks.goal import Edge, Goal, When
 from tenuto.tasks.states import State
 from tenuto.tasks.task import ErrorRecord, Kind, Progress, Task
+from tenuto.tasks.waits import Wait, task_topic
 
 NOW = 20_000
 
@@ -93,6 +94,11 @@ def test_a_skipped_task_says_so_and_why() -> None:
 def test_a_scheduled_retry_says_when_and_after_what() -> None:
     task = node("a", State.SCHEDULED, run_at=NOW + 5_000, attempt=3, error=ErrorRecord("ValueError", "no"))
     assert detail(task, NOW) == "in 5 s again after ValueError: no attempt 3"
+
+
+def test_a_wait_for_tasks_says_how_many_of_them_have_ended() -> None:
+    wait = Wait(tuple(map(task_topic, "abcdef")), need=4)
+    assert detail(node("a", State.WAITING, wait=wait, unmet=3), NOW).startswith("1 of 4 tasks")
 
 
 def test_mermaid_escapes_names_and_marks_conditions() -> None:

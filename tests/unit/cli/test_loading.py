@@ -65,6 +65,10 @@ def test_one_agent_all_of_a_module_and_one_inside_something() -> None:
         ("loading_empty", "holds no agent"),
         ("loading_sample:raeder", "did you mean 'reader'"),
         ("loading_sample:xyz", "its agents are reader, writer"),
+        (
+            "loading_sample:reader,loading_sample:writer",
+            "--agents loading_sample:reader --agents loading_sample:writer",
+        ),
         ("loading_sample:plain", "put @tenuto.task_agent above it"),
         ("loading_sample:__name__", "is a str, not an agent"),
     ],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tenuto.errors import InvalidInput
 from tenuto.tasks.clock import LATEST
 from tenuto.tasks.dollars import dollars, nano_dollars
-from tenuto.tasks.money import LARGEST_AMOUNT, NOTHING, Amount, Budget, Period, Reserve, next_window, window_of
+from tenuto.tasks.money import LARGEST_AMOUNT, Amount, Budget, Period, next_window, window_of
 
 
 @pytest.mark.parametrize(
@@ -74,10 +74,4 @@ def test_windows_follow_each_other_without_a_gap(at: int, period: Period) -> Non
     ],
 )
 def test_a_budget_says_what_it_has_too_little_of(used: Amount, bound: Amount, short: tuple[str, int] | None) -> None:
-    assert Budget("total", money=100, tokens=5).short(used, Reserve("c", bound)) == short
-
-
-def test_what_has_no_price_has_no_room_in_a_budget_in_money() -> None:
-    free = Reserve("c", Amount(tokens=1), unpriced=True)
-    assert Budget("total", money=100).short(NOTHING, free) == ("price", 0)
-    assert Budget("total", tokens=100).short(NOTHING, free) is None
+    assert Budget("total", money=100, tokens=5).short(used, bound) == short

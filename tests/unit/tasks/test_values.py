@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenuto.errors import TooLarge, Unstorable
-from tenuto.tasks.values import LARGE_VALUE, LARGEST_VALUE, decode, digest, encode, is_blob, to_blob
+from tenuto.tasks.values import LARGEST_VALUE, decode, encode
 
 
 @dataclass
@@ -159,34 +158,3 @@ def test_a_value_above_the_limit_is_refused_and_one_at_the_limit_is_not() -> Non
 def test_a_stored_value_that_does_not_fit_is_named(data: bytes, type: Any) -> None:
     with pytest.raises(Unstorable, match="does not fit"):
         decode(data, type)
-
-
-def test_large_values_are_stored_apart_and_small_ones_not() -> None:
-    small, large = b'"' + b"x" * (LARGE_VALUE - 3) + b'"', b'"' + b"x" * (LARGE_VALUE - 2) + b'"'
-    assert to_blob(small) == (small, None)
-    reference, key = to_blob(large)
-    assert key == digest(large)
-    assert is_blob(reference) == key
-    assert msgspec.json.decode(reference) == {"$blob": key}
-
-
-def test_a_value_that_looks_like_a_reference_cannot_be_mistaken_for_one() -> None:
-    forged = encode({"$blob": "0" * 40}, "the payload")
-    assert is_blob(forged) == "0" * 40
-    reference, key = to_blob(forged)
-    assert key == digest(forged)
-    assert is_blob(reference) == key != "0" * 40
-
-
-@given(JSON)
-def test_no_other_value_is_taken_for_a_reference(value: Any) -> None:
-    data = encode(value, "the payload")
-    stored, key = to_blob(data)
-    assert (is_blob(stored) is None) == (key is None)
-    assert stored == data or key is not None
-
-
-def test_equal_content_has_one_hash() -> None:
-    assert digest(b"a") == digest(b"a") != digest(b"b")
-    assert len(digest(b"")) == 40
-    assert dataclasses.is_dataclass(Point)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Self, Unpack
 
 import pydantic_ai
@@ -22,22 +23,23 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import AbstractToolset
 
 from tenuto.agents.base import TaskAgent, TaskOptions, found_at, load
-from tenuto.agents.llm.attempt import CHEAPER, Attempt
+from tenuto.agents.llm.ability import able, check_recipe
+from tenuto.agents.llm.attempt import Attempt
+from tenuto.agents.llm.candidates import candidates, named
 from tenuto.agents.llm.context import AgentContext, beginning, read_payload
 from tenuto.agents.llm.durability import TenutoDurability
-from tenuto.agents.llm.models import ModelLike, build_model, modules_of
-from tenuto.agents.llm.money import Terms
-from tenuto.agents.llm.prices import Price, check_price
+from tenuto.agents.llm.models import ModelLike, build_model, check_model
+from tenuto.agents.llm.money import CHEAPER, Terms
+from tenuto.agents.llm.options import SAID_ALREADY, check_names, check_options
+from tenuto.agents.llm.prices import Price
+from tenuto.agents.llm.rehearsal import rehearsal_of
 from tenuto.agents.llm.tool_results import ToolResultLimit
-from tenuto.agents.llm.tools import made_tool
-from tenuto.errors import InvalidInput, ModelError
-from tenuto.observability.logging import logger
+from tenuto.agents.llm.tools import made_tool, options_of
+from tenuto.errors import InvalidInput
 from tenuto.tasks.lease import Lease
 from tenuto.workers.context import Context
 
 __all__ = ["MOST_TURNS", "Agent"]
-
-log = logger("tenuto.agents")
 
 MOST_TURNS = 50
 """Turns of a task, unless the agent says otherwise."""
@@ -84,32 +86,50 @@ class Agent(TaskAgent):
         a tool's result that the model is given at once; it can read on. price: of a model that no price
         list knows, US dollars per million tokens in and out. fallback, fallback_price: the model that goes on where a
         budget says so. limit_key: the limit that counts requests; `<limit_key>:tokens` counts tokens. stream:
-        tells what the model says while it says it, as events named `tokens` (see `streaming`). base_url: of an endpoint
+        tells what the model says while it says it, as events (see `streaming`). base_url: of an endpoint
         that speaks as the provider in the model's name does. The others: see `task_agent`.
 
         Raises `InvalidInput` that names the parameter which makes no sense.
         """
-        super().__init__(
-            "agent" if name is None else name,
-            **options,
+        check_names(Agent, options, TaskOptions.__annotations__)
+        super().__init__("agent" if name is None else name, **options)
+        check_options(
+            self.name,
+            {
+                "instructions": instructions,
+                "model": model,
+                "tools": tools,
+                "output_type": output_type,
+                "max_turns": max_turns,
+                "hooks": hooks,
+                "context_type": context_type,
+                "toolsets": toolsets,
+                "capabilities": capabilities,
+                "model_settings": model_settings,
+                "deps": deps,
+                "retries": retries,
+                "price": price,
+                "fallback": fallback,
+                "fallback_price": fallback_price,
+                "limit_key": limit_key,
+                "stream": stream,
+                "base_url": base_url,
+            },
         )
-        if type(max_turns) is not int or max_turns < 1:
-            raise InvalidInput(f"max_turns of agent {self.name!r} must be a whole number from 1, not {max_turns!r}")
         self.max_turns = max_turns
-        check_price(price, f"the price of agent {self.name!r}")
-        check_price(fallback_price, f"the fallback_price of agent {self.name!r}")
         self._price, self._fallback, self._fallback_price = price, fallback, fallback_price
         self._limit_key, self._base_url = limit_key, base_url
         self._stream = stream
         self._context_type = context_type
         self._deps = deps
-        if tool_result_limit is not None:
+        made = tuple(map(made_tool, tools))
+        if tool_result_limit is not None or any(options_of(each.metadata, each.name).result_limit for each in made):
             capabilities = (*capabilities, ToolResultLimit(tool_result_limit))
         self._recipe: Mapping[str, Any] | None = {
             "model": model,
             "name": self.name,
             "instructions": instructions,
-            "tools": tuple(map(made_tool, tools)),
+            "tools": made,
             "output_type": output_type,
             "toolsets": tuple(toolsets),
             "capabilities": (*capabilities, *(() if hooks is None else (hooks,))),
@@ -119,15 +139,22 @@ class Agent(TaskAgent):
         self._made: pydantic_ai.Agent[Any, Any] | None = None
         self._own_terms: Terms | None = None
         self._keys: dict[str, str] = {}
-        self._place: tuple[str, str] | None = None
-        """where other processes find it, when this is a copy"""
+        self._original: Agent | None = None
+        """what this is a copy of, with keys"""
 
     @classmethod
     def of(cls, agent: pydantic_ai.Agent[Any, Any], **options: Any) -> Self:
-        """A task agent around one of Pydantic AI's. options: as for `Agent`, but for what `agent` says itself."""
+        """A task agent around one of Pydantic AI's. options: as for `Agent`, but for what `agent` says itself.
+
+        Raises `InvalidInput` for such an option, for an agent without a name, and for what is none.
+        """
+        if not isinstance(agent, pydantic_ai.agent.AbstractAgent):
+            raise InvalidInput(f"agent must be a pydantic_ai.Agent, not {agent!r:.80}")
         name = options.pop("name", None) or agent.name
         if not name:
             raise InvalidInput("the pydantic_ai.Agent has no name: give it one, tasks are addressed to it")
+        if theirs := ", ".join(sorted(SAID_ALREADY & options.keys())):
+            raise InvalidInput(f"{theirs} of agent {name!r}: give it to the pydantic_ai.Agent, which has its own")
         made = cls(name, **options)
         made._made, made._recipe = agent, None
         return made
@@ -139,7 +166,7 @@ class Agent(TaskAgent):
             return self
         other = copy.copy(self)
         state = other.__dict__
-        state |= {"_keys": {**self._keys, **keys}, "_place": self._place or found_at(self)}
+        state |= {"_keys": {**self._keys, **keys}, "_original": self._original or self}
         if self._recipe is not None:
             state |= {"_made": None, "_own_terms": None}
         return other
@@ -149,82 +176,114 @@ class Agent(TaskAgent):
         other = copy.copy(self)
         if self._recipe is not None:
             recipe = {**self._recipe, "model": model}
-            other.__dict__ |= {"_made": None, "_own_terms": None, "_recipe": recipe, "_fallback": model}
+            made_anew = {"_made": None, "_own_terms": None, "_original": None}
+            other.__dict__ |= {**made_anew, "_recipe": recipe, "_fallback": model}
         return other
 
     @property
     def pydantic_agent(self) -> pydantic_ai.Agent[Any, Any]:
-        """The agent that runs the conversation, made when it is first needed."""
+        """The agent that runs the conversation, made when it is first needed. Raises `InvalidInput` for a model that
+        cannot be had here, and whatever else prevents that it is made."""
         if self._made is None:
             recipe = dict(self._recipe or {})
-            if recipe["model"] is not None:
-                recipe["model"] = build_model(recipe["model"], base_url=self._base_url, keys=self._keys)
+            recipe["model"] = build_model(self._models[0], base_url=self._base_url, keys=self._keys)
             recipe["capabilities"] = (*recipe["capabilities"], *self._durability(recipe["capabilities"]))
-            self._made = pydantic_ai.Agent(**recipe, deps_type=self._context_type, defer_model_check=True)
+            self._made = pydantic_ai.Agent(**recipe, deps_type=self._context_type)
         return self._made
+
+    @property
+    def _models(self) -> Sequence[ModelLike]:
+        """As they were given. Raises `InvalidInput` where none was."""
+        model = self._made.model if self._recipe is None and self._made is not None else (self._recipe or {})["model"]
+        if model is None:
+            raise InvalidInput("it has no model: give it one")
+        return [model] if self._fallback is None else [model, self._fallback]
+
+    @property
+    def _candidates(self) -> Sequence[Model | str]:
+        made = self._made
+        if self._recipe is None and made is not None:
+            return candidates([made.root_capability])
+        return candidates((self._recipe or {})["capabilities"])
 
     def _durability(self, given: Sequence[AbstractCapability[Any]]) -> Sequence[AbstractCapability[Any]]:
         """The capability that attempts would otherwise bind to the agent each time: most of what their start costs.
         One that streams gets it from them, since it depends on the model that is asked."""
         if self._terms.stream or any(isinstance(each, TenutoDurability) for each in given):
             return ()
-        fallback = self._terms.fallback
-        return (TenutoDurability(name=self.name, models={} if fallback is None else {CHEAPER: fallback}),)
+        return (TenutoDurability(name=self.name, models=self._terms.others),)
 
     @property
     def preload(self) -> tuple[str, ...]:
         """See `workers.handler.preload_of`."""
-        models = (self._recipe or {}).get("model"), self._fallback
-        return ("tenuto.agents.llm.agent", *(module for model in models for module in modules_of(model)))
+        models = (self._recipe or {}).get("model"), self._fallback, *self._candidates
+        return ("tenuto.agents.llm.agent", *(module for model in models for module in rehearsal_of(model)))
 
     @property
     def _terms(self) -> Terms:
         if self._own_terms is None:
-            fallback = (
-                None
-                if self._fallback is None
-                else build_model(self._fallback, base_url=self._base_url, keys=self._keys)
-            )
+            others = named(self._candidates, partial(build_model, keys=self._keys))
+            if self._fallback is not None:
+                others = {**others, CHEAPER: build_model(self._fallback, base_url=self._base_url, keys=self._keys)}
             self._own_terms = Terms(
-                self.max_turns, self._price, fallback, self._fallback_price, self._limit_key, self._stream
+                self.max_turns, self._price, others, self._fallback_price, self._limit_key, self._stream
             )
         return self._own_terms
 
+    def __copy__(self) -> Self:
+        other = type(self).__new__(type(self))  # not by `__reduce__`, which may find this very agent
+        other.__dict__.update(self.__dict__)
+        return other
+
     def __reduce__(self) -> tuple[Any, ...]:
         # To other processes by name where it can be found there; else what it is made of travels, and it is made anew.
-        place = self._place or found_at(self)
+        if self._original is not None:
+            return _with_keys, (self._original, self._keys)
+        place = found_at(self)
         if place is not None:
-            return (_load_with_keys, (*place, self._keys)) if self._keys else (load, place)
-        state = self.__dict__ | {"_made": None, "_own_terms": None}
-        if self._recipe is not None:
-            return _bare, (type(self),), state
-        theirs = found_at(self._made)
-        if theirs is None:
-            raise InvalidInput(
-                f"the pydantic_ai.Agent {self.name!r} cannot be sent to worker processes: define it in a module that "
-                "the program imports, or give the orchestrator executor='thread'"
-            )
-        return _around, (type(self), *theirs, state)
+            return load, place
+        state = self.__dict__ | {"_own_terms": None}
+        theirs = None if self._recipe is not None else found_at(self._made)
+        if theirs is not None:
+            return _around, (type(self), *theirs, state | {"_made": None})
+        return _bare, (type(self),), state | ({} if self._recipe is None else {"_made": None})
+
+    def check_able(self) -> None:
+        """See `workers.handler.check_able`."""
+        with able(self.name):
+            for model in self._models:
+                check_model(model, base_url=self._base_url, keys=self._keys)
+            for candidate in self._candidates:
+                check_model(candidate, keys=self._keys)
+            if self._recipe is not None:
+                check_recipe(self._recipe, self._context_type)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        """Holds the connections of its models while a worker serves it: see `workers.handler.serving`."""
+    async def serving(self) -> AsyncIterator[Self]:
+        """Its like for one worker, with models of its own: they are made from what the environment says now, belong to
+        the worker's event loop, and hold their connections while it serves. See `workers.handler.serving`."""
+        served = copy.copy(self)
+        served.__dict__ |= {"_own_terms": None} | ({} if self._recipe is None else {"_made": None})
         async with AsyncExitStack() as stack:
-            try:
-                for model in (self.pydantic_agent.model, self._terms.fallback):
-                    if isinstance(model, Model):
-                        await stack.enter_async_context(model)
-            except InvalidInput as error:
-                log.warning("an agent cannot work: its tasks fail", agent=self.name, why=str(error))
-            yield
+            with able(self.name):
+                for model in served.built():
+                    await stack.enter_async_context(model)
+            yield served
+
+    def built(self) -> Sequence[Model]:
+        """Its models, made if they were not yet. Raises `InvalidInput` for one that cannot be had here."""
+        models = self.pydantic_agent.model, *self._terms.others.values()
+        for name in self._models:  # one that the agent of Pydantic AI makes for each run
+            check_model(name, base_url=self._base_url, keys=self._keys)
+        return [model for model in models if isinstance(model, Model)]
 
     async def handle(self, context: Context, lease: Lease) -> Any:
         """Carries out one attempt: see `workers.handler`."""
-        try:
-            agent = self.pydantic_agent
-        except InvalidInput as error:
-            raise ModelError(f"agent {self.name!r} cannot work: {error}", retryable=False) from error
-        return await Attempt(context, self._terms).run(agent, *self.opening(context, lease))
+        return await Attempt(context, self._terms).run(self.pydantic_agent, *self.opening(context, lease))
+
+    def check_payload(self, payload: bytes, where: str) -> None:
+        """Raises `InvalidPayload` for what it could not make a conversation of."""
+        beginning(read_payload(payload, self._context_type, where).messages, where)
 
     def opening(self, context: Context, lease: Lease) -> tuple[str | None, list[ModelMessage], Any]:
         """What the conversation about a task begins with: a prompt, what was said before, and the tools' `ctx.deps`."""
@@ -244,6 +303,5 @@ def _around(kind: type[Agent], module: str, path: str, state: Mapping[str, Any])
     return made
 
 
-def _load_with_keys(module: str, path: str, keys: Mapping[str, str]) -> TaskAgent:
-    found = load(module, path)
-    return found.with_keys(keys) if isinstance(found, Agent) else found
+def _with_keys(agent: Agent, keys: Mapping[str, str]) -> Agent:
+    return agent.with_keys(keys)

@@ -8,49 +8,43 @@ library's business: the limit of turns, pauses, steering, time. Every operation 
 from __future__ import annotations
 
 import asyncio
-import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import msgspec
 import pydantic_ai
-from pydantic_ai.durable_exec import (
-    DurableOperationId,
-    EventStreamHandlerId,
-    ModelRequestId,
-    ToolsetCallToolId,
-    record_durable_unit,
-    replay_scope,
-)
-from pydantic_ai.exceptions import UnexpectedModelBehavior, UsageLimitExceeded, UserError
+from pydantic_ai.durable_exec import DurableOperationId, replay_scope
+from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import ModelMessage
+from pydantic_ai.models import Model
 from pydantic_ai.run import AgentRun
 from pydantic_ai.tools import RunContext
 from pydantic_ai.usage import UsageLimits
 
+from tenuto.agents.llm.bounds import BesideText
 from tenuto.agents.llm.context import request_parts
 from tenuto.agents.llm.conversation import Conversation
 from tenuto.agents.llm.current import ATTEMPT
 from tenuto.agents.llm.deferred import until_one
 from tenuto.agents.llm.durability import TenutoDurability
-from tenuto.agents.llm.model_calls import ModelParams, ask_model
-from tenuto.agents.llm.money import Cheaper, Terms
+from tenuto.agents.llm.failures import Failure, outcome
+from tenuto.agents.llm.kept_results import keep_results
+from tenuto.agents.llm.money import CHEAPER, Cheaper, Terms, unwrapped
+from tenuto.agents.llm.operations import carry_out
 from tenuto.agents.llm.prices import Price
 from tenuto.agents.llm.streaming import can_stream, tell_tokens
-from tenuto.agents.llm.tool_calls import call_tool
 from tenuto.agents.llm.tool_servers import naming_servers
 from tenuto.agents.llm.tools import ToolOptions
-from tenuto.errors import AgentStuck, ModelError, TimeLimit, Unreachable
+from tenuto.errors import AgentStuck, TimeLimit, Unreachable
+from tenuto.tasks.calls import call_name
 from tenuto.tasks.outcome import Step
 from tenuto.tasks.waits import Wait
 from tenuto.workers.context import Context
-from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope
-from tenuto.workers.steps import StepCall, run_at
+from tenuto.workers.journal import Unread
+from tenuto.workers.scopes import CURRENT, NOTE, Scope
 
-__all__ = ["CHEAPER", "Attempt"]
-
-CHEAPER = "fallback"
-"""The name of the agent's cheaper model, and the journal's key of the turn in which it took over."""
+__all__ = ["Attempt"]
 
 
 class Attempt:
@@ -62,13 +56,31 @@ class Attempt:
         self.conversation = Conversation(self.journal)
         self.scope = Scope(self.journal, "turn-0/")
         """where the open turn's entries lie"""
+        self.name = ""
+        """of the agent, as the library's operations have it"""
+        self._others: dict[str, Scope] = {}
+        """where the entries of agents lie that run beside the tools: in a history processor, for example"""
         self.suspensions: dict[str, Wait] = {}
         """tool calls that wait through their context, by the call's id"""
+        self.asked: set[str] = set()
+        """the calls of the open turn, by their ids, that the library has come to"""
+        self.once_only: set[asyncio.Future[None]] = set()
+        """calls under way of tools that run only once: each ends with its call"""
         self.lost_server: Unreachable | None = None
         """an MCP server that did not answer"""
+        self.failures: list[Failure] = []
+        """requests to a model that have failed"""
+        self.announced = Counter[str]()
+        """how many requests this attempt has announced, by the journal's keys of their places"""
+        self.unanswered: set[str] = set()
+        """the journal's keys of requests that have ended without a response, for whatever reason"""
         self.terms = terms
         self.cheaper = self.journal.note(CHEAPER) is not None
         """the agent's cheaper model has taken over"""
+        self.read = 0
+        """how far the inbox was read when the open turn began"""
+        self.beside_text = BesideText()
+        self._runs = 0
         self._steering: tuple[int, ...] = ()
 
     async def run(
@@ -84,10 +96,13 @@ class Attempt:
                         return await self._converse(agent, prompt, before, deps)
                     except Cheaper:
                         await self._fall_back()
-        except (UnexpectedModelBehavior, UsageLimitExceeded) as error:
-            raise AgentStuck(f"agent {self.context.lease.agent!r} cannot come to an end: {error}") from error
-        except UserError as error:
-            raise ModelError(f"agent {self.context.lease.agent!r}: {error}", retryable=False) from error
+                    except Unread:
+                        await self.journal.steering()
+                    self.conversation = Conversation(self.journal)
+        except Exception as error:
+            if (instead := outcome(self, error)) is None:
+                raise
+            raise instead from error
         finally:
             CURRENT.reset(scope)
             ATTEMPT.reset(token)
@@ -99,12 +114,13 @@ class Attempt:
         history = await self.conversation.load()
         fresh = not history
         capabilities = []
-        if TenutoDurability.from_agent(agent) is None:
-            models = {} if self.terms.fallback is None else {CHEAPER: self.terms.fallback}
-            model = self.terms.fallback if self.cheaper else agent.model
+        durability = TenutoDurability.from_agent(agent)
+        self.name = agent.name or self.context.lease.agent if durability is None else durability.name
+        if durability is None:
+            others = self.terms.others
+            model = others[CHEAPER] if self.cheaper else agent.model
             handler = tell_tokens if self.terms.stream and can_stream(model) else None
-            name = agent.name or self.context.lease.agent
-            capabilities.append(TenutoDurability(name=name, models=models, event_stream_handler=handler))
+            capabilities.append(TenutoDurability(name=self.name, models=others, event_stream_handler=handler))
         async with agent.iter(
             prompt if fresh else None,
             message_history=list(before) if fresh else history,
@@ -116,64 +132,62 @@ class Attempt:
         ) as run:
             return await self._turns(run)
 
-    @property
-    def here(self) -> Scope:
-        """Where the running code's entries lie: in the open turn, or in the call of a tool in which an agent of its own
-        runs."""
-        scope = self.journal.scope
-        return scope if scope.path.startswith(f"{self.scope.path}call-") else self.scope
+    def new_run(self) -> str:
+        """Names a run of the library, this agent's or another one's: it must not be the name of one whose messages are
+        in the history."""
+        again = f"+{self._runs}" if self._runs else ""
+        self._runs += 1
+        return f"{self.context.task_id}:{self.context.attempt}{again}"
 
     @property
-    def price(self) -> Price | None:
-        """What the agent says about the price of the model that is asked now; nothing about that of another agent."""
-        if self.here is not self.scope:
+    def here(self) -> Scope:
+        """Where the running code's entries lie: in the open turn, or with another agent that runs in it, inside a tool
+        or beside the tools."""
+        scope, turn = self.journal.scope, self.scope
+        inside = scope is turn or scope.path.startswith((f"{turn.path}call-", f"{turn.path}agent-"))
+        return scope if inside else turn
+
+    def model_of(self, model_id: str | None, ctx: RunContext[Any]) -> Model:
+        """The model that is asked. model_id: what the library knows it by, where it is not that of the run."""
+        others = self.terms.others if self.here is self.scope else {}
+        return others.get(model_id or "") or cast(Model, ctx.model)
+
+    def price_of(self, model: Model) -> Price | None:
+        """What the agent says about the price of `model`: of its own, and of its cheaper one."""
+        if not self._is_own(model):
             return None
         return self.terms.fallback_price if self.cheaper else self.terms.price
 
-    @property
-    def limit_key(self) -> str | None:
+    def limit_key_of(self, model: Model) -> str | None:
         """The same about the limit that counts its requests."""
-        return self.terms.limit_key if self.here is self.scope else None
+        return self.terms.limit_key if self._is_own(model) else None
+
+    def _is_own(self, model: Model) -> bool:
+        """It is neither another agent's model nor another candidate of a `ModelFallback`."""
+        others = (each for name, each in self.terms.others.items() if name != CHEAPER)
+        return self.here is self.scope and all(model is not unwrapped(each) for each in others)
+
+    @property
+    def who(self) -> str:
+        """Whose request it is, for errors."""
+        return f"agent {self.context.lease.agent!r}, turn {self.conversation.turn}"
 
     @property
     def may_fall_back(self) -> bool:
         """There is a cheaper model, and it is not the one that is asked already."""
-        return self.terms.fallback is not None and not self.cheaper
+        return CHEAPER in self.terms.others and not self.cheaper
 
     async def _fall_back(self) -> None:
         """From here on the cheaper model is asked, by the attempts to come too."""
         turn = msgspec.Raw(msgspec.json.encode(self.conversation.turn))
         await self.journal.commit(self.scope, (Step(CHEAPER, NOTE, value=turn),))
         self.cheaper = True
-        self.conversation = Conversation(self.journal)
 
     async def _turns(self, run: AgentRun[Any, Any]) -> Any:
-        node: Any = run.next_node
-        until = time.monotonic() + self.context.turn_timeout
-        while not pydantic_ai.Agent.is_end_node(node):
-            if pydantic_ai.Agent.is_model_request_node(node):
-                await self._begin_turn(node)
-                until = time.monotonic() + self.context.turn_timeout
-            try:
-                node = await self._within(until, run, node)
-            except UserError:
-                await self._wait_for_tools()  # it may only say that a call has no result
-                raise
-            await self._wait_for_tools()
-        result = run.result
-        return None if result is None else result.output
-
-    async def _wait_for_tools(self) -> None:
-        """Leaves the task waiting in the store while a tool of this turn waits: an approved one, or one beside the
-        final answer. (The library asks for the results of others itself, see `deferred`.)"""
-        if self.suspensions:
-            await self.journal.suspend(self.scope, until_one(list(self.suspensions.values()), []))
-
-    async def _within(self, until: float, run: AgentRun[Any, Any], node: Any) -> Any:
-        limit = asyncio.timeout(max(until - time.monotonic(), 0))
+        limit = asyncio.timeout(self.context.turn_timeout)
         try:
             async with limit:
-                return await run.next(node)
+                await self._turn_by_turn(run, limit)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -181,12 +195,42 @@ class Attempt:
                 f"turn {self.conversation.turn} of agent {self.context.lease.agent!r} took longer than its time limit "
                 f"of {self.context.turn_timeout:g} s"
             ) from None
+        result = run.result
+        return None if result is None else result.output
 
-    async def _begin_turn(self, node: pydantic_ai.ModelRequestNode[Any, Any]) -> None:
+    async def _turn_by_turn(self, run: AgentRun[Any, Any], limit: asyncio.Timeout) -> None:
+        clock = asyncio.get_running_loop().time
+        node: Any = run.next_node
+        begun = False
+        while not pydantic_ai.Agent.is_end_node(node):
+            if pydantic_ai.Agent.is_model_request_node(node):
+                if begun:
+                    await keep_results(self, node.request)
+                begun = True
+                if limit.expired():  # and something in the turn has swallowed that it was cancelled
+                    raise TimeoutError
+                self._begin_turn(node)
+                limit.reschedule(clock() + self.context.turn_timeout)
+            try:
+                node = await run.next(node)
+            except UserError:
+                await self._wait_for_tools()  # it may only say that a call has no result
+                raise
+            await self._wait_for_tools()
+
+    async def _wait_for_tools(self) -> None:
+        """Leaves the task waiting in the store while a tool of this turn waits: an approved one, or one beside the
+        final answer. (The library asks for the results of others itself, see `deferred`.)"""
+        if self.suspensions:
+            await self.journal.suspend(self.scope, until_one(list(self.suspensions.values()), []))
+
+    def _begin_turn(self, node: pydantic_ai.ModelRequestNode[Any, Any]) -> None:
         self.journal.check()
         conversation = self.conversation
         conversation.turn += 1
         self.scope = Scope(self.journal, f"turn-{conversation.turn}/")
+        self._others.clear()
+        self.asked.clear()
         CURRENT.set(self.scope)
         if conversation.replays:
             return
@@ -195,7 +239,7 @@ class Attempt:
                 f"agent {self.context.lease.agent!r} has used up its {self.terms.max_turns} turns: "
                 "raise max_turns, or give it a smaller task"
             )
-        messages = await self.journal.steering_so_far()
+        messages, self.read = self.journal.inbox.steering(), self.journal.inbox.read
         self._steering = tuple(message.number for message in messages)
         node.request.parts = [*node.request.parts, *(part for each in messages for part in request_parts(each.data))]
 
@@ -213,26 +257,11 @@ class Attempt:
         options: ToolOptions,
     ) -> object:
         """One operation of the library, as one entry of the journal."""
-        scope = self.here
-        match operation_id:
-            case ModelRequestId():
-                place = _next_place(scope, "model")
-                params = ModelParams(*cast("tuple[Any, Any, Any]", (cache_key[4], cache_key[2], cache_key[3])))
-                return await ask_model(self, place, params, body)
-            case ToolsetCallToolId():
-                tool, arguments, ctx = cast("tuple[str, dict[str, Any], RunContext[Any]]", cache_key[:3])
-                return await call_tool(self, tool, arguments, ctx, body, options)
-            case EventStreamHandlerId():
-                return await body()
-        place = _next_place(scope, name.partition("__")[2])
-        recorded = self.journal.note(place.key)
-        result = await run_at(self.journal, place, recorded, StepCall(place.name, body, type=Any))
-        record_durable_unit(executed=recorded is None)
-        return result
-
-
-def _next_place(scope: Scope, name: str) -> Place:
-    """The place of the next operation of this name: numbered as the scope's steps are, so that they cannot meet."""
-    count = scope.counts.get(name, 0)
-    scope.counts[name] = count + 1
-    return Place(scope, name, f"{scope.path}{name}#{count}", NOTE)
+        if name.startswith(f"{self.name}__") or self.here is not self.scope:
+            return await carry_out(self, operation_id, name, body, cache_key, options)
+        other = f"{self.scope.path}agent-{call_name(name.partition('__')[0]).removeprefix('call-')}/"
+        token = CURRENT.set(self._others.setdefault(other, Scope(self.journal, other)))
+        try:
+            return await carry_out(self, operation_id, name, body, cache_key, options)
+        finally:
+            CURRENT.reset(token)

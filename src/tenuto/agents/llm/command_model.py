@@ -3,10 +3,11 @@
     Agent("reviewer", "Review the change.", "cli:claude")
     Agent("reviewer", "Review the change.", CommandModel(["codex", "exec", "-"]))
 
-The program is given everything that was said, as text, for it remembers nothing itself. Its output may have any size.
-It does not know of tools: an agent with tools is refused; a structured output is asked for in words. A program that
-ends with an error, or says nothing, is asked again as the task's retry policy says; when the task is cancelled or its
-turn takes too long, the program is killed with all that it has started. Its standard error is only kept for the error.
+The program is given everything that was said, as text, for it remembers nothing itself. Its output may be as large as
+the store keeps (16 MiB). It does not know of tools: an agent with tools is refused; a structured output is asked for in
+words. A program that ends with an error, or says nothing, is asked again as the task's retry policy says; when the task
+is cancelled or its turn takes too long, the program is killed with all that it has started. Its standard error is only
+kept for the error.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 
 from tenuto.errors import InvalidInput
+from tenuto.tasks.values import LARGEST_VALUE
 
 __all__ = ["PREFIX", "CommandModel", "command_of"]
 
@@ -42,8 +44,11 @@ PREFIX = "cli:"
 
 _KNOWN = {"claude": ("claude", "--print"), "codex": ("codex", "exec", "-")}
 """Programs whose arguments need not be given."""
+_CHUNK = 64 * 1024
 _MOST_SAID = 2_000
 """Characters of the standard error that an error quotes, from its end."""
+_LAST_WORDS = 5.0
+"""Seconds that a killed program is waited for."""
 _PROFILE = ModelProfile(supports_tools=False, default_structured_output_mode="prompted")
 
 
@@ -107,20 +112,75 @@ class CommandModel(Model):
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
-        except (FileNotFoundError, PermissionError) as error:
-            raise UserError(f"the program {self.command[0]!r} cannot be started: {error.strerror}") from None
+        except BlockingIOError:  # there is no room for another process now
+            raise
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise UserError(f"the program {self.command[0]!r} cannot be started: {why}") from None
         try:
-            out, err = await process.communicate(prompt)
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+            out, err = await self._talk(process, prompt)
+        except BaseException:
+            # Also where the program itself has ended: what it has started may be at work still.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await _gone(process)
+            raise
         said = out.decode("utf-8", "replace").strip()
         if process.returncode != 0 or not said:
             why = err.decode("utf-8", "replace").strip()[-_MOST_SAID:] or "it said nothing"
             raise ModelAPIError(self.model_name, f"it ended with {process.returncode}: {why}")
         return said
+
+    async def _talk(self, process: asyncio.subprocess.Process, prompt: bytes) -> tuple[bytes, bytes]:
+        """What the program writes to its outputs; of the second the end only. Raises `UserError` for too much."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said, why = bytearray(), bytearray()
+        talking = [
+            asyncio.ensure_future(each)
+            for each in (_tell(process.stdin, prompt), self._hear(process.stdout, said), _keep_end(process.stderr, why))
+        ]
+        try:
+            await asyncio.gather(*talking)
+        finally:
+            for each in talking:
+                each.cancel()
+            await asyncio.gather(*talking, return_exceptions=True)
+        await process.wait()
+        return bytes(said), bytes(why)
+
+    async def _hear(self, output: asyncio.StreamReader, said: bytearray) -> None:
+        while data := await output.read(_CHUNK):
+            said += data
+            if len(said) > LARGEST_VALUE:
+                raise UserError(f"the program {self.model_name!r} says more than {LARGEST_VALUE:,} bytes")
+
+
+async def _tell(program: asyncio.StreamWriter, prompt: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it need not read all
+        program.write(prompt)
+        await program.drain()
+    program.close()
+
+
+async def _gone(killed: asyncio.subprocess.Process) -> None:
+    """Waits until a killed program is gone, reading what it left: asyncio tells of no end before that of its outputs.
+
+    What it has started in a session of its own may hold these open; so this takes at most `_LAST_WORDS`.
+    """
+    assert killed.stdout is not None
+    assert killed.stderr is not None
+    unread = [_keep_end(output, bytearray()) for output in (killed.stdout, killed.stderr)]
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS):
+            await asyncio.gather(killed.wait(), *unread)
+
+
+async def _keep_end(output: asyncio.StreamReader, end: bytearray) -> None:
+    while data := await output.read(_CHUNK):
+        end += data
+        del end[:-_CHUNK]
 
 
 def as_text(messages: Sequence[ModelMessage], instructions: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -18,9 +20,12 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from tenuto.errors import InvalidInput, InvalidPayload
+from tenuto.errors import InvalidPayload
 
 __all__ = ["AgentContext", "beginning", "read_payload", "request_parts"]
+
+_ASKING = {"query", "messages"}
+"""The fields of a payload of which the model hears by itself."""
 
 
 class AgentContext(BaseModel):
@@ -40,18 +45,37 @@ class AgentContext(BaseModel):
 
 
 def read_payload(raw: bytes, kind: type[AgentContext], where: str) -> AgentContext:
-    """The payload of a task: a text is a query. Raises `InvalidPayload`."""
+    """The payload of a task: a text is a query. Raises `InvalidPayload`, also for one that asks nothing, which a model
+    would be paid for."""
     value = msgspec.json.decode(raw)
+    if value is None:
+        raise InvalidPayload(
+            f"{where} has no payload: give a text or an AgentContext as payload (create_task takes the owner first)"
+        )
     if isinstance(value, str):
         value = {"query": value}
     if not isinstance(value, dict):
         raise InvalidPayload(f"the payload of {where} must be a text or an AgentContext, not {type(value).__name__}")
     try:
-        return kind.model_validate(value)
+        payload = kind.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "it"
         raise InvalidPayload(f"the payload of {where} does not fit {kind.__name__}: {place}: {first['msg']}") from None
+    _check_asks(payload, where)
+    return payload
+
+
+def _check_asks(payload: AgentContext, where: str) -> None:
+    """Refuses what has neither a query nor messages, unless instructions and tools find something else in it."""
+    if payload.query.strip() or payload.messages:
+        return
+    others = payload.model_extra or {}
+    for name in others:
+        if meant := get_close_matches(name.lower(), _ASKING, n=1, cutoff=0.75):
+            raise InvalidPayload(f"the payload of {where} asks nothing: by {name!r}, did you mean {meant[0]!r}?")
+    if not others and type(payload).model_fields.keys() == _ASKING:
+        raise InvalidPayload(f"the payload of {where} asks nothing: give it a query, or messages")
 
 
 def beginning(messages: Sequence[Mapping[str, Any]], where: str) -> list[ModelMessage]:
@@ -75,9 +99,14 @@ def beginning(messages: Sequence[Mapping[str, Any]], where: str) -> list[ModelMe
 
 
 def request_parts(message: Any) -> list[ModelRequestPart]:
-    """A steering message as parts of the next request. Raises `InvalidInput` for what is none."""
+    """A steering message as parts of the next request: a text, or a message of a user or of the system.
+
+    Anything else is told to the model as JSON: the task that was steered runs already, and must not fail by a message
+    which it would get again with each attempt.
+    """
     if isinstance(message, Mapping):
-        return _parts(message, "a steering message")
+        with suppress(InvalidPayload):
+            return _parts(message, "steering")
     return [UserPromptPart(message if isinstance(message, str) else msgspec.json.encode(message).decode())]
 
 
@@ -88,7 +117,7 @@ def _parts(message: Mapping[str, Any], where: str) -> list[ModelRequestPart]:
         case "system" | "developer":
             return [SystemPromptPart(_text(message, where))]
         case other:
-            raise InvalidInput(f"the role of {where} must be user, assistant or system, not {other!r}")
+            raise InvalidPayload(f"a message of {where} has the role {other!r}: it must be user, assistant or system")
 
 
 def _text(message: Mapping[str, Any], where: str) -> str:

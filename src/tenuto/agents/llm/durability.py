@@ -11,9 +11,12 @@ operations becomes one entry of the journal; which one is decided in `attempt.At
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any, ClassVar, Literal
 
+from pydantic_ai.agent import AbstractAgent, EventStreamHandler
+from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.durable_exec import (
     JSON_CODEC,
     BaseDurabilityCapability,
@@ -22,13 +25,15 @@ from pydantic_ai.durable_exec import (
     JournalCallableOperationBackend,
     RoleBasedOperationConfig,
 )
-from pydantic_ai.models import ModelRequestContext
+from pydantic_ai.models import Model, ModelRequestContext
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext
 
+from tenuto.agents.llm.candidates import candidates
 from tenuto.agents.llm.current import ATTEMPT
 from tenuto.agents.llm.deferred import answers
 from tenuto.agents.llm.prices import MOST_TOKENS
+from tenuto.agents.llm.requests import one_by_one
 from tenuto.agents.llm.tool_servers import reaching
 from tenuto.agents.llm.tools import METADATA, ToolOptions, options_of
 
@@ -51,32 +56,50 @@ class TenutoDurability(BaseDurabilityCapability[Any]):
         tool_config_key=METADATA,
     )
 
+    def __init__(
+        self,
+        *,
+        models: Mapping[str, Model] | None = None,
+        event_stream_handler: EventStreamHandler[Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        """models: that runs may be told to ask, by name. event_stream_handler: gets what the model says while it says
+        it. name: of the agent, where it has none."""
+        super().__init__(models=models, event_stream_handler=event_stream_handler, name=name)
+        self.models = dict(models or {})
+        self._anew = partial(type(self), event_stream_handler=event_stream_handler, name=name)
+
+    def for_agent(self, agent: AbstractAgent[Any, Any]) -> AbstractCapability[Any]:
+        """What `agent` uses of it: it also knows the models of the agent's `ModelFallback`."""
+        theirs = [each for each in candidates([agent.root_capability]) if isinstance(each, Model)]
+        unknown = [each for each in theirs if all(each is not known for known in self.models.values())]
+        if unknown:
+            numbered = {f"candidate-{number}": model for number, model in enumerate(unknown, len(self.models))}
+            return self._anew(models={**self.models, **numbered}).for_agent(agent)
+        return super().for_agent(agent)
+
     @property
     def in_durable_context(self) -> bool:
         """Whether a task is running."""
         return ATTEMPT.get() is not None
 
     def get_durable_operation_backend(self) -> _Backend:
-        """Where the library's operations go."""
-        return _Backend(
-            agent_name=self.name,
-            default_model_id=self.default_model_id,
-            config=RoleBasedOperationConfig(
-                model=_PLAIN, event=_PLAIN, capability=_PLAIN, tool=_PLAIN, resolve_tool=_options
-            ),
-        )
+        """Where the library's operations go; it asks with each request."""
+        return _backend(self.name, self.default_model_id)
 
     def get_default_run_id(self) -> str | None:
-        """One per attempt and model: a task's id and the number of its attempt."""
+        """One each time that the conversation is begun or gone on with."""
         attempt = ATTEMPT.get()
-        if attempt is None:
-            return None
-        return f"{attempt.context.task_id}:{attempt.context.attempt}" + ("+fallback" if attempt.cheaper else "")
+        return None if attempt is None else attempt.new_run()
 
     def get_default_conversation_id(self, run_id: str) -> str | None:
         """One per task."""
         attempt = ATTEMPT.get()
         return None if attempt is None else attempt.context.task_id
+
+    def get_wrapper_model(self, model: Model) -> Model | None:
+        """What asks in place of a `FallbackModel`."""
+        return one_by_one(model)
 
     async def before_model_request(
         self, ctx: RunContext[Any], request_context: ModelRequestContext
@@ -112,6 +135,12 @@ class _Backend(JournalCallableOperationBackend[ToolOptions]):
         if attempt is None:
             return await body()
         return await attempt.unit(operation_id, name, reaching(operation_id, body), cache_key, config)
+
+
+@lru_cache(maxsize=256)
+def _backend(name: str, default_model_id: str | None) -> _Backend:
+    config = RoleBasedOperationConfig(model=_PLAIN, event=_PLAIN, capability=_PLAIN, tool=_PLAIN, resolve_tool=_options)
+    return _Backend(agent_name=name, default_model_id=default_model_id, config=config)
 
 
 def _options(_: DurableOperationId, tool: object | None, name: str) -> ToolOptions | Literal[False]:

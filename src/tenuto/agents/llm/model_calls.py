@@ -12,68 +12,55 @@ call that was lost stays in the task's ledger as `unknown`, counted at its most.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pydantic_ai.durable_exec import JSON_CODEC, record_durable_unit
-from pydantic_ai.exceptions import (
-    ContentFilterError,
-    FallbackExceptionGroup,
-    ModelAPIError,
-    ModelConnectionError,
-    ModelHTTPError,
-    UnexpectedModelBehavior,
-    UserError,
-)
-from pydantic_ai.messages import ModelResponse
-from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
-from pydantic_ai.tools import RunContext
 
-from tenuto.agents.llm.money import make_room, not_sent, reservation, settlement, slow_down
-from tenuto.errors import ModelError
+from tenuto.agents.llm.background import fetched, is_made, settled
+from tenuto.agents.llm.conversation import bytes_of, request_on_record
+from tenuto.agents.llm.offers import offer_of
+from tenuto.agents.llm.requests import Request, who_said
 from tenuto.tasks.calls import issued_key
-from tenuto.tasks.outcome import Step, StepState
+from tenuto.tasks.money import Settle
+from tenuto.tasks.outcome import StepState
+from tenuto.tasks.segments import continued, is_open, next_segment, previous_segment
 from tenuto.tasks.turns import calls_of, model_key
-from tenuto.tasks.values import encode
-from tenuto.workers.interruption import HandedBack
-from tenuto.workers.journal import Journal, NotGranted
+from tenuto.tasks.values import encode, joined
+from tenuto.workers.journal import Journal
 from tenuto.workers.scopes import Place
 
 if TYPE_CHECKING:
     from tenuto.agents.llm.attempt import Attempt
 
-__all__ = ["ModelParams", "ask_model"]
+__all__ = ["MODEL", "ModelParams", "ask_model"]
 
-_PASSING = frozenset({408, 409, 425, 429})
-"""Statuses below 500 that may be another one soon."""
-_TURNED_AWAY = frozenset({503, 529})
-"""Statuses from 500 that say that nobody has begun to work on the request: unavailable, overloaded (Anthropic)."""
-_SHORT_PAUSE = 1.0
-"""Seconds that a provider's key is left alone after "too many requests" which does not say how long."""
-_LONGEST_DELAY = 3600.0
-"""Seconds: no provider keeps a task away for longer."""
-_LONGEST_TEXT = 500
-"""Characters of what a provider said that an error repeats."""
+MODEL = "model"
+"""The name of requests in the journal."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelParams:
     """What a request to the model consists of."""
 
-    ctx: RunContext[Any]
+    model: Model
+    messages: Sequence[ModelMessage]
+    """of the conversation"""
     settings: ModelSettings | None
     parameters: ModelRequestParameters
+    sent: Sequence[ModelMessage]
+    """what the model gets: the messages of the conversation, or what was made of them for this request"""
 
     @property
-    def others(self) -> list[Any]:
-        """What goes along with each request: tools, and the form of the output."""
-        found = self.parameters
-        tools = [*found.function_tools, *found.output_tools]
-        output = None if found.output_object is None else found.output_object.json_schema
-        return [output, *((tool.name, tool.description, tool.parameters_json_schema) for tool in tools)]
+    def before(self) -> ModelResponse | None:
+        """The suspended response that the request goes on with."""
+        last = self.sent[-1] if self.sent else None
+        return last if isinstance(last, ModelResponse) and last.state == "suspended" else None
 
 
 async def ask_model(
@@ -83,58 +70,115 @@ async def ask_model(
 
     Raises `ModelError`, `BudgetExceeded`, `TooLarge`, and what leaves the task waiting in the store.
     """
-    journal, conversation, messages = attempt.journal, attempt.conversation, params.ctx.messages
-    recorded = journal.note(place.key)
-    first = place.key == model_key(conversation.turn)
-    if recorded is not None and recorded.state is StepState.DONE:
-        response = (await journal.value(recorded))["response"]
-        if first:
-            conversation.add(messages, JSON_CODEC.load(ModelResponse, response))
-        record_durable_unit(executed=False)
-        return response
-    entry = conversation.addition(messages) if first else {"from": 0, "messages": []}
+    journal, conversation, messages = attempt.journal, attempt.conversation, params.messages
+    first, before = place.key == model_key(conversation.turn), params.before
+    if (recorded := await request_on_record(journal, place.key)) is not None:
+        place = _behind(place, recorded[1])
+        if (known := recorded[0]["response"]) is not None:
+            record_durable_unit(executed=False)
+            return known
+        place.scope.counts[place.name] += 1  # it is the next one's no more
+    anew = before is None and place.scope is attempt.scope and place.name == MODEL
+    opens = anew and not conversation.replays
+    offer = offer_of(params.parameters)
+    entry: dict[str, Any] = conversation.addition(messages, offer) if opens else {"from": 0, "messages": []}
+    if anew and not opens:  # a hook wants another response than the one that is on record
+        entry |= {"instead": True} | conversation.changed(offer)
+    closed = _closed(attempt, place, entry) if before is None else {}
     # Before anybody is paid for what cannot be kept.
     encode(entry, f"what turn {conversation.turn} adds to the messages")
-    await _announced(attempt, place, params, conversation.most_tokens(messages, entry, params.others))
-    response = cast("dict[str, Any]", await _asked(attempt, place, params.ctx, body))
-    _tell_apart(attempt.journal, response)
-    read = JSON_CODEC.load(ModelResponse, response)
-    steering = attempt.take_steering() if first else ()
+    most = await _most_tokens(attempt, place, params, entry, offer)
+    fetches = before is not None and is_made(params.model, before) is not None
+    request = Request(attempt, place, params, most, attempt.read if first else None, fetches=fetches)
+    try:
+        if fetches and before is not None:
+            response = await fetched(attempt, place, params.model, before, partial(request.made, body))
+        else:
+            response = await request.made(body)
+    except BaseException:
+        attempt.unanswered.add(place.key)
+        raise
+    if not request.call:
+        entry["fetched"] = True
+    elif request.call != place.key:
+        entry["call"] = request.call
+    response = joined(response)
+    _tell_apart(journal, response, before)
+    read: ModelResponse = JSON_CODEC.load(ModelResponse, response)
+    whole = read if before is None else _whole(before, response)
+    steering = attempt.take_steering() if opens else ()
     steered = {"steered": len(steering)} if steering else {}
     await journal.settle(
         place,
         entry | {"response": response} | steered,
+        notes=closed,
         consumed=steering,
-        events=(("turn", _summary(conversation.turn, read)),),
-        settles=(settlement(attempt, place.key, params.ctx, read),),
+        events=() if is_open(response) or place.name != MODEL else (("turn", _summary(conversation.turn, whole)),),
+        settles=await _settles(request, read),
     )
-    if first:
-        conversation.add(messages, read)
+    if opens:
+        conversation.add(messages, offer, read)
+    elif anew:
+        conversation.go_on(read, offer)
+    elif before is not None and place.scope is attempt.scope:
+        conversation.go_on(whole)
     record_durable_unit(executed=True)
     return response
 
 
-async def _announced(attempt: Attempt, place: Place, params: ModelParams, tokens_in: int) -> None:
-    """The journal knows of the call, and its most is set aside."""
-    reserve = reservation(attempt, place.key, params.ctx, tokens_in, params.settings)
-    intent = (Step(place.key, place.position, StepState.STARTED),)
-    while True:
-        try:
-            await attempt.journal.commit(place.scope, intent, reserves=(reserve,))
-        except NotGranted as refused:
-            await make_room(attempt, refused.refusal)
-        except HandedBack:  # the task was paused meanwhile: the request that was to come now costs nothing
-            with suppress(HandedBack):
-                await attempt.journal.commit(attempt.scope, (), settles=(not_sent(reserve.call),))
-            raise
-        else:
-            return
+def _behind(place: Place, last: str) -> Place:
+    """The place behind the request `last` of the same name, which the next one is counted from."""
+    key = next_segment(last)
+    place.scope.counts[place.name] = int(key.rpartition("#")[2])
+    return replace(place, key=key)
 
 
-def _tell_apart(journal: Journal, response: Mapping[str, Any]) -> None:
+def _closed(attempt: Attempt, place: Place, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The requests before the one at `place` that have failed, where another is made for the same, by their keys: they
+    came to nothing, which is recorded with the response. Whoever goes on finds all of them, or makes all of them."""
+    nothing = {"from": entry["from"], "messages": [], "response": None}
+    nothing |= {"instead": True} if "instead" in entry else {}
+    closed: dict[str, Any] = {}
+    key = place.key
+    while not key.endswith("#0") and (key := previous_segment(key)) in attempt.unanswered:
+        if (known := attempt.journal.note(key)) is not None and known.state is StepState.DONE:
+            break
+        closed[key] = nothing
+    return closed
+
+
+async def _most_tokens(
+    attempt: Attempt, place: Place, params: ModelParams, entry: dict[str, Any], offer: dict[str, Any]
+) -> int:
+    """The most tokens that the request can take in."""
+    if params.before is not None and (step := attempt.journal.note(previous_segment(place.key))) is not None:
+        said = (await attempt.journal.value(step))["response"]
+        if taken := said["usage"].get("input_tokens"):
+            return int(taken) + int(said["usage"].get("output_tokens", 0)) + bytes_of(said["parts"])
+    return attempt.conversation.most_tokens(params.sent, params.messages, entry, offer)
+
+
+def _whole(before: ModelResponse, response: dict[str, Any]) -> ModelResponse:
+    """The response together with what it goes on with."""
+    whole: ModelResponse = JSON_CODEC.load(ModelResponse, continued(JSON_CODEC.dump(ModelResponse, before), response))
+    return whole
+
+
+async def _settles(request: Request, read: ModelResponse) -> tuple[Settle, ...]:
+    """What the request has cost; nothing yet as long as the provider is making its response, or does not say."""
+    if is_made(request.model, read) is not None:
+        return ()
+    if request.call:
+        settle = request.settlement(read)
+    else:
+        settle = await settled(request.attempt, request.place, who_said(request.model, read), read)
+    return () if settle is None else (settle,)
+
+
+def _tell_apart(journal: Journal, response: Mapping[str, Any], before: ModelResponse | None) -> None:
     """Gives a call an id of its own where the model gave it none, one that another call of this turn has, or one under
     which the task has asked somebody before: results and answers are found by it, and an approval is for one call."""
-    seen: set[str] = set()
+    seen = {call.tool_call_id for call in before.tool_calls} if before is not None else set()
     for call in calls_of(response):
         call_id = call["tool_call_id"]
         if not call_id or call_id in seen or journal.note(issued_key(call_id)) is not None:
@@ -150,63 +194,3 @@ def _summary(turn: int, response: ModelResponse) -> dict[str, Any]:
         tokens["cache_read_tokens"] = used.cache_read_tokens
     calls = [part.tool_name for part in response.tool_calls]
     return {"turn": turn, "model": response.model_name, "usage": tokens} | ({"tools": calls} if calls else {})
-
-
-async def _asked(attempt: Attempt, place: Place, ctx: RunContext[Any], body: Callable[[], Awaitable[object]]) -> object:
-    try:
-        return await body()
-    except (ModelAPIError, UnexpectedModelBehavior, UserError, FallbackExceptionGroup) as error:
-        if _is_free(error):
-            await attempt.journal.commit(place.scope, (), settles=(not_sent(place.key),))
-        if isinstance(error, ModelHTTPError) and error.status_code == 429:
-            await slow_down(attempt, ctx, _delay(error) or _SHORT_PAUSE)
-        raise _explained(_who(attempt), error) from error
-
-
-def _is_free(error: Exception) -> bool:
-    """Whether the provider has certainly done nothing that it is paid for: it was not reached, or it refused."""
-    match error:
-        case ModelHTTPError():
-            return not error.in_stream and (error.status_code < 500 or error.status_code in _TURNED_AWAY)
-        case ModelConnectionError():
-            return error.phase in ("pool", "connect")
-    return False
-
-
-def _explained(who: str, error: Exception) -> ModelError:
-    """What to tell about `error`, and whether it may pass by itself."""
-    match error:
-        case ModelHTTPError(status_code=status):
-            passing = status >= 500 or status in _PASSING
-            return ModelError(
-                f"{who}: the model {error.model_name!r} answered with HTTP {status}: {_said(error)}",
-                status=status,
-                retryable=passing,
-                retry_after=_delay(error) if passing else None,
-            )
-        case ContentFilterError():
-            return ModelError(f"{who}: the provider's content filter refused: {error}", retryable=False)
-        case UserError():
-            return ModelError(f"{who}: {error}", retryable=False)
-        case FallbackExceptionGroup():
-            each = [_explained(who, one) for one in error.exceptions]
-            passing = any(one.retryable for one in each)
-            return ModelError("; ".join(map(str, each))[:_LONGEST_TEXT], retryable=passing)
-    return ModelError(f"{who}: the model did not answer usably: {str(error)[:_LONGEST_TEXT]}")
-
-
-def _who(attempt: Attempt) -> str:
-    return f"agent {attempt.context.lease.agent!r}, turn {attempt.conversation.turn}"
-
-
-def _said(error: ModelHTTPError) -> str:
-    body = error.body
-    if isinstance(body, dict):
-        inner = body.get("error", body)
-        body = inner.get("message", inner) if isinstance(inner, dict) else inner
-    return str(body)[:_LONGEST_TEXT] if body else "no reason given"
-
-
-def _delay(error: ModelHTTPError) -> float | None:
-    """Seconds that the provider asks to be left alone (RFC 9110, Retry-After)."""
-    return None if error.retry_after is None else min(error.retry_after, _LONGEST_DELAY)

@@ -7,15 +7,15 @@ from typing import NoReturn, Unpack, cast
 
 import msgspec
 
-from tenuto.errors import TenutoError, Unstorable
+from tenuto.errors import TenutoError
 from tenuto.stores.base import Store
 from tenuto.tasks.clock import LATEST, Millis
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Record, Step
 from tenuto.tasks.signal import Message
 from tenuto.tasks.task import Task
-from tenuto.tasks.values import is_blob
 from tenuto.tasks.waits import Wait
+from tenuto.workers.blobs import Blobs
 from tenuto.workers.context import Context
 from tenuto.workers.journal import Along, Journal
 from tenuto.workers.scopes import NOTE, Scope
@@ -64,19 +64,11 @@ class _Recording(Journal):
 
     def __init__(self, lease: Lease, store: Store, steps: Sequence[Step]) -> None:
         super().__init__(lease, cast(Services, None), "")
-        self._store = store
+        self._blobs = Blobs(lambda key: store.blob(lease.root, key))
         for step in steps:
             self._entries[step.key] = step
             if step.position != NOTE:
                 self._index(step)
-
-    async def whole(self, raw: bytes) -> bytes:
-        """`raw` itself, or the value that it refers to."""
-        key = is_blob(raw)
-        found = raw if key is None else await self._store.blob(self.lease.root, key)
-        if found is None:
-            raise Unstorable(f"a large value of task {self.lease.task_id!r} is missing from the store: {key}")
-        return found
 
     async def commit(self, scope: Scope, steps: tuple[Step, ...], **_: Unpack[Along]) -> None:
         """Refuses to add anything but failures, which are what they were."""

@@ -2,24 +2,26 @@
 
     replay = await replay_task(client.store, task_id, agent)
     for turn in replay.turns:
-        print(turn.turn.number, turn.departures)
+        print(turn.turn.number, turn.request, turn.departures)
 
 No model is asked and no tool runs: what they gave comes from the journal. What lies between them is the code of today:
 instructions, the tools that there are, the check of arguments, output types, validators, hooks, `deps`. Where that does
 not lead from one recorded turn to the next, the turn *departs* from the record, and says how. Each turn begins from the
-record, so that one departure does not hide the others.
+record, so that one departure does not hide the others. Where the request itself would be another one, by other
+instructions, or tools and forms of output that are described in another way, that is told apart: nobody knows what a
+model would make of it.
 
-It reads the store and writes nothing, so it needs no lease: a task may be replayed while it runs. How tools were
-described to the model is not on record, so that is not compared.
+It reads the store and writes nothing, so it needs no lease: a task may be replayed while it runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, cast
 
-import msgspec
 import pydantic_ai
 from pydantic_ai.durable_exec import (
     JSON_CODEC,
@@ -29,6 +31,7 @@ from pydantic_ai.durable_exec import (
     ToolsetCallToolId,
 )
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse
+from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.run import AgentRun
 from pydantic_ai.tools import RunContext
@@ -36,7 +39,9 @@ from pydantic_ai.tools import RunContext
 from tenuto.agents.llm.agent import Agent
 from tenuto.agents.llm.attempt import Attempt
 from tenuto.agents.llm.conversation import Conversation
-from tenuto.agents.llm.money import Terms
+from tenuto.agents.llm.money import CHEAPER, Terms
+from tenuto.agents.llm.offers import SHOWN, offer_differences, offer_of, shortened, text_difference
+from tenuto.agents.llm.operations import COMPACTION
 from tenuto.agents.llm.recording import NotRecorded, RecordedContext
 from tenuto.agents.llm.tools import ToolOptions
 from tenuto.errors import InvalidInput
@@ -44,7 +49,7 @@ from tenuto.stores import large
 from tenuto.stores.base import Store
 from tenuto.stores.conversations import by_key, turns_of
 from tenuto.tasks.calls import call_name
-from tenuto.tasks.outcome import StepState
+from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task
 from tenuto.tasks.turns import Turn, log_of, without_steering
@@ -53,8 +58,6 @@ from tenuto.workers.journal import Journal
 
 __all__ = ["Replay", "ReplayedTurn", "replay_task"]
 
-_SHOWN = 200
-"""Characters of a value that a departure shows."""
 _COMPARED = ("part_kind", "tool_name", "tool_call_id", "content", "outcome")
 _RUNS = "(the tool runs)"
 
@@ -64,8 +67,10 @@ class ReplayedTurn:
     """A recorded turn, and how the present code departs from it."""
 
     turn: Turn
+    request: list[str] = field(default_factory=list)
+    """sentences on how its request would differ now"""
     departures: list[str] = field(default_factory=list)
-    """sentences; empty where the code does what is on record"""
+    """sentences on what is done otherwise behind it; empty where the code does what is on record"""
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,17 @@ class Replay:
 
     @property
     def departs(self) -> bool:
-        """Whether the present code does anything else than what is on record."""
-        return any(turn.departures for turn in self.turns)
+        """Whether the present code asks for or does anything else than what is on record."""
+        return any(turn.request or turn.departures for turn in self.turns)
+
+    @property
+    def requests(self) -> dict[str, list[int]]:
+        """Each sentence on how requests would differ now, with the numbers of the turns for which it holds."""
+        found: dict[str, list[int]] = {}
+        for turn in self.turns:
+            for sentence in turn.request:
+                found.setdefault(sentence, []).append(turn.turn.number)
+        return found
 
 
 async def replay_task(store: Store, task_id: str, agent: Agent) -> Replay:
@@ -95,14 +109,26 @@ async def replay_task(store: Store, task_id: str, agent: Agent) -> Replay:
         raise InvalidInput(f"task {task_id!r} is one of agent {task.agent!r}, not of {agent.name!r}")
     payload = encode(await large.payload_of(store, task), f"the payload of task {task_id!r}")
     result = await large.result_of(store, task) if task.state is State.DONE else None
-    silent = agent.with_model(_SILENT)
+    model = _unasked(agent, steps)
+    silent = agent.with_model(model)
     found = []
     for number in range(1, len(turns) + 1):
         following = turns[number] if number < len(turns) else None
-        attempt = _OneTurn(RecordedContext(task, payload, store, steps), turns[:number], following)
+        attempt = _OneTurn(RecordedContext(task, payload, store, steps), turns[:number], following, model)
         await attempt.replay(silent, task, result)
-        found.append(ReplayedTurn(turns[number - 1], attempt.departures))
+        found.append(ReplayedTurn(turns[number - 1], attempt.request, attempt.departures))
     return Replay(task_id, found)
+
+
+def _unasked(agent: Agent, steps: Sequence[Step]) -> Model:
+    """A model that is not asked: where summaries are on record the agent's own, since who asks for them looks at what
+    it is; else one that needs no key."""
+    if any(f"/{COMPACTION}#" in step.key for step in steps):
+        with suppress(InvalidInput, OSError):
+            model = agent.pydantic_agent.model
+            if isinstance(model, Model):
+                return model
+    return _SILENT
 
 
 def _silent(_: list[ModelMessage], __: AgentInfo) -> ModelResponse:
@@ -129,12 +155,14 @@ class _Before(Conversation):
 class _OneTurn(Attempt):
     """Goes from the request of one recorded turn to the next one, or to the end."""
 
-    def __init__(self, context: RecordedContext, turns: Sequence[Turn], following: Turn | None) -> None:
-        super().__init__(context, Terms(len(turns), fallback=_SILENT))
+    def __init__(self, context: RecordedContext, turns: Sequence[Turn], following: Turn | None, model: Model) -> None:
+        super().__init__(context, Terms(len(turns), others={CHEAPER: model}))
         self.cheaper = True  # the model that takes over is the silent one
         self.conversation = _Before(self.journal, turns)
+        self.request: list[str] = []
         self.departures: list[str] = []
         self._turn, self._following = turns[-1], following
+        self._offer = next((turn.offer for turn in reversed(turns) if turn.offer is not None), None)
         self._next: ModelRequest | None = None
         self._asked = False
 
@@ -147,7 +175,7 @@ class _OneTurn(Attempt):
                 self.departures.append(str(error))
         except Exception as error:  # noqa: BLE001  # whatever the present code raises is what is looked for
             if self._following is not None or task.state is not State.FAILED:
-                self.departures.append(f"it fails now: {type(error).__name__}: {error}"[: 2 * _SHOWN])
+                self.departures.append(f"it fails now: {type(error).__name__}: {error}"[: 2 * SHOWN])
         else:
             self._compare_end(task, output, result)
 
@@ -163,7 +191,8 @@ class _OneTurn(Attempt):
         match operation_id:
             case ModelRequestId() if not self._asked:  # what follows in the same turn continues the same response
                 self._asked = True
-                self._compare_request(cast("list[ModelMessage]", cache_key[1])[-1])
+                _, sent, _, parameters, _ = cast("tuple[Any, ...]", cache_key)
+                self._compare_request(sent, offer_of(parameters))
             case EventStreamHandlerId():
                 return None
             case ToolsetCallToolId():
@@ -188,34 +217,38 @@ class _OneTurn(Attempt):
                     self._next = node.request
                     return None
                 asked = True
-                await self._begin_turn(node)
+                self._begin_turn(node)
             node = await run.next(node)
         return None if run.result is None else run.result.output
 
+    def new_run(self) -> str:
+        """One that was never on record."""
+        return f"{super().new_run()}:replay"
+
     # -- comparing
 
-    def _compare_request(self, request: ModelMessage) -> None:
-        recorded = self._turn.messages[-1]
-        now = _plain(request)
-        if (now.get("instructions") or "") != (recorded.get("instructions") or ""):
-            self.departures.append(
-                f"the instructions were {_show(recorded.get('instructions'))} and are {_show(now.get('instructions'))}"
-            )
+    def _compare_request(self, messages: Sequence[ModelMessage], offer: Mapping[str, Any]) -> None:
+        then, now = (each.get("instructions") or "" for each in (self._turn.messages[-1], _plain(messages[-1])))
+        if then != now:
+            self.request.append(text_difference("the instructions", then, now))
+        if self._offer is not None:
+            self.request += offer_differences(self._offer, offer)
         if self._turn.number == 1:
-            self._compare_parts(without_steering(self._turn)[-1]["parts"], now["parts"])
+            present = cast("list[dict[str, Any]]", JSON_CODEC.dump(list[ModelMessage], messages))
+            self._compare_parts(_asked_with(without_steering(self._turn)), _asked_with(present))
 
     def _compare_end(self, task: Task, output: Any, result: Any) -> None:
         if self._next is not None and self._following is not None:
             self._compare_parts(without_steering(self._following)[-1]["parts"], _plain(self._next)["parts"])
         elif self._next is not None and task.state is State.DONE:
-            said = "; ".join(_show(part.get("content")) for part in _plain(self._next)["parts"])
+            said = "; ".join(shortened(part.get("content")) for part in _plain(self._next)["parts"])
             self.departures.append(f"the task ended here, and goes on now: the model is told {said}")
         elif self._next is None and self._following is not None:
-            self.departures.append(f"the task went on here, and ends now with {_show(output)}")
+            self.departures.append(f"the task went on here, and ends now with {shortened(output)}")
         elif self._next is None and task.state is State.DONE:
             now = decode(encode(output, "the result"))
             if now != result:
-                self.departures.append(f"the result was {_show(result)} and is {_show(now)}")
+                self.departures.append(f"the result was {shortened(result)} and is {shortened(now)}")
 
     def _compare_parts(self, recorded: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> None:
         for number in range(max(len(recorded), len(now))):
@@ -230,6 +263,13 @@ def _refuse(name: str) -> Callable[[], Awaitable[object]]:
         raise NotRecorded(f"{name} is not on record")
 
     return body
+
+
+def _asked_with(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The parts of the requests at the end: what an earlier conversation ends with, such as the results of a fork's
+    tools, and what the task adds; the library sends them as one."""
+    requests = list(takewhile(lambda message: message["kind"] == "request", reversed(messages)))
+    return [part for request in reversed(requests) for part in request["parts"]]
 
 
 def _plain(request: ModelMessage) -> dict[str, Any]:
@@ -247,9 +287,4 @@ def _told(part: Mapping[str, Any]) -> str:
     if not part:
         return "nothing"
     outcome = part.get("outcome", "success")
-    return _show(part.get("content")) + ("" if outcome == "success" else f" ({outcome})")
-
-
-def _show(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return shortened(part.get("content")) + ("" if outcome == "success" else f" ({outcome})")

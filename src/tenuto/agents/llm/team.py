@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pydantic_ai import Tool
-from pydantic_ai.exceptions import ToolFailed
+from pydantic_ai.exceptions import ModelRetry, ToolFailed
 
 from tenuto.agents.base import TaskAgent
 from tenuto.agents.llm.context import AgentContext
 from tenuto.agents.llm.current import current_context
-from tenuto.errors import AgentStuck
+from tenuto.errors import AgentStuck, InvalidPayload
 from tenuto.tasks.states import State
 from tenuto.workers.children import ChildResult
 
@@ -60,7 +60,10 @@ def hand_off(agent: TaskAgent, description: str) -> Callable[[str], Awaitable[An
 
 async def _asked(agent: TaskAgent, query: str) -> ChildResult:
     context = current_context()
-    task = agent.create_task(owner_id=context.owner_id, payload=AgentContext(query=query))
+    try:
+        task = agent.create_task(owner_id=context.owner_id, payload=AgentContext(query=query))
+    except InvalidPayload as error:
+        raise ModelRetry(str(error)) from error
     child = await context.spawn(task)
     return (await context.wait_for(child))[0]
 

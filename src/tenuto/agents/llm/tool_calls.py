@@ -7,21 +7,26 @@ tool is run from its start when it goes on, with its steps answered by the journ
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import contextvars
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from pydantic_ai import CallDeferred
+from pydantic_ai import ApprovalRequired, CallDeferred
 from pydantic_ai.durable_exec import record_durable_unit
 from pydantic_ai.tools import RunContext
 
 from tenuto.agents.llm.current import CALL
-from tenuto.agents.llm.deferred import announce
+from tenuto.agents.llm.deferred import announce, is_for_approval
+from tenuto.agents.llm.failures import told
+from tenuto.agents.llm.recorded_calls import on_record
 from tenuto.agents.llm.tools import ToolOptions
 from tenuto.errors import InvalidInput
 from tenuto.tasks.calls import call_name
 from tenuto.tasks.outcome import StepState
+from tenuto.tasks.turns import tool_return
 from tenuto.workers.interruption import Suspended
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope
 from tenuto.workers.steps import StepCall, idempotency_key, run_at
@@ -44,8 +49,10 @@ async def call_tool(
     journal = attempt.journal
     call_id = ctx.tool_call_id or name
     scope = Scope(journal, f"{attempt.here.path}{call_name(call_id)}/")
-    key = f"{scope.path}{name}" + ("@approved" if ctx.tool_call_approved else "")
-    recorded = journal.note(key)
+    key, recorded = await on_record(journal, f"{scope.path}{name}", approved=ctx.tool_call_approved)
+    attempt.asked.add(call_id)
+    if recorded is None and not ctx.tool_call_approved and await is_for_approval(journal, call_id):
+        raise ApprovalRequired  # as somebody was told, whatever the tool needs now
     place = Place(scope, name, key, NOTE)
     done = recorded is not None and recorded.state is not StepState.STARTED
     if options.deferred and not done:
@@ -61,12 +68,31 @@ async def call_tool(
         early=options.effect != "once" and attempt.conversation.one_call,
     )
     try:
-        result = await run_at(journal, place, recorded, call)
+        with _under_way(attempt, once=options.effect == "once"):
+            result = await run_at(journal, place, recorded, call)
     except Suspended as suspended:
         attempt.suspensions[call_id] = suspended.wait
         raise CallDeferred from suspended
+    except Exception:
+        # What runs beside a tool that fails is cancelled: nobody would know what became of one that runs only once.
+        while attempt.once_only:
+            await asyncio.wait(attempt.once_only)
+        raise
     record_durable_unit(executed=not done)
     return result
+
+
+@contextlib.contextmanager
+def _under_way(attempt: Attempt, *, once: bool) -> Iterator[None]:
+    """A call runs inside; others may wait for the end of one that runs only once."""
+    over = asyncio.get_running_loop().create_future()
+    if once:
+        attempt.once_only.add(over)
+    try:
+        yield
+    finally:
+        attempt.once_only.discard(over)
+        over.cancel()
 
 
 def _inside(
@@ -82,9 +108,12 @@ def _inside(
         result: object = None
         try:
             result = await body()
-        except BaseException:
+        except BaseException as error:
             if scope.suspended is None:
-                raise
+                instead = told(attempt, error) if isinstance(error, Exception) else None
+                if instead is None:
+                    raise
+                raise instead from error
         finally:
             for variable, token in reversed(tokens):
                 variable.reset(token)
@@ -111,7 +140,7 @@ def _recorded_form(reconcile: Callable[[str], Any] | None) -> Callable[[str], An
         verdict = await verdict if isinstance(verdict, Awaitable) else verdict
         match verdict:
             case ("done", value):
-                return "done", {"kind": "tool_return", "result": msgspec.to_builtins(value)}
+                return "done", tool_return(msgspec.to_builtins(value))
         return verdict
 
     return decide

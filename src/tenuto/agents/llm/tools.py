@@ -28,7 +28,10 @@ from tenuto.errors import InvalidInput
 from tenuto.tasks.retry import RetryPolicy
 from tenuto.workers.steps import Effect
 
-__all__ = ["METADATA", "ToolOptions", "deferred", "made_tool", "options_of", "tool"]
+__all__ = ["METADATA", "SMALLEST", "ToolOptions", "deferred", "made_tool", "options_of", "tool"]
+
+SMALLEST = 1_000
+"""Characters of a result that the model is given at least: a smaller limit leaves nothing to read."""
 
 METADATA = "tenuto"
 """The key of a tool's metadata under which its options lie."""
@@ -45,6 +48,7 @@ class ToolSettings(TypedDict, total=False):
     retry: RetryPolicy | None
     deferred: bool
     expires: float | None
+    result_limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class ToolOptions:
     """somebody else answers the call"""
     expires: float | None = None
     """seconds that an answer or an approval may take"""
+    result_limit: int | None = None
+    """characters of a result that the model is given at once; None: as many as the agent's `tool_result_limit` says"""
 
 
 def options_of(metadata: Mapping[str, Any] | None, name: str) -> ToolOptions:
@@ -75,13 +81,26 @@ def options_of(metadata: Mapping[str, Any] | None, name: str) -> ToolOptions:
 _PLAIN = ToolOptions()
 
 
+class FunctionTool(Tool[Any]):
+    """A tool that can be called as the function that it was made of."""
+
+    def standing_for(self, written: Callable[..., Any]) -> FunctionTool:
+        """Itself, called as `written`."""
+        self._written = written
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function gives: plainly called, with no task and nothing recorded."""
+        return self._written(*args, **kwargs)
+
+
 def made_tool(given: Any) -> Tool[Any]:
     """`given`, a tool or a function, as a tool: its annotations are read here, where all that they name is known."""
     return given if isinstance(given, Tool) else Tool(given)
 
 
 @overload
-def tool(fn: Callable[..., Any], /) -> Tool[Any]: ...
+def tool(fn: Callable[..., Any], /) -> FunctionTool: ...
 
 
 @overload
@@ -94,8 +113,9 @@ def tool(
     retry: RetryPolicy | None = None,
     requires_approval: bool = False,
     expires: float | None = None,
+    result_limit: int | None = None,
     **others: Any,
-) -> Callable[[Callable[..., Any]], Tool[Any]]: ...
+) -> Callable[[Callable[..., Any]], FunctionTool]: ...
 
 
 def tool(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -104,8 +124,10 @@ def tool(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     name: as the model calls it; the function's own unless given. effect, reconcile: what may happen when the worker
     dies during the call, see `Context.step`. timeout: most seconds for one try. retry: repeats a failing call here and
     now. requires_approval: a person decides about each call before it runs. expires: seconds after which an approval
-    that has not come counts as denied. Others go to `pydantic_ai.Tool`.
+    that has not come counts as denied. result_limit: characters of a result, or an answer, that the model is given at
+    once, in place of the agent's `tool_result_limit`; it can read on. Others go to `pydantic_ai.Tool`.
 
+    The tool is called as the function was, by other code and by tests: nothing is recorded then.
     Raises `InvalidInput` when the options do not go together.
     """
     if fn is not None:
@@ -113,11 +135,11 @@ def tool(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     return lambda wrapped: _tool(wrapped, options)
 
 
-def _tool(fn: Callable[..., Any], options: dict[str, Any]) -> Tool[Any]:
+def _tool(fn: Callable[..., Any], options: dict[str, Any], written: Callable[..., Any] | None = None) -> FunctionTool:
     settings = {key: options.pop(key) for key in ToolSettings.__annotations__ if key in options}
     _check(options.get("name") or fn.__name__, settings)
     metadata = {**options.pop("metadata", {}), METADATA: settings}
-    return Tool(fn, metadata=metadata, **options)
+    return FunctionTool(fn, metadata=metadata, **options).standing_for(written or fn)
 
 
 def _check(name: str, settings: Mapping[str, Any]) -> None:
@@ -129,14 +151,17 @@ def _check(name: str, settings: Mapping[str, Any]) -> None:
         value = settings.get(field)
         if value is not None and not (isinstance(value, int | float) and value > 0):
             raise InvalidInput(f"tool {name!r}: {field} must be more than 0 seconds, not {value!r}")
+    limit = settings.get("result_limit")
+    if limit is not None and (type(limit) is not int or limit < SMALLEST):
+        raise InvalidInput(f"tool {name!r}: result_limit must be a whole number from {SMALLEST:,}, not {limit!r}")
 
 
 @overload
-def deferred(fn: Callable[..., Any], /) -> Tool[Any]: ...
+def deferred(fn: Callable[..., Any], /) -> FunctionTool: ...
 
 
 @overload
-def deferred(*, timeout: float | None = None, **options: Any) -> Callable[[Callable[..., Any]], Tool[Any]]: ...
+def deferred(*, timeout: float | None = None, **options: Any) -> Callable[[Callable[..., Any]], FunctionTool]: ...
 
 
 def deferred(fn: Callable[..., Any] | None = None, /, *, timeout: float | None = None, **options: Any) -> Any:
@@ -151,10 +176,10 @@ def deferred(fn: Callable[..., Any] | None = None, /, *, timeout: float | None =
     return _deferred(fn, timeout, options)
 
 
-def _deferred(fn: Callable[..., Any], timeout: float | None, options: dict[str, Any]) -> Tool[Any]:
+def _deferred(fn: Callable[..., Any], timeout: float | None, options: dict[str, Any]) -> FunctionTool:
     if options.get("requires_approval"):
         raise InvalidInput(f"tool {fn.__name__!r}: somebody answers a deferred call, so nobody can approve it as well")
-    return _tool(_asking(fn), {**options, "deferred": True, "expires": timeout})
+    return _tool(_asking(fn), {**options, "deferred": True, "expires": timeout}, fn)
 
 
 def _asking(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from tenuto.stores.books import Books, Call, CallName, Count, CountName, Found, Pace
+from tenuto.stores.books import Books, Call, CallName, Count, CountName, Found, Line, Pace, Purse
 from tenuto.tasks.money import Budget, Period
 from tenuto.tasks.usage import CallState, UsageBy, UsageRow
 
@@ -16,25 +16,26 @@ class MemoryBooks(Books):
     """Ledgers, totals and budgets."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.counts: dict[CountName, Count] = {}
         self.ledgers: dict[str, dict[CallName, Call]] = defaultdict(dict)
-        self.purses: dict[tuple[str, str], Budget] = {}
+        self.purses: dict[tuple[str, str], Purse] = {}
         self.paces: dict[str, Pace] = {}
 
-    def find_books(
-        self, task_id: str, counts: Sequence[CountName], calls: Sequence[CallName], keys: Sequence[str]
-    ) -> Found:
-        scopes = {name.scope for name in counts}
+    def find_books(self, task_id: str, scopes: Sequence[str], calls: Sequence[CallName], keys: Sequence[str]) -> Found:
         known = self.ledgers.get(task_id, {})
         return Found(
-            {name: self.counts[name] for name in counts if name in self.counts},
-            [budget for (scope, _), budget in self.purses.items() if scope in scopes],
+            [purse for (scope, _), purse in self.purses.items() if scope in scopes],
             {name: known[name] for name in calls if name in known},
             {key: self.paces[key] for key in keys if key in self.paces},
         )
 
-    def put_counts(self, counts: Iterable[tuple[CountName, Count]]) -> None:
-        self.counts.update(counts)
+    def counted(self, names: Sequence[CountName]) -> dict[CountName, Count]:
+        return {name: self.counts[name] for name in names if name in self.counts}
+
+    def add_counts(self, counts: Mapping[CountName, Count]) -> None:
+        for name, more in counts.items():
+            self.counts[name] = self.counts.get(name, Count()) + more
 
     def put_calls(self, task_id: str, calls: Iterable[Call]) -> None:
         for call in calls:
@@ -47,13 +48,17 @@ class MemoryBooks(Books):
         return [call for call in self.calls(task_id) if call.state is CallState.RESERVED]
 
     def put_budget(self, budget: Budget) -> None:
-        self.purses[budget.scope, budget.period or ""] = budget
+        name = (budget.scope, budget.period or "")
+        self.purses[name] = Purse(budget, self.purses[name].line if name in self.purses else {})
+
+    def put_line(self, budget: Budget, line: Line) -> None:
+        self.purses[budget.scope, budget.period or ""] = Purse(budget, line)
 
     def drop_budget(self, scope: str, period: Period | None) -> bool:
         return self.purses.pop((scope, period or ""), None) is not None
 
     def budgets(self, prefix: str, limit: int) -> list[Budget]:
-        return [self.purses[name] for name in sorted(self.purses) if name[0].startswith(prefix)][:limit]
+        return [self.purses[name].budget for name in sorted(self.purses) if name[0].startswith(prefix)][:limit]
 
     def put_pace(self, key: str, pace: Pace) -> None:
         self.paces[key] = pace
@@ -64,10 +69,7 @@ class MemoryBooks(Books):
         for name, count in self.counts.items():
             asked = since <= name.window <= until and len(name.window) == len(since)
             if name.scope.startswith(begins) and asked:
-                known = sums.get(name.scope, Count())
-                sums[name.scope] = Count(
-                    known.counted + count.counted, known.reserved + count.reserved, known.calls + count.calls
-                )
+                sums[name.scope] = sums.get(name.scope, Count()) + count
         return [_row(scope.partition(":")[2], sums[scope]) for scope in sorted(sums)][:limit]
 
     def totals_by_day(self, of: str, prefix: str, since: str, until: str, limit: int) -> list[UsageRow]:
@@ -87,7 +89,7 @@ class MemoryBooks(Books):
         for task_id in gone:
             self.ledgers.pop(task_id, None)
         self.counts = {name: count for name, count in self.counts.items() if name.scope not in scopes}
-        self.purses = {name: budget for name, budget in self.purses.items() if name[0] not in scopes}
+        self.purses = {name: purse for name, purse in self.purses.items() if name[0] not in scopes}
 
 
 def _row(key: str, count: Count) -> UsageRow:

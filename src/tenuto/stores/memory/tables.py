@@ -10,6 +10,7 @@ from itertools import islice
 from msgspec.structs import replace
 
 from tenuto.stores.base import AgentLoad, TaskFilter, WorkerInfo
+from tenuto.stores.memory.inboxes import MemoryInboxes
 from tenuto.stores.memory.money import MemoryBooks
 from tenuto.stores.tables import Link, Tables, Usage
 from tenuto.tasks.clock import Millis
@@ -17,14 +18,13 @@ from tenuto.tasks.event import Event, EventKind
 from tenuto.tasks.fairness import Head, Lane
 from tenuto.tasks.outcome import Step
 from tenuto.tasks.schedules import Schedule
-from tenuto.tasks.signal import Message
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Kind, Task
 
 __all__ = ["MemoryTables"]
 
 
-class MemoryTables(MemoryBooks, Tables):
+class MemoryTables(MemoryBooks, MemoryInboxes, Tables):
     """The rows, in dictionaries."""
 
     def __init__(self) -> None:
@@ -42,9 +42,6 @@ class MemoryTables(MemoryBooks, Tables):
         self.outward: dict[str, list[Link]] = defaultdict(list)
         self.inward: dict[str, list[Link]] = defaultdict(list)
         self.expected: dict[str, set[str]] = {}
-        self.mail: dict[str, dict[int, Message]] = defaultdict(dict)
-        self.mail_keys: set[tuple[str, str]] = set()
-        self.mail_count: dict[str, int] = defaultdict(int)
         self.books: dict[str, dict[str, Step]] = defaultdict(dict)
         self.large: dict[str, dict[str, bytes]] = defaultdict(dict)
         self.tags: dict[tuple[str, int, str], float] = {}
@@ -186,30 +183,6 @@ class MemoryTables(MemoryBooks, Tables):
 
     def expect_nothing(self, task_id: str) -> None:
         self.expected.pop(task_id, None)
-
-    # -- inboxes
-
-    def inbox(self, task_id: str) -> list[Message]:
-        return list(self.mail[task_id].values()) if task_id in self.mail else []
-
-    def inbox_size(self, task_id: str) -> int:
-        return len(self.inbox(task_id))
-
-    def has_message_key(self, task_id: str, key: str) -> bool:
-        return (task_id, key) in self.mail_keys
-
-    def next_message(self, task_id: str) -> int:
-        return self.mail_count[task_id] + 1
-
-    def add_message(self, task_id: str, message: Message, key: str | None) -> None:
-        self.mail[task_id][message.number] = message
-        self.mail_count[task_id] = message.number
-        if key is not None:
-            self.mail_keys.add((task_id, key))
-
-    def consume(self, task_id: str, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            self.mail[task_id].pop(number, None)
 
     # -- journals
 
@@ -391,10 +364,10 @@ class MemoryTables(MemoryBooks, Tables):
         gone = {task.id for task in self.rows.values() if task.root == root}
         for task_id in gone:
             del self.rows[task_id], self.ids[self.numbers.pop(task_id)]
-            for rows in (self.family, self.outward, self.inward, self.expected, self.mail, self.mail_count, self.books):
+            for rows in (self.family, self.outward, self.inward, self.expected, self.books):
                 rows.pop(task_id, None)
         self.purge_books(root, gone)
         self.edges.pop(root, None)
         self.large.pop(root, None)
-        self.mail_keys = {(task_id, key) for task_id, key in self.mail_keys if task_id not in gone}
+        self.forget_inboxes(gone)
         self.feed = {cursor: event for cursor, event in self.feed.items() if event.task_id not in gone}

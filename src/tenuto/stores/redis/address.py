@@ -64,7 +64,20 @@ FIRST_WORDS = frozenset(
             "ledger",
             "limit",
         ),
-        *("limits", "owner", "paces", "parked", "ready", "replicas", "reply", "schedules", "staged", "tag", "task"),
+        *(
+            "limits",
+            "lines",
+            "owner",
+            "paces",
+            "parked",
+            "ready",
+            "replicas",
+            "reply",
+            "schedules",
+            "staged",
+            "tag",
+            "task",
+        ),
         *("tree", "unique", "waits", "walk", "workers"),
     }
 )

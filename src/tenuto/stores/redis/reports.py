@@ -73,6 +73,8 @@ def record_parts(record: Record) -> dict[str, Any]:
         "children": [_child_parts(child, task_id) for child in record.spawned],
         "events": [_event_parts(name, data) for name, data in record.events],
     }
+    if record.read is not None:
+        parts["read"] = record.read
     return parts | _call_parts(record) if record.settles or record.reserves else parts
 
 

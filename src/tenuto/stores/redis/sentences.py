@@ -84,7 +84,7 @@ _SENTENCES = {
     "full": f"the inbox of {{task!r}} is full ({MOST_MESSAGES:,} messages)",
     "how": "a step is resolved as done, retry or fail, not {how!r}",
     "running": "{task!r} is running: its worker decides",
-    "step": "{task!r} has no step {step!r} whose outcome is unknown",
+    "step": "{task!r} has no step {step!r} whose outcome is unknown, or with which it has failed",
     "active": "{task!r} is {0}: only what has ended can be retried",
     "unique": "the unique key {0!r} of {task!r} is held by {1!r} now",
     "goal over": "the goal {task!r} is {0} and has no node that can run again",

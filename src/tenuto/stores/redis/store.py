@@ -312,11 +312,11 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
         return self._hints.listen(listener)
 
 
-def _recorded(record: Record, answer: str, paused: bool, messages: bool, *why: Any) -> Recorded:
+def _recorded(record: Record, answer: str, paused: bool, *why: Any) -> Recorded:
     if answer == Answer.REFUSED:
         return Recorded(Answer.REFUSED, refused=refusal_of(why))
     detail = why[0] if why else ""
     if len(why) == 2:
         child, root = why
         detail = f"the child {child!r} of {record.hold.task_id!r} does not belong to the tree {root!r}"
-    return Recorded(Answer(answer), paused, messages, detail)
+    return Recorded(Answer(answer), paused, detail)

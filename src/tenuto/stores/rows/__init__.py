@@ -45,6 +45,9 @@ class Rows(TimerRows, Tables):
         self._steps.clear()
         self._sizes.clear()
         self._last.clear()
+        if len(self._started) > _MOST_KEPT:
+            self._started.clear()
+        self.trim_books()
         if len(self.rows) > _MOST_KEPT:
             self.rows.clear()
             self.numbers.clear()
@@ -58,6 +61,8 @@ class Rows(TimerRows, Tables):
     def follow(self, changes: Changes) -> None:
         """Takes over what another process has changed since the last transaction here."""
         self.follow_lanes(changes)
+        self._started.clear()
+        self.forget_books()
         for number, due in changes.tasks.items():
             self.dues.put(number, due)
             task_id = self.numbers.pop(number, None)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tenuto.stores.rows.layout import dump
 from tenuto.stores.rows.relations import RelationRows
 from tenuto.stores.rows.session import Clock, Statements
-from tenuto.tasks.outcome import Step
+from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.signal import Message
 
 __all__ = ["InboxRows"]
@@ -26,6 +26,8 @@ class InboxRows(RelationRows):
         super().__init__(statements, clock)
         self._steps: dict[tuple[int, str], Step | None] = {}
         self._new_steps: dict[tuple[int, str], Step] = {}
+        self._started: dict[tuple[int, str], Step] = {}
+        """steps that have begun and not ended: remembered, as long as nobody else writes, for when they do"""
         self._sizes: dict[int, int] = {}
         """messages in inboxes"""
         self._last: dict[int, int] = {}
@@ -47,6 +49,10 @@ class InboxRows(RelationRows):
         if row.number not in self._sizes:
             self._sizes[row.number] = self.value("inbox_size", row.number)
         return self._sizes[row.number]
+
+    def steered(self, task_id: str, after: int) -> bool:
+        row = self.row(task_id)
+        return row is not None and row.mail and bool(self.value("steered", row.number, after))
 
     def has_message_key(self, task_id: str, key: str) -> bool:
         return bool(self.value("message_key", self.number_of(task_id), key))
@@ -82,8 +88,13 @@ class InboxRows(RelationRows):
         missing: list[tuple[int, str]] = []
         for task_id, key in wanted:
             row = self.row(task_id)
-            if row is not None and (row.keys is None or key in row.keys) and (row.number, key) not in self._steps:
-                missing.append((row.number, key))
+            if row is None or (row.keys is not None and key not in row.keys):
+                continue
+            name = (row.number, key)
+            if name in self._started:
+                self._steps.setdefault(name, self._started[name])
+            elif name not in self._steps:
+                missing.append(name)
         if missing:
             self._steps.update(dict.fromkeys(missing))
             text = self.value("steps_by_key", dump(missing))
@@ -106,6 +117,10 @@ class InboxRows(RelationRows):
             raise KeyError(task_id)
         name = (row.number, step.key)
         self._steps[name] = self._new_steps[name] = step
+        if step.state is StepState.STARTED:
+            self._started[name] = step
+        else:
+            self._started.pop(name, None)
         if row.keys is not None:
             row.keys.add(step.key)
 
@@ -113,11 +128,13 @@ class InboxRows(RelationRows):
         self.write_steps()
         number = self.number_of(task_id)
         self._steps[number, key] = None
+        self._started.pop((number, key), None)
         self.run("delete_step", number, key)
 
     def drop_steps(self, task_id: str) -> None:
         self.write_steps()
         self._steps.clear()
+        self._started.clear()
         row = self.row(task_id)
         if row is not None:
             row.keys = set()

@@ -95,6 +95,8 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     """not in the file yet"""
     written: bool = True
     """whether the file holds `task` as it is here"""
+    calls: set[str] | None = None
+    """the calls of its present attempt that are in its ledger; None when they are not known"""
 
 
 def dump(value: Any) -> str:

@@ -186,6 +186,8 @@ class TaskRows(LaneRows):
             self.head_moved(known, task, row.number)
         if task.state in FINAL:
             self._final.append(row)
+        if task.attempt != known.attempt:  # it never falls: this one has made no call yet
+            row.calls = set()
         row.task = task
         row.written = False
         self._changed[task.id] = row

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tenuto.errors import InvalidInput, NotFound
 from tenuto.stores.books import Call, Count, CountName, Pace
 from tenuto.stores.money import Money
+from tenuto.stores.rules.lines import called
 from tenuto.stores.rules.money import Plan
 from tenuto.stores.rules.work import Work
 from tenuto.stores.tables import Tables
@@ -19,6 +20,7 @@ from tenuto.tasks.clock import Millis
 from tenuto.tasks.ids import check_name
 from tenuto.tasks.money import TOTAL, Budget, Period, Settle, window_of
 from tenuto.tasks.usage import BudgetUse, LedgerEntry, UsageBy, UsageRow
+from tenuto.tasks.waits import budget_topic
 
 __all__ = ["RuledMoney", "check_days", "entry_of", "no_task"]
 
@@ -49,17 +51,22 @@ class RuledMoney(Money):
                 if task is None or (kind == "tree" and task.root != name):
                     raise no_task(budget.scope)
             work.tables.put_budget(budget)
+            _call_all(work, budget.scope, budget.period)
 
         await self._write(verb)
 
     async def drop_budget(self, scope: str, period: Period | None = None) -> bool:
-        return await self._write(lambda work: work.tables.drop_budget(scope, period))
+        def verb(work: Work) -> bool:
+            _call_all(work, scope, period)
+            return work.tables.drop_budget(scope, period)
+
+        return await self._write(verb)
 
     async def budgets(self, prefix: str = "", limit: int = 1_000) -> Sequence[BudgetUse]:
         def verb(tables: Tables) -> list[BudgetUse]:
             budgets = tables.budgets(prefix, limit)
             names = [CountName(each.scope, window_of(each.period, tables.now)) for each in budgets]
-            counts = tables.find_books("", names, (), ()).counts
+            counts = tables.counted(names)
             known = [counts.get(name, Count()) for name in names]
             return [
                 BudgetUse(budget, count.spent, count.reserved, name.window)
@@ -90,9 +97,9 @@ class RuledMoney(Money):
             plan = Plan(work.tables, task, settles)
             done = [plan.settle(each, anew=False) for each in settles]
             plan.write()
-            work.reopen(plan.freed)
             if plan.opened:
                 work.store(task, replace(task, open_calls=task.open_calls + plan.opened))
+            work.booked(plan)
             return done
 
         return await self._write(verb)
@@ -116,6 +123,16 @@ class RuledMoney(Money):
                 lambda tables: tables.totals_by_day(of, prefix, first or _FIRST, last or _LAST, limit)
             )
         return await self._read(lambda tables: tables.totals(by, prefix, first, last, limit))
+
+
+def _call_all(work: Work, scope: str, period: Period | None) -> None:
+    """Those who wait for room in a budget that changes ask again."""
+    for budget, line in work.tables.find_books("", [scope], (), ()).purses:
+        if line and budget.period == period:
+            after, ids = called(line, None, Count(), work.now)
+            work.tables.put_line(budget, after)
+            for task_id in ids:
+                work.come(task_id, budget_topic(scope))
 
 
 def check_days(by: UsageBy, of: str, since: str | None, until: str | None) -> tuple[str, str]:

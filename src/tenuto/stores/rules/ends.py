@@ -16,19 +16,7 @@ from tenuto.tasks.states import State
 from tenuto.tasks.task import ErrorRecord, Kind, Task
 from tenuto.tasks.waits import task_topic
 
-__all__ = ["come", "ended"]
-
-
-def come(work: Work, task_id: str, topic: str) -> None:
-    """`topic` has come for a waiting task: it is woken when that was the last one it needed."""
-    task = work.tables.task(task_id)
-    if not work.tables.met(task_id, topic) or task is None or task.state is not State.WAITING:
-        return  # it has ended in this very transaction, and its own turn in `ended` is still to come
-    if task.unmet > 1:
-        work.store(task, transitions.closer(task))
-    else:
-        work.tables.expect_nothing(task_id)
-        work.apply(task, transitions.wake(task, work.now, f"came: {topic}"))
+__all__ = ["ended"]
 
 
 def ended(work: Work, task: Task, *, with_descendants: bool = False) -> None:
@@ -42,7 +30,7 @@ def ended(work: Work, task: Task, *, with_descendants: bool = False) -> None:
         task = queue.popleft()
         work.tables.expect_nothing(task.id)
         for waiting in work.tables.expecting(task_topic(task.id)):
-            come(work, waiting, task_topic(task.id))
+            work.come(waiting, task_topic(task.id))
         if task.node is not None and task.parent is not None:
             queue.extend(_decide(work, task))
             goal = _count(work, task.parent)

@@ -5,21 +5,20 @@ A record is all or nothing, so a `Plan` works out what it changes before anythin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from msgspec.structs import replace
 
-from tenuto.stores.books import Call, CallName, Count, CountName, Found, Pace, Taken
-from tenuto.stores.rules import shares
-from tenuto.stores.tables import Tables, Usage
+from tenuto.stores.books import Call, CallName, Count, CountName, Found, Line, Place, Purse
+from tenuto.stores.rules import lines
+from tenuto.stores.rules.rates import Rates
+from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis
-from tenuto.tasks.limits import Limit
 from tenuto.tasks.money import (
     NOTHING,
     TOTAL,
     Amount,
-    Budget,
     Period,
     Refusal,
     RefusalKind,
@@ -30,14 +29,9 @@ from tenuto.tasks.money import (
 )
 from tenuto.tasks.task import Task
 from tenuto.tasks.usage import CallState
+from tenuto.tasks.waits import budget_topic
 
-__all__ = ["Plan", "abandon", "start_afresh"]
-
-_NEVER = 1e10
-"""Milliseconds: no rate is used up for longer than that."""
-
-_SOON: Millis = 25
-"""After so long it is worth another try, for who is refused for the sake of somebody else."""
+__all__ = ["Plan", "abandoned"]
 
 _PERIODS = (None, Period.MONTH, Period.DAY)
 
@@ -58,23 +52,30 @@ class Plan:
         self._chain = _chain(tables, task)
         names = [CallName(settle.attempt or task.attempt, settle.call) for settle in settles]
         names += [CallName(task.attempt, reserve.call) for reserve in reserves]
-        self._named: dict[tuple[str, str], list[CountName]] = {}
-        counts = list(dict.fromkeys(name for each in both for name in self._names(each.model, self._now)))
+        self._scopes = dict.fromkeys(scope for each in both for scope in self._scopes_of(each.model))
         keys = dict.fromkeys(key for each in both for key, _ in each.rates)
-        found = tables.find_books(task.id, counts, names, list(keys)) if both else Found({}, [], {}, {})
+        found = tables.find_books(task.id, list(self._scopes), names, list(keys)) if both else Found([], {}, {})
         self._calls = found.calls
-        self._stored = found.paces
-        self._paces = dict(found.paces)
-        self._changed_paces: set[str] = set()
-        self._budgets = {(each.scope, each.period): each for each in found.budgets}
-        self._counts = {name: found.counts.get(name, Count()) for name in counts}
-        self._usages: dict[str, Usage] = {}
-        self._changed_counts: set[CountName] = set()
+        self._rates = Rates(tables, task.owner, found.paces)
+        self._purses: dict[tuple[str, Period | None], Purse] = {}
+        self._stored: dict[CountName, Count] = {}
+        """what was counted so far where there are budgets"""
+        self._know(found.purses)
+        self._changed_purses: set[tuple[str, Period | None]] = set()
+        self._added: dict[CountName, Count] = {}
+        self._own: dict[CountName, Amount] = {}
+        """what this plan itself has reserved"""
         self._changed_calls: dict[CallName, None] = {}
-        self.freed: set[str] = set()
-        """limits that units were given back to"""
+        self._gives_room = False
         self.opened = 0
         """how many more calls of the present attempt are reserved"""
+        self.called: list[tuple[str, str]] = []
+        """once it is written, or refused: tasks whose turn it is in a budget, and the topic that has come for them"""
+
+    @property
+    def freed(self) -> set[str]:
+        """Limits that units were given back to."""
+        return self._rates.freed
 
     # -- settling
 
@@ -95,37 +96,16 @@ class Plan:
         used = dict(settle.rates)
         for taken in call.taken:
             if taken.key in used:
-                self._correct(taken, used[taken.key])
+                self._rates.correct(taken, used[taken.key])
         settled = replace(call, state=CallState.SETTLED, actual=settle.actual, settled_at=self._now)
         self._put(settled, settle.actual - call.bound, NOTHING - call.bound if was_reserved else NOTHING)
+        self._gives_room = True
         return True
 
     def abandon(self, call: Call) -> None:
         """Plans that a reserved call is unknown."""
         self._put(replace(call, state=CallState.UNKNOWN), NOTHING, NOTHING - call.bound)
-
-    def _correct(self, taken: Taken, used: int) -> None:
-        """Units beyond what was taken are taken now; of what was not used, as much is given back as is safe.
-
-        It is safe while the arrival time that was left right after the call, less all that was given back since, lies
-        ahead: then whatever came after it was added to it, and would have been added to the lesser one just so.
-        """
-        usage, pace = self._usage(taken.key), self._paces.get(taken.key, Pace())
-        limit = usage.limit
-        if limit is None or limit.interval != taken.interval:
-            return
-        if used > taken.units:
-            tat = limit.taken(usage.tat, self._now, used - taken.units)
-            self._usages[taken.key] = replace(usage, tat=tat)
-            return
-        ahead = taken.tat - (pace.given - taken.given) - self._now
-        back = min(taken.units - used, math.floor(ahead / limit.interval))
-        if back > 0:
-            span = back * limit.interval
-            self._usages[taken.key] = replace(usage, tat=usage.tat - span)
-            self._paces[taken.key] = replace(pace, given=pace.given + span)
-            self._changed_paces.add(taken.key)
-            self.freed.add(taken.key)
+        self._gives_room = True
 
     # -- reserving
 
@@ -134,139 +114,159 @@ class Plan:
         name = CallName(self._task.attempt, reserve.call)
         if name in self._calls:
             return None  # it was granted before
-        refusal = self._over_budget(reserve) or self._too_fast(reserve)
+        purses = self._purses_of(reserve.model)
+        refusal = (self._over_budget(reserve, purses) if purses else None) or self._rates.refusal(reserve)
         if refusal is not None:
             return refusal
-        taken = tuple(each for key, units in reserve.rates if (each := self._take(key, units)) is not None)
+        for purse in purses:
+            self._leave(purse)
+        taken = self._rates.take(reserve)
         bound, now = reserve.bound, self._now
         call = Call(name.call, name.attempt, CallState.RESERVED, bound, now, model=reserve.model, taken=taken)
         self._put(call, bound, bound, 1)
+        for purse in purses:
+            counter = self._counter(purse)
+            self._own[counter] = self._own.get(counter, NOTHING) + bound
         self.opened += 1
         return None
 
-    def _over_budget(self, reserve: Reserve) -> Refusal | None:
-        for scope in self._scopes(reserve.model) if self._budgets else ():
-            for period in _PERIODS:
-                budget = self._budgets.get((scope, period))
-                refusal = None if budget is None else self._short(budget, reserve)
-                if refusal is not None:
-                    return refusal
-        return None
-
-    def _short(self, budget: Budget, reserve: Reserve) -> Refusal | None:
-        now, period = self._now, budget.period
-        count = self._counts[CountName(budget.scope, window_of(period, now))]
-        short = budget.short(count.counted, reserve)
-        if short is None:
+    def _over_budget(self, reserve: Reserve, purses: Sequence[Purse]) -> Refusal | None:
+        """Why it has no room in budgets: one that is spent goes before one that is busy."""
+        now, bound, task_id = self._now, reserve.bound, self._task.id
+        since = lines.since((purse.line for purse in purses), task_id, now)
+        busy: tuple[Purse, tuple[str, int]] | None = None
+        for purse in purses:
+            budget, count, own = purse.budget, self._count(purse), self._own.get(self._counter(purse), NOTHING)
+            unpriced = reserve.unpriced and budget.money is not None
+            short = ("price", 0) if unpriced else budget.short(count.spent + own, bound)
+            if short is not None:
+                self._give_up(purses)
+                retry_at = None if unpriced else next_window(budget.period, now)
+                return _refusal(reserve, RefusalKind.BUDGET, purse, now, retry_at, short)
+            short = budget.short(count.counted + lines.kept(purse.line, task_id, since, now), bound)
+            if short is not None and busy is None:
+                busy = purse, short
+        if busy is None:
             return None
-        call, scope, retry_at = reserve.call, budget.scope, None if short[0] == "price" else next_window(period, now)
-        return Refusal(call, scope, RefusalKind.BUDGET, now, retry_at, *short, period, budget.at_limit)
+        purse, short = busy
+        retry_at = now + lines.PATIENCE
+        place = Place(since, retry_at + lines.GRACE, bound)
+        self._tables.put_line(purse.budget, lines.joined(purse.line, task_id, place, now))
+        return _refusal(reserve, RefusalKind.BUSY, purse, now, retry_at, short)
 
-    def _too_fast(self, reserve: Reserve) -> Refusal | None:
-        for key, units in reserve.rates:
-            slow = self._paces.get(key, Pace()).slow
-            if slow > self._now:
-                return Refusal(reserve.call, key, RefusalKind.SLOW, self._now, slow)
-            usage = self._usage(key)
-            limit = usage.limit
-            if limit is None or not limit.rate or not units:
-                continue
-            if units > limit.burst:
-                return Refusal(reserve.call, key, RefusalKind.RATE, self._now)
-            at = self._when(key, limit, usage.tat, units)
-            if at > self._now:
-                stored = self._stored.get(key, Pace())
-                self._tables.put_pace(key, shares.refused(stored, self._task.owner, self._now, at))
-                return Refusal(reserve.call, key, RefusalKind.RATE, self._now, at)
-        return None
+    def _give_up(self, purses: Sequence[Purse]) -> None:
+        """The task has no room for good: what was kept for it is for those behind it, although nothing is recorded."""
+        for purse in purses:
+            if self._task.id in purse.line:
+                line = lines.without(purse.line, self._task.id)
+                line, ids = lines.called(line, purse.budget, self._count(purse), self._now)
+                self._tables.put_line(purse.budget, line)
+                self.called += [(each, budget_topic(purse.budget.scope)) for each in ids]
 
-    def _when(self, key: str, limit: Limit, tat: float, units: int) -> Millis:
-        """When it is worth a try to take `units` of a rate: now, where there is room and nobody goes before."""
-        at = limit.allowed_at(tat, units)
-        first = shares.first_in_line(self._paces.get(key, Pace()), self._task.owner, self._now)
-        if at > self._now or first is None:
-            return at
-        after = limit.allowed_at(limit.taken(tat, self._now, units), units)
-        return min(first.until + 1, max(after, self._now + _SOON))
-
-    def _take(self, key: str, units: int) -> Taken | None:
-        usage = self._usage(key)
-        limit = usage.limit
-        if limit is None or not limit.rate or not units:
-            return None
-        tat, pace = limit.taken(usage.tat, self._now, units), self._paces.get(key, Pace())
-        self._usages[key] = replace(usage, tat=tat)
-        if pace.shares:
-            self._paces[key] = shares.granted(pace, self._task.owner, self._now, units)
-            self._changed_paces.add(key)
-        return Taken(key, units, tat, limit.interval, pace.given)
+    def _leave(self, purse: Purse) -> None:
+        if self._task.id in purse.line:
+            self._put_line(purse, lines.without(purse.line, self._task.id))
 
     # -- the books
 
     def write(self) -> None:
         """Writes what was planned."""
-        self._tables.put_counts((name, self._counts[name]) for name in sorted(self._changed_counts))
+        if self._gives_room:
+            self._call()
+        self._tables.add_counts(self._added)
         self._tables.put_calls(self._task.id, [self._calls[name] for name in self._changed_calls])
-        for usage in self._usages.values():
-            self._tables.set_usage(usage)
-        for key in self._changed_paces:
-            self._tables.put_pace(key, self._paces[key])
+        self._rates.write()
+        for key in sorted(self._changed_purses, key=_by_scope):
+            self._tables.put_line(*self._purses[key])
 
-    def _usage(self, key: str) -> Usage:
-        return self._usages.get(key) or self._tables.usage(key)
+    def _call(self) -> None:
+        """Those who wait for room, where there is more now than before."""
+        for purse in [self._purses[key] for key in sorted(self._purses, key=_by_scope) if self._purses[key].line]:
+            line, ids = lines.called(purse.line, purse.budget, self._count(purse), self._now)
+            self._put_line(purse, line)
+            self.called += [(each, budget_topic(purse.budget.scope)) for each in ids]
+
+    def _know(self, purses: Sequence[Purse]) -> None:
+        if purses:
+            self._purses.update(((purse.budget.scope, purse.budget.period), purse) for purse in purses)
+            self._stored |= self._tables.counted([self._counter(purse) for purse in purses])
+
+    def _purses_of(self, model: str) -> list[Purse]:
+        """The budgets of a call, from the task upwards."""
+        if not self._purses:
+            return []
+        keys = [(scope, period) for scope in self._scopes_of(model) for period in _PERIODS]
+        return [self._purses[key] for key in keys if key in self._purses]
+
+    def _put_line(self, purse: Purse, line: Line) -> None:
+        key = (purse.budget.scope, purse.budget.period)
+        self._purses[key] = Purse(purse.budget, line)
+        self._changed_purses.add(key)
+
+    def _counter(self, purse: Purse) -> CountName:
+        """Under which name is counted what a budget limits now."""
+        return CountName(purse.budget.scope, window_of(purse.budget.period, self._now))
+
+    def _count(self, purse: Purse) -> Count:
+        """What is counted there, with what is planned."""
+        name = self._counter(purse)
+        return self._stored.get(name, Count()) + self._added.get(name, Count())
 
     def _put(self, call: Call, counted: Amount, reserved: Amount, calls: int = 0) -> None:
         """A call as it is now, and how much more is counted for it."""
         name = CallName(call.attempt, call.call)
         self._calls[name] = call
         self._changed_calls[name] = None
-        names = self._names(call.model, call.at)
-        missing = [name for name in names if name not in self._counts]
+        scopes = self._scopes_of(call.model)
+        missing = [scope for scope in scopes if scope not in self._scopes]
         if missing:
-            found = self._tables.find_books(self._task.id, missing, (), ()).counts
-            self._counts.update((name, found.get(name, Count())) for name in missing)
-        for counter in names:
-            known = self._counts[counter]
-            self._counts[counter] = Count(known.counted + counted, known.reserved + reserved, known.calls + calls)
-        self._changed_counts.update(names)
+            self._scopes |= dict.fromkeys(missing)
+            self._know(self._tables.find_books("", missing, (), ()).purses)
+        more = Count(counted, reserved, calls)
+        for counter in _counters(scopes, tuple(window_of(period, call.at) for period in _PERIODS)):
+            before = self._added.get(counter)
+            self._added[counter] = more if before is None else before + more
 
-    def _names(self, model: str, at: Millis) -> list[CountName]:
-        """What a call of this instant counts under."""
-        windows = [window_of(period, at) for period in _PERIODS]
-        names = self._named.get((model, windows[-1]))
-        if names is None:
-            names = self._named[model, windows[-1]] = []
-            for scope in self._scopes(model):
-                whole = CountName(scope, "")
-                forever = whole.kind in ("task", "tree")
-                names += [whole] if forever else [CountName(scope, window) for window in windows]
-        return names
-
-    def _scopes(self, model: str) -> list[str]:
+    def _scopes_of(self, model: str) -> tuple[str, ...]:
+        """What a call to `model` counts against."""
         task = self._task
         named = (("owner", task.owner), ("agent", task.agent), ("model", model))
-        return [
+        return (
             *(f"task:{each}" for each in self._chain),
             f"tree:{task.root}",
             *(f"{kind}:{name}" for kind, name in named if name),
             TOTAL,
-        ]
+        )
 
 
-def abandon(tables: Tables, task: Task) -> Task:
-    """The attempt that held `task` is over: its calls that are still reserved are unknown."""
+@lru_cache(maxsize=256)
+def _counters(scopes: tuple[str, ...], windows: tuple[str, ...]) -> tuple[CountName, ...]:
+    """Under which names a call is counted: tasks and trees for good, the others also per window."""
+    return tuple(
+        CountName(scope, window)
+        for scope in scopes
+        for window in (windows[:1] if scope.startswith(("task:", "tree:")) else windows)
+    )
+
+
+def abandoned(tables: Tables, task: Task) -> Plan:
+    """The attempt that held `task` is over: its calls that are still reserved are unknown. What was written."""
     plan = Plan(tables, task)
     for call in tables.reserved_calls(task.id):
         plan.abandon(call)
     plan.write()
-    return replace(task, open_calls=0)
+    return plan
 
 
-def start_afresh(tables: Tables, key: str) -> None:
-    """What was taken of a rate before it was dropped is not given back to the next one under its key, and whoever has
-    waited waits for nothing."""
-    pace = tables.find_books("", (), (), [key]).paces.get(key, Pace())
-    tables.put_pace(key, Pace(pace.slow, pace.given + _NEVER))
+def _by_scope(key: tuple[str, Period | None]) -> tuple[str, str]:
+    return key[0], key[1] or ""
+
+
+def _refusal(
+    reserve: Reserve, kind: RefusalKind, purse: Purse, now: Millis, retry_at: Millis | None, short: tuple[str, int]
+) -> Refusal:
+    budget = purse.budget
+    return Refusal(reserve.call, budget.scope, kind, now, retry_at, *short, budget.period, budget.at_limit)
 
 
 def _chain(tables: Tables, task: Task) -> list[str]:

@@ -12,7 +12,7 @@ from tenuto.tasks.outcome import Answer, Ending, Outcome
 from tenuto.tasks.signal import SignalKind
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task
-from tenuto.tasks.waits import Wait
+from tenuto.tasks.waits import Wait, budget_topic
 
 __all__ = ["commit", "holds"]
 
@@ -88,6 +88,7 @@ def _suspend(work: Work, task: Task, wait: Wait) -> None:
     known = work.tables.tasks(ends.values())
     come = {message.topic for message in work.tables.inbox(task.id)}.difference(ends)
     come.update(topic for topic, task_id in ends.items() if task_id not in known or known[task_id].is_final)
+    come.update(_called(work, task, wait))
     missing, need = wait.outstanding(come)
     waiting = work.apply(task, transitions.suspend(task, work.now, wait, need))
     if wait.on and not need:
@@ -96,3 +97,18 @@ def _suspend(work: Work, task: Task, wait: Wait) -> None:
         work.apply(waiting, transitions.wake(waiting, work.now, "due"))
     else:
         work.tables.expect(task.id, missing)
+
+
+def _called(work: Work, task: Task, wait: Wait) -> set[str]:
+    """Budgets that the task waits for, and that are gone, or in whose line it was called."""
+    topics = {topic for topic in wait.on if topic.startswith("budget:")}
+    if not topics:
+        return set()
+    scopes = [topic.removeprefix("budget:") for topic in topics]
+    waits_still: set[str] = set()
+    for budget, line in work.tables.find_books("", scopes, (), ()).purses:
+        place = line.get(task.id)
+        if place is not None and place.called:
+            return topics
+        waits_still.add(budget_topic(budget.scope))
+    return topics - waits_still

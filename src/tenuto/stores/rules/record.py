@@ -54,8 +54,11 @@ def _record(work: Work, each: Record, lease: Millis) -> Recorded:
         plan = Plan(work.tables, task, each.settles, each.reserves) if each.settles or each.reserves else None
     except (InvalidInput, Unstorable) as error:
         return Recorded(Answer.INVALID, detail=str(error))
+    if each.read is not None and work.tables.steered(task.id, each.read):
+        return Recorded(Answer.UNREAD)
     refused = None if plan is None else _planned(plan, each)
-    if refused is not None:
+    if plan is not None and refused is not None:
+        work.call(plan)
         return Recorded(Answer.REFUSED, refused=refused)
     tables = work.tables
     for key, data in each.blobs.items():
@@ -74,10 +77,11 @@ def _record(work: Work, each: Record, lease: Millis) -> Recorded:
         known = change.task
     if plan is not None:
         plan.write()
-        work.reopen(plan.freed)
         known = replace(known, open_calls=known.open_calls + plan.opened)
     work.store(task, known)
-    return Recorded(Answer.ACCEPTED, paused=task.paused, messages=tables.inbox_size(task.id) > 0)
+    if plan is not None:
+        work.booked(plan)
+    return Recorded(Answer.ACCEPTED, paused=task.paused)
 
 
 def _planned(plan: Plan, each: Record) -> Refusal | None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tenuto.errors import Unstorable
 from tenuto.stores.base import MOST_MESSAGES, Delivered
-from tenuto.stores.rules.ends import come, ended
+from tenuto.stores.rules.ends import ended
 from tenuto.stores.rules.revive import retry
 from tenuto.stores.rules.work import Work
 from tenuto.tasks import transitions
@@ -106,7 +106,7 @@ def _message(work: Work, task: Task, each: Signal) -> Delivered:
     work.tell(task, Message(number, each.kind, topic, each.data, work.now), each.key)
     data = {"kind": each.kind.value, "topic": topic, "number": number}
     work.apply(task, transitions.emit(task, work.now, EventKind.SIGNALLED, data))
-    come(work, task.id, topic)
+    work.come(task.id, topic)
     return _ACCEPTED
 
 
@@ -118,15 +118,18 @@ def _resolve(work: Work, task: Task, each: Signal) -> Delivered:
     if task.state is State.RUNNING:
         return Delivered(Delivery.REFUSED, f"{task.id!r} is running: its worker decides")
     step = work.tables.step(task.id, key)
-    if step is None or step.state is not StepState.STARTED:
-        return Delivered(Delivery.REFUSED, f"{task.id!r} has no step {key!r} whose outcome is unknown")
+    lasting = step is not None and step.state is StepState.FAILED and task.state is State.FAILED
+    if step is None or not (step.state is StepState.STARTED or lasting):
+        return Delivered(
+            Delivery.REFUSED, f"{task.id!r} has no step {key!r} whose outcome is unknown, or with which it has failed"
+        )
     value = data.get("value")
     if how == "done":
         try:
             stored = msgspec.Raw(encode(value, f"the value of step {key!r}"))
         except Unstorable as error:
             return Delivered(Delivery.REFUSED, str(error))
-        work.tables.put_step(task.id, replace(step, state=StepState.DONE, value=stored, at=work.now))
+        work.tables.put_step(task.id, replace(step, state=StepState.DONE, value=stored, error=None, at=work.now))
     elif how == "fail":
         failure = ErrorRecord("Resolved", str(value or "resolved as failed"), at=work.now, attempt=step.attempt)
         work.tables.put_step(task.id, replace(step, state=StepState.FAILED, error=failure, at=work.now))

@@ -33,7 +33,7 @@ from tenuto.stores.base import (
 )
 from tenuto.stores.rules import claim, outcomes, reads, record, submit, sweep
 from tenuto.stores.rules.accounts import RuledMoney
-from tenuto.stores.rules.money import start_afresh
+from tenuto.stores.rules.rates import start_afresh
 from tenuto.stores.rules.signals import signal as deliver
 from tenuto.stores.rules.work import Work
 from tenuto.stores.tables import Tables

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 from msgspec.structs import replace
 
 from tenuto.stores.base import Hint
-from tenuto.stores.rules.money import abandon
+from tenuto.stores.rules.money import Plan, abandoned
 from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis
 from tenuto.tasks.signal import Message
 from tenuto.tasks.states import FINAL, State
 from tenuto.tasks.task import Task
-from tenuto.tasks.transitions import Change
+from tenuto.tasks.transitions import Change, closer, wake
 
 __all__ = ["Work"]
 
@@ -62,8 +62,9 @@ class Work:
 
     def _follow(self, before: Task, task: Task) -> Task:
         if before.open_calls and task.lease_until is None:
-            task = abandon(self.tables, task)
+            task = replace(task, open_calls=0)
             self.tables.update(task)
+            self.booked(abandoned(self.tables, task))
         if task.state is State.READY and task.claimable and not before.claimable:
             self._claimable(task)
         if task.limits:
@@ -98,6 +99,27 @@ class Work:
         """Puts a message into a task's inbox."""
         self.tables.add_message(task.id, message, key)
         self.told.add(task.id)
+
+    def come(self, task_id: str, topic: str) -> None:
+        """`topic` has come for a waiting task: it is woken when that was the last one it needed."""
+        task = self.tables.task(task_id)
+        if not self.tables.met(task_id, topic) or task is None or task.state is not State.WAITING:
+            return  # it has ended in this very transaction, and its own turn in `ends.ended` is still to come
+        if task.unmet > 1:
+            self.store(task, closer(task))
+        else:
+            self.tables.expect_nothing(task_id)
+            self.apply(task, wake(task, self.now, f"came: {topic}"))
+
+    def booked(self, plan: Plan) -> None:
+        """What a plan that was written means for others: there is room that they have waited for."""
+        self.reopen(plan.freed)
+        self.call(plan)
+
+    def call(self, plan: Plan) -> None:
+        """Wakes those whose turn it is in a budget."""
+        for task_id, topic in plan.called:
+            self.come(task_id, topic)
 
     def _claimable(self, task: Task) -> None:
         self.tables.open_lane(task.agent, task.band, task.owner)

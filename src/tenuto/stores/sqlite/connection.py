@@ -89,11 +89,20 @@ def prepare_file(path: Path) -> None:
 def _check_log(path: Path) -> None:
     """Raises `StoreCorrupt` for a log without its file: SQLite would throw away what was committed to it."""
     log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size and not (path.exists() and path.stat().st_size):
+    # The file is looked at again: another program may be making both, or closing its own, at this moment.
+    if not _size(path) and _size(log) and not _size(path):
         raise StoreCorrupt(
             f"The store {path} is missing or empty, and its log {log} is not: put the file back beside its log, "
             "or move the log away to start with an empty store."
         )
+
+
+def _size(path: Path) -> int:
+    """Bytes of the file at `path`; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _make_folder(folder: Path) -> None:

@@ -40,7 +40,7 @@ def migrate(connection: apsw.Connection, path: Path) -> int:
     Raises `StoreTooNew` for a file of a newer release, and `StoreCorrupt` for one that is not ours after all.
     """
     with translated(path, connection):
-        if version(connection) == LATEST and connection.pragma("application_id") == APPLICATION_ID:
+        if _is_current(connection):
             return 0
     begin(connection, path)
     try:
@@ -50,6 +50,14 @@ def migrate(connection: apsw.Connection, path: Path) -> int:
     finally:
         roll_back(connection)
     return applied
+
+
+def _is_current(connection: apsw.Connection) -> bool:
+    """False also where another program is just opening or closing the file: who begins to write waits for that."""
+    try:
+        return version(connection) == LATEST and connection.pragma("application_id") == APPLICATION_ID
+    except apsw.BusyError:
+        return False
 
 
 def _apply(connection: apsw.Connection, path: Path) -> int:

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import apsw
 
@@ -27,7 +26,6 @@ from tenuto.stores.rules.work import Work
 from tenuto.stores.sqlite.connection import BUSY_TIMEOUT, Identity, begin, connect, roll_back
 from tenuto.stores.sqlite.errors import translate
 from tenuto.stores.sqlite.hints import Hints
-from tenuto.stores.sqlite.queries import query
 from tenuto.stores.sqlite.statements import SqliteStatements
 
 __all__ = ["Writer"]
@@ -51,7 +49,8 @@ class Writer:
         self._identity = Identity(path)
         self._connection = connect(path)
         self._rows = Rows(SqliteStatements(self._connection), clock)
-        self._version: Any = None
+        self._version: int | None = None
+        """the file's after the last transaction here, which SQLite raises with every transaction of whomever"""
         self._polite_until = 0.0
         self._moved = 0
         self._thread = threading.Thread(target=self._run, name="tenuto-sqlite-writer", daemon=True)
@@ -104,6 +103,7 @@ class Writer:
                 request.hint = work.hint
             self._rows.write()
             self._connection.execute("COMMIT")
+            self._version = self._connection.data_version()
         except BaseException as error:  # noqa: BLE001  # it belongs to whoever asked, and the thread goes on
             told = translate(error, self._path, self._connection) if isinstance(error, apsw.Error) else error
             self._undo(works)
@@ -117,12 +117,10 @@ class Writer:
             time.sleep(_PAUSE)
         if begin(self._connection, self._path, self._busy_timeout):
             self._polite_until = time.monotonic() + _POLITE
-        version = self._connection.execute(query("data_version")).get
-        if version == self._version:
+        if self._connection.data_version() == self._version:
             self._rows.begin_again()
-        else:
+        else:  # others have written since
             self._rows = Rows(SqliteStatements(self._connection), self._clock)
-            self._version = version
 
     def _undo(self, works: Sequence[Work]) -> None:
         self._version = None

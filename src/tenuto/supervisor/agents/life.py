@@ -44,6 +44,8 @@ class Outcome:
         """One line; empty when it ended as it should."""
         if self.error is None:
             return "" if self.exit_code == 0 else f"exit code {self.exit_code}"
+        if self.final:
+            return error_text(self.error)
         return f"{self.where}: {error_text(self.error)}"
 
 

@@ -3,7 +3,7 @@
 It claims tasks from a store and runs the task agents that they are addressed to (`tenuto.workers.worker`). Being asked
 to stop drains it: running tasks finish, or are handed back within its grace time. When it ends although nobody asked,
 it is started again, after a delay that doubles from 0.1 to 30 seconds while it keeps ending early. Only a store that
-can never be used ends it for good.
+can never be used, and agents none of which it can serve, end it for good.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tenuto.supervisor.agents.asynchronous import BaseAsyncAgent
 from tenuto.supervisor.exceptions import NonRecoverableException
 from tenuto.supervisor.restart import RestartPolicy
 from tenuto.workers.config import WorkerConfig
-from tenuto.workers.handler import preload_of
+from tenuto.workers.handler import CannotServe, preload_of
 
 if TYPE_CHECKING:
     from tenuto.stores.base import Store
@@ -61,7 +61,8 @@ class WorkerAgent(BaseAsyncAgent):
 
         if self.names is not None:
             sys.setswitchinterval(_SWITCH)
-            vars(sys.modules["__main__"]).update(self.names)
+            main = vars(sys.modules["__main__"])
+            main.update((name, it) for name, it in self.names.items() if name not in main)  # it may be imported by now
         self._opened = None
         if isinstance(self.store, str):
             from tenuto.stores import open_store
@@ -77,6 +78,8 @@ class WorkerAgent(BaseAsyncAgent):
             await self._worker.run()
         except StoreError as error:
             raise NonRecoverableException(f"the store cannot be used: {error}") from error
+        except CannotServe as error:
+            raise NonRecoverableException(str(error)) from error
         finally:
             if self._opened is not None:
                 await self._opened.close()

@@ -252,6 +252,7 @@ CREATE TABLE tenuto.budget (
     scope text COLLATE "C" NOT NULL,
     period text COLLATE "C" NOT NULL,   -- empty: for good
     budget text NOT NULL,               -- JSON
+    line text NOT NULL DEFAULT '{}',    -- JSON: stores.books.Line
     PRIMARY KEY (scope, period)
 );
 

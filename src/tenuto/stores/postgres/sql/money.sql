@@ -1,17 +1,11 @@
 -- Money, tokens and requests: ledgers, totals, budgets, paces.
 
 -- name: books
--- What a record is about to look at: the counts named in $2 as [[scope, window], ...], the budgets of their scopes, the
--- calls of the task $1 named in $3 as [[attempt, call], ...], and the paces of the keys in $4.
-SELECT '[' || (
-    SELECT coalesce(json_agg(json_build_array(
-        scope, span, money, tokens, requests, reserved_money, reserved_tokens, reserved_requests, calls
-    )), '[]')::text
-    FROM json_array_elements($2::json) AS wanted
-    JOIN tenuto.count ON scope = wanted ->> 0 AND span = wanted ->> 1
-) || ',[' || coalesce((
-    SELECT string_agg(budget, ',') FROM tenuto.budget
-    WHERE scope = ANY (ARRAY(SELECT wanted ->> 0 FROM json_array_elements($2::json) AS wanted))
+-- What a record is about to look at: the budgets of the scopes in $2, the calls of the task $1 named in $3 as
+-- [[attempt, call], ...], and the paces of the keys in $4.
+SELECT '[[' || coalesce((
+    SELECT string_agg('[' || budget || ',' || line || ']', ',')
+    FROM tenuto.budget WHERE scope = ANY (ARRAY(SELECT json_array_elements_text($2::json)))
 ), '') || '],[' || coalesce((
     SELECT string_agg(entry, ',')
     FROM json_array_elements($3::json) AS wanted
@@ -21,9 +15,17 @@ SELECT '[' || (
     FROM tenuto.pace WHERE key = ANY (ARRAY(SELECT json_array_elements_text($4::json)))
 ), '') || ']]';
 
--- name: put_counts
--- Totals.
-INSERT INTO tenuto.count (
+-- name: counts
+-- What was counted under the names in $1, as [[scope, window], ...].
+SELECT coalesce(json_agg(json_build_array(
+    scope, span, money, tokens, requests, reserved_money, reserved_tokens, reserved_requests, calls
+)), '[]')::text
+FROM json_array_elements($1::json) AS wanted
+JOIN tenuto.count ON scope = wanted ->> 0 AND span = wanted ->> 1;
+
+-- name: add_counts
+-- So much more.
+INSERT INTO tenuto.count AS known (
     scope, span, kind, money, tokens, requests, reserved_money, reserved_tokens, reserved_requests, calls
 )
 SELECT * FROM unnest(
@@ -31,9 +33,11 @@ SELECT * FROM unnest(
     $9::bigint[], $10::bigint[]
 )
 ON CONFLICT (scope, span) DO UPDATE SET
-    money = excluded.money, tokens = excluded.tokens, requests = excluded.requests,
-    reserved_money = excluded.reserved_money, reserved_tokens = excluded.reserved_tokens,
-    reserved_requests = excluded.reserved_requests, calls = excluded.calls;
+    money = known.money + excluded.money, tokens = known.tokens + excluded.tokens,
+    requests = known.requests + excluded.requests,
+    reserved_money = known.reserved_money + excluded.reserved_money,
+    reserved_tokens = known.reserved_tokens + excluded.reserved_tokens,
+    reserved_requests = known.reserved_requests + excluded.reserved_requests, calls = known.calls + excluded.calls;
 
 -- name: put_calls
 -- Appends to ledgers; a call that is there is replaced in its place.
@@ -54,9 +58,13 @@ SELECT '[' || string_agg(entry, ',' ORDER BY number) || ']'
 FROM tenuto.call WHERE task = $1::bigint AND reserved = 1;
 
 -- name: put_budget
--- Creates or replaces one.
+-- Creates one, or replaces what it limits.
 INSERT INTO tenuto.budget (scope, period, budget) VALUES ($1::text, $2::text, $3::text)
 ON CONFLICT (scope, period) DO UPDATE SET budget = excluded.budget;
+
+-- name: put_line
+-- Who waits for room in one.
+UPDATE tenuto.budget SET line = $3::text WHERE scope = $1::text AND period = $2::text;
 
 -- name: delete_budget
 -- Removes one.

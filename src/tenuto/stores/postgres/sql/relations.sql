@@ -72,6 +72,12 @@ SELECT '[' || string_agg(
 -- How many those are.
 SELECT count(*) FROM tenuto.message WHERE task = $1::bigint AND NOT taken;
 
+-- name: steered
+-- Whether one of those is steering, with a number above $2.
+SELECT EXISTS (
+    SELECT 1 FROM tenuto.message WHERE task = $1::bigint AND NOT taken AND number > $2::bigint AND kind = 'steer'
+);
+
 -- name: message_key
 -- Whether a message came under a key.
 SELECT EXISTS (SELECT 1 FROM tenuto.message WHERE task = $1::bigint AND key = $2::text);

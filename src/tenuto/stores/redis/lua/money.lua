@@ -1,4 +1,4 @@
--- needs: session, rows, indexes, events, lanes, limits, transitions, waits, books, shares, money
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, books, shares, rates, lines, money
 -- What is said of money beside records: budgets, pauses of rates, settlements by others than the task's worker.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: one of
@@ -20,10 +20,13 @@ function asked.put(scope, period, kind, name, budget)
     return false
   end
   books.put_budget(scope, period, budget)
+  lines.call_all(scope, period)
   return true
 end
 
 function asked.drop(scope, period)
+  lines.call_all(scope, period)
+  redis.call('HDEL', session.key('lines'), scope .. '\31' .. period)
   return redis.call('HDEL', session.key('budgets'), scope .. '\31' .. period) == 1
 end
 

@@ -1,10 +1,10 @@
--- needs: session, rows, families, indexes, events, lanes, limits, books, shares, money, transitions, waits, walks, admission, holds, journal
+-- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, money, transitions, waits, walks, admission, holds, journal
 -- Appends to journals, with children, events and consumed messages, and extends the leases (`rules/record.py`).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {records, lease in ms}. A child that cannot be
 -- accepted says why; whether it belongs to the tree is looked at here.
--- Returns for each: what became of it, whether the task is paused, whether there are messages; and of an invalid one
--- why, or the child and the tree that it does not belong to; of a refused one what `money.reserve` says.
+-- Returns for each: what became of it, whether the task is paused; and of an invalid one why, or the child and the tree
+-- that it does not belong to; of a refused one what `money.reserve` says.
 
 local again = session.begin()
 if again then
@@ -57,19 +57,21 @@ local function record(each, lease)
     walks.settle(t)
   end
   if not t or t.status ~= 'running' or not holds.fits(t, each.attempt, each.nonce) then
-    return { 'stale', false, false }
+    return { 'stale', false }
   end
   local why = objection(rows.root_of(t), each.children)
   if why then
-    return { 'invalid', false, false, why[1], why[2] }
+    return { 'invalid', false, why[1], why[2] }
   elseif each.unsound then
-    return { 'invalid', false, false, each.unsound }
+    return { 'invalid', false, each.unsound }
+  elseif each.read and waits.steered(t, each.read) then
+    return { 'unread', false }
   end
   local plan, refusal
   if each.settles then
     plan, refusal = money.planned(t, each.settles, each.reserves)
     if refusal then
-      return { 'refused', false, false, unpack(refusal) }
+      return { 'refused', false, unpack(refusal) }
     end
   end
   admission.put_blobs(rows.root_of(t), each.blobs)
@@ -95,7 +97,7 @@ local function record(each, lease)
   if plan then
     money.write(plan)
   end
-  return { 'accepted', t.paused ~= nil, t.mail ~= nil }
+  return { 'accepted', t.paused ~= nil }
 end
 
 local request, answers = cmsgpack.unpack(ARGV[4]), {}

@@ -1,4 +1,4 @@
--- needs: session, rows, families, indexes, events, lanes, limits, books, shares, money, transitions, waits, admission, submission, walks, ends, journal, revival
+-- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, money, transitions, waits, admission, submission, walks, ends, journal, revival
 -- Applies directives and stores messages, in order (`rules/signals.py`).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: signals
@@ -69,7 +69,7 @@ local function message(t, signal)
   local number = waits.tell(t, signal.kind, signal.topic, signal.data, signal.key)
   local told = '{"kind":"' .. signal.kind .. '","topic":' .. events.quote(signal.topic)
   events.tell(t, 'signalled', told .. ',"number":' .. number .. '}')
-  ends.come(t.id, signal.topic)
+  waits.come(t.id, signal.topic)
   return { 'accepted' }
 end
 
@@ -81,13 +81,13 @@ local function resolve(t, signal)
     return { 'refused', 'running' }
   end
   local step = journal.step(t, key)
-  if not step or step[1].state ~= 'started' then
+  local head = step and step[1]
+  if not head or not (head.state == 'started' or (head.state == 'failed' and t.status == 'failed')) then
     return { 'refused', 'step' }
   end
-  local head = step[1]
   if how == 'done' then
     head.state = 'done'
-    journal.put(t, key, head, step[2], signal.value)
+    journal.put(t, key, head, '', signal.value)
   elseif how == 'fail' then
     head.state = 'failed'
     local error = string.format(

@@ -115,6 +115,7 @@ CREATE TABLE tenuto_step (
     step TEXT NOT NULL,         -- JSON: the rest
     PRIMARY KEY (task, key)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX tenuto_step_place ON tenuto_step (task, place);
 
 CREATE TABLE tenuto_blob (
     root TEXT NOT NULL,
@@ -201,6 +202,7 @@ CREATE TABLE tenuto_budget (
     scope TEXT NOT NULL,
     period TEXT NOT NULL,               -- empty: for good
     budget TEXT NOT NULL,               -- JSON
+    line TEXT NOT NULL DEFAULT '{}',    -- JSON: stores.books.Line
     PRIMARY KEY (scope, period)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,17 +1,11 @@
 -- Money, tokens and requests: ledgers, totals, budgets, paces.
 
 -- name: books
--- What a record is about to look at: the counts named in ?2 as [[scope, window], ...], the budgets of their scopes, the
--- calls of the task ?1 named in ?3 as [[attempt, call], ...], and the paces of the keys in ?4.
-SELECT '[' || (
-    SELECT json_group_array(json_array(
-        scope, window, money, tokens, requests, reserved_money, reserved_tokens, reserved_requests, calls
-    ))
-    FROM json_each(?2) AS wanted
-    CROSS JOIN tenuto_count ON scope = wanted.value ->> 0 AND window = wanted.value ->> 1
-) || ',[' || ifnull((
-    SELECT group_concat(budget) FROM tenuto_budget
-    WHERE scope IN (SELECT wanted.value ->> 0 FROM json_each(?2) AS wanted)
+-- What a record is about to look at: the budgets of the scopes in ?2, the calls of the task ?1 named in ?3 as
+-- [[attempt, call], ...], and the paces of the keys in ?4.
+SELECT '[[' || ifnull((
+    SELECT group_concat('[' || budget || ',' || line || ']')
+    FROM tenuto_budget WHERE scope IN (SELECT value FROM json_each(?2))
 ), '') || '],[' || ifnull((
     SELECT group_concat(entry)
     FROM json_each(?3) AS wanted
@@ -21,15 +15,24 @@ SELECT '[' || (
     FROM tenuto_pace WHERE key IN (SELECT value FROM json_each(?4))
 ), '') || ']]';
 
--- name: put_counts
--- Totals.
+-- name: counts
+-- What was counted under the names in ?1, as [[scope, window], ...].
+SELECT json_group_array(json_array(
+    scope, window, money, tokens, requests, reserved_money, reserved_tokens, reserved_requests, calls
+))
+FROM json_each(?1) AS wanted
+CROSS JOIN tenuto_count ON scope = wanted.value ->> 0 AND window = wanted.value ->> 1;
+
+-- name: add_counts
+-- So much more.
 INSERT INTO tenuto_count (
     scope, window, kind, money, tokens, requests, reserved_money, reserved_tokens, reserved_requests, calls
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?), ...
 ON CONFLICT (scope, window) DO UPDATE SET
-    money = excluded.money, tokens = excluded.tokens, requests = excluded.requests,
-    reserved_money = excluded.reserved_money, reserved_tokens = excluded.reserved_tokens,
-    reserved_requests = excluded.reserved_requests, calls = excluded.calls;
+    money = money + excluded.money, tokens = tokens + excluded.tokens, requests = requests + excluded.requests,
+    reserved_money = reserved_money + excluded.reserved_money,
+    reserved_tokens = reserved_tokens + excluded.reserved_tokens,
+    reserved_requests = reserved_requests + excluded.reserved_requests, calls = calls + excluded.calls;
 
 -- name: put_calls
 -- Appends to ledgers; a call that is there is replaced in its place.
@@ -47,8 +50,13 @@ SELECT '[' || group_concat(entry) || ']' FROM (
 );
 
 -- name: put_budget
--- Creates or replaces one.
-INSERT OR REPLACE INTO tenuto_budget (scope, period, budget) VALUES (?1, ?2, ?3);
+-- Creates one, or replaces what it limits.
+INSERT INTO tenuto_budget (scope, period, budget) VALUES (?1, ?2, ?3)
+ON CONFLICT (scope, period) DO UPDATE SET budget = excluded.budget;
+
+-- name: put_line
+-- Who waits for room in one.
+UPDATE tenuto_budget SET line = ?3 WHERE scope = ?1 AND period = ?2;
 
 -- name: delete_budget
 -- Removes one.

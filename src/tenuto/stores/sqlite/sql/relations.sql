@@ -69,6 +69,13 @@ SELECT '[' || group_concat(message) || ']' FROM (
 -- How many those are.
 SELECT count(*) FROM tenuto_message INDEXED BY tenuto_message_inbox WHERE task = ?1 AND taken = 0;
 
+-- name: steered
+-- Whether one of those is steering, with a number above ?2.
+SELECT EXISTS (
+    SELECT 1 FROM tenuto_message INDEXED BY tenuto_message_inbox
+    WHERE task = ?1 AND taken = 0 AND number > ?2 AND kind = 'steer'
+);
+
 -- name: message_key
 -- Whether a message came under a key.
 SELECT EXISTS (SELECT 1 FROM tenuto_message WHERE task = ?1 AND key = ?2);

@@ -6,10 +6,6 @@ SELECT
     max(clock, coalesce((SELECT at FROM tenuto_event ORDER BY cursor DESC LIMIT 1), 0))
 FROM tenuto_meta;
 
--- name: data_version
--- Changes when another connection has committed.
-PRAGMA data_version;
-
 -- name: raise_floor
 -- Before rows are removed: what they used up is never used again.
 UPDATE tenuto_meta SET number = ?1, cursor = ?2, clock = ?3;

@@ -6,8 +6,9 @@
 --                           day, a month, or empty: all time. The name of the total is empty
 --   days                    set: days with counts
 --   budgets                 hash: <scope> 0x1F <period> -> money, tokens, requests ("-": no limit), what to do there
---   paces                   hash: key of a rate -> until when it is slow, milliseconds given back, virtual time; and a line
---                           for each owner who waits or has got more: name 0x1F tag 0x1F until
+--   paces                   hash: key of a rate -> until when it is slow, milliseconds given back, virtual time, what part of
+--                           their units calls use; and a line for each owner who waits or has got more: name 0x1F tag
+--                           0x1F until 0x1F when its calls were told to come back: at, step, calls
 --
 -- In a task's hash: `calls`, the names of its reserved calls, one to a line. An amount is {money, tokens, requests}.
 
@@ -102,24 +103,37 @@ end
 
 -- What is known about a rate's key beside its limit.
 function books.pace(key)
-  local pace = { slow = 0, given = 0, virtual = 0, shares = {} }
+  local pace = { slow = 0, given = 0, virtual = 0, used = 1, shares = {} }
   local first, rest = (redis.call('HGET', session.key('paces'), key) or ''):match('^([^\n]+)\n?(.*)$')
   if first then
     local numbers = books.numbers(first)
-    pace.slow, pace.given, pace.virtual = numbers[1], numbers[2], numbers[3]
-    for owner, tag, till in rest:gmatch('([^\n\31]*)\31([^\n\31]*)\31([^\n\31]*)') do
-      pace.shares[owner] = { tag = tonumber(tag), till = tonumber(till) }
+    pace.slow, pace.given, pace.virtual, pace.used = numbers[1], numbers[2], numbers[3], numbers[4] or 1
+    for owner, tag, till, line in rest:gmatch('([^\n\31]*)\31([^\n\31]*)\31([^\n\31]*)\31?([^\n\31]*)') do
+      local told, each = {}, books.numbers(line)
+      for first = 1, #each, 3 do
+        told[#told + 1] = { at = each[first], step = each[first + 1], calls = each[first + 2] }
+      end
+      pace.shares[owner] = { tag = tonumber(tag), till = tonumber(till), line = told }
     end
   end
   return pace
 end
 
 function books.put_pace(key, pace)
-  local lines = { string.format('%s %.17g %.17g', whole(pace.slow), pace.given, pace.virtual) }
+  local lines = { string.format('%s %.17g %.17g %.17g', whole(pace.slow), pace.given, pace.virtual, pace.used) }
   for owner, share in pairs(pace.shares) do
-    lines[#lines + 1] = string.format('%s\31%.17g\31%s', owner, share.tag, whole(share.till))
+    local told = {}
+    for at, each in ipairs(share.line) do
+      told[at] = string.format('%.17g %.17g %s', each.at, each.step, whole(each.calls))
+    end
+    lines[#lines + 1] = string.format('%s\31%.17g\31%s\31%s', owner, share.tag, whole(share.till), table.concat(told, ' '))
   end
   redis.call('HSET', session.key('paces'), key, table.concat(lines, '\n'))
+end
+
+-- One amount and another one.
+function books.more(one, other)
+  return { one[1] + other[1], one[2] + other[2], one[3] + other[3] }
 end
 
 -- -- budgets and paces
@@ -131,6 +145,18 @@ function books.read_budget(text)
     budget[#budget + 1] = tonumber(word) or (word ~= '-' and word)
   end
   return budget
+end
+
+-- Which field of a budget has no room for a bound where so much is used already, and what is left of it; nil when all
+-- have.
+function books.short(budget, used, bound)
+  for at, field in ipairs(FIELDS) do
+    local limit = budget[at]
+    if limit and bound[at] > 0 and used[at] + bound[at] > limit then
+      return field, math.max(limit - used[at], 0)
+    end
+  end
+  return nil
 end
 
 -- Stores the budget of a scope: limits (false for none), and what to do at them.
@@ -165,7 +191,7 @@ end
 -- waits for nothing.
 function books.start_afresh(key)
   local pace = books.pace(key)
-  pace.given, pace.virtual, pace.shares = pace.given + NEVER, 0, {}
+  pace.given, pace.virtual, pace.used, pace.shares = pace.given + NEVER, 0, 1, {}
   books.put_pace(key, pace)
 end
 
@@ -177,6 +203,7 @@ function books.forget(ids)
     fields[2 * at] = 'tree:' .. id .. SEPARATOR
   end
   session.in_parts('HDEL', session.key('budgets'), fields)
+  session.in_parts('HDEL', session.key('lines'), fields)
   session.in_parts('HDEL', session.key('count:task:'), ids)
   session.in_parts('HDEL', session.key('count:tree:'), ids)
 end

@@ -15,16 +15,6 @@ local PAGE = 1000
 
 ends.IN_PART = 250
 
--- `topic` has come for a waiting task. What it waits for may be long, so that it is read only to be woken.
-function ends.come(id, topic)
-  if not waits.met(id, topic) or rows.status(id) ~= 'waiting' or rows.need_less(id) then
-    return
-  end
-  local t = rows.load(id)
-  waits.expect_nothing(t)
-  limits.apply(t, transitions.wake, 'came: ' .. topic)
-end
-
 -- Whether an edge is met by a source that has ended so.
 function ends.is_met(when, status)
   return rows.is_final({ status = status }) and (when == 'finished' or when == status)
@@ -125,7 +115,7 @@ local function wake(t)
   while t.awaited and walks.room() > 0 do
     local ids = waits.expecting(topic, math.ceil(walks.room()))
     for _, id in ipairs(ids) do
-      ends.come(id, topic)
+      waits.come(id, topic)
     end
     walks.spend(#ids)
     if not ids[1] then

@@ -70,9 +70,9 @@ end
 
 local interval = limits.interval
 
--- The first instant at which a claim is allowed, or so many units together.
+-- The first instant at which a claim is allowed, or so many units together: more than the burst where all is paid for.
 function limits.allowed_at(usage, tat, units)
-  return usage.rate and math.ceil(tat - (usage.burst - (units or 1)) * interval(usage)) or 0
+  return usage.rate and math.ceil(tat - math.max(usage.burst - (units or 1), 0) * interval(usage)) or 0
 end
 
 -- How many tasks may be claimed now.

@@ -2,17 +2,10 @@
 
 money = {}
 
-local FIELDS = { 'money', 'tokens', 'requests' }
 local PERIODS = { '', 'month', 'day' }
 local NOTHING = { 0, 0, 0 }
-local SOON = 25 -- milliseconds
 
 local whole, SEPARATOR = session.whole, '\31'
-
-local function pace_of(plan, key)
-  plan.paces[key] = plan.paces[key] or books.pace(key)
-  return plan.paces[key]
-end
 
 local function chain_of(t)
   local chain, parent = { t.id }, rows.parent_of(t)
@@ -28,7 +21,7 @@ end
 function money.plan(t)
   return {
     t = t, chain = chain_of(t), counts = {}, changed_counts = {}, calls = {}, changed_calls = {}, added = 0, tats = {},
-    paces = {}, changed_paces = {}, freed = {}, reserved = t.calls or '',
+    paces = {}, changed_paces = {}, freed = {}, own = {}, models = {}, left = {}, reserved = t.calls or '',
   }
 end
 
@@ -79,6 +72,7 @@ end
 local function put(plan, name, call, counted, reserved, calls)
   plan.calls[name] = call
   plan.changed_calls[name] = call
+  plan.models[call.model] = true
   local windows = books.windows(call.at)
   for _, scope in ipairs(scopes_of(plan, call.model)) do
     for _, period in ipairs(scope.periodic and PERIODS or { '' }) do
@@ -111,29 +105,6 @@ end
 
 -- -- settling
 
-local function tat_of(plan, usage)
-  return plan.tats[usage.key] or usage.tat
-end
-
--- Units beyond what was taken are taken now; of what was not used, as much is given back as is safe.
-local function correct(plan, taken, used)
-  local usage, pace = limits.usage(taken.key), pace_of(plan, taken.key)
-  if not usage.defined or limits.interval(usage) ~= taken.interval then
-    return
-  elseif used > taken.units then
-    plan.tats[taken.key] = limits.taken(usage, tat_of(plan, usage), used - taken.units)
-    return
-  end
-  local ahead = taken.tat - (pace.given - taken.given) - session.now
-  local back = math.min(taken.units - used, math.floor(ahead / taken.interval))
-  if back > 0 then
-    local span = back * taken.interval
-    plan.tats[taken.key] = tat_of(plan, usage) - span
-    pace.given = pace.given + span
-    plan.changed_paces[taken.key], plan.freed[taken.key] = true, true
-  end
-end
-
 local function without(names, name)
   local left = {}
   for each in names:gmatch('[^\n]+') do
@@ -149,6 +120,7 @@ end
 function money.settle(plan, settle, anew)
   local name = name_of(plan, settle.attempt, settle.call)
   local call, actual = call_named(plan, name), settle.actual
+  plan.models[settle.model] = true
   if not call then
     if anew then
       call = new_call(plan, 'settled', settle.model, actual)
@@ -161,89 +133,93 @@ function money.settle(plan, settle, anew)
   end
   for _, taken in ipairs(call.taken) do
     if settle.rates[taken.key] then
-      correct(plan, taken, settle.rates[taken.key])
+      rates.correct(plan, taken, settle.rates[taken.key])
     end
   end
   local reserved = call.state == 'reserved' and less(NOTHING, call.bound) or NOTHING
   plan.reserved = without(plan.reserved, name)
   call.state, call.actual, call.settled_at = 'settled', books.words(actual), whole(session.now)
   put(plan, name, call, less(actual, call.bound), reserved, 0)
+  plan.gives_room = true
   return true
 end
 
 -- -- reserving
 
--- Which field has no room, and what is left of it; nil when all have.
-local function short(budget, counted, bound, unpriced)
-  if unpriced and budget[1] then
-    return 'price', 0
-  end
-  for at, field in ipairs(FIELDS) do
-    local limit = budget[at]
-    if limit and bound[at] > 0 and counted[at] + bound[at] > limit then
-      return field, math.max(limit - counted[at], 0)
-    end
-  end
-  return nil
-end
-
-local function over_budget(plan, reserve)
+-- The budgets of a call, from the task upwards, with their lines.
+local function purses_of(plan, model)
   local fields, places = {}, {}
-  for _, scope in ipairs(scopes_of(plan, reserve.model)) do
+  for _, scope in ipairs(scopes_of(plan, model)) do
     for _, period in ipairs(scope.periodic and PERIODS or { '' }) do
       fields[#fields + 1] = scope.text .. SEPARATOR .. period
-      places[#fields] = { scope, period }
+      places[#fields] = { field = fields[#fields], scope = scope, period = period }
     end
+  end
+  local purses, theirs = {}, {}
+  for at, text in ipairs(redis.call('HMGET', session.key('budgets'), unpack(fields))) do
+    if text then
+      places[at].budget = books.read_budget(text)
+      purses[#purses + 1], theirs[#theirs + 1] = places[at], fields[at]
+    end
+  end
+  for at, line in ipairs(purses[1] and lines.of(theirs) or {}) do
+    purses[at].line = plan.left[theirs[at]] or line
+  end
+  return purses
+end
+
+local function spent(numbers, own)
+  local after = own or NOTHING
+  return { numbers[1] - numbers[4] + after[1], numbers[2] - numbers[5] + after[2], numbers[3] - numbers[6] + after[3] }
+end
+
+-- A task has no room for good: what was kept for it is for those behind it.
+local function give_up(plan, purses, windows)
+  for _, purse in ipairs(purses) do
+    if lines.place_of(purse.line, plan.t.id) then
+      local count = count_of(plan, purse.scope.kind, purse.scope.name, windows[purse.period])
+      local after, ids = lines.called(lines.without(purse.line, plan.t.id), purse.budget, count.numbers)
+      lines.put(purse.field, after)
+      lines.wake(purse.scope.text, ids)
+    end
+  end
+end
+
+-- Why a reservation has no room in budgets: one that is spent goes before one that is busy.
+local function over_budget(plan, reserve, purses)
+  local id, since, busy = plan.t.id, session.now, nil
+  for _, purse in ipairs(purses) do
+    local place = lines.place_of(purse.line, id)
+    since = place and math.min(since, place.since) or since
   end
   local windows = books.windows(session.now)
-  local texts = redis.call('HMGET', session.key('budgets'), unpack(fields))
-  for at, text in ipairs(texts) do
-    if text then
-      local scope, period = places[at][1], places[at][2]
-      local budget = books.read_budget(text)
-      local counted = count_of(plan, scope.kind, scope.name, windows[period]).numbers
-      local field, left = short(budget, counted, reserve.bound, reserve.unpriced)
-      if field then
-        local retry_at = field ~= 'price' and books.next_window(period)
-        return { reserve.call, scope.text, 'budget', session.now, retry_at, field, left, period, budget[4] }
-      end
+  for _, purse in ipairs(purses) do
+    local budget, scope, field, left = purse.budget, purse.scope, nil, nil
+    local count = count_of(plan, scope.kind, scope.name, windows[purse.period])
+    local unpriced = reserve.unpriced and budget[1]
+    if unpriced then
+      field, left = 'price', 0
+    else
+      field, left = books.short(budget, spent(count.numbers, plan.own[count]), reserve.bound)
     end
-  end
-  return nil
-end
-
--- When it is worth a try to take units of a rate: now, where there is room and nobody goes before.
-local function when(plan, usage, units)
-  local tat = tat_of(plan, usage)
-  local at = limits.allowed_at(usage, tat, units)
-  local first = shares.first_in_line(pace_of(plan, usage.key), plan.t.owner or '')
-  if at > session.now or not first then
-    return at
-  end
-  local after = limits.allowed_at(usage, limits.taken(usage, tat, units), units)
-  return math.min(first.till + 1, math.max(after, session.now + SOON))
-end
-
-local function too_fast(plan, reserve)
-  for _, rate in ipairs(reserve.rates) do
-    local key, units = rate[1], rate[2]
-    local slow, usage = pace_of(plan, key).slow, limits.usage(key)
-    if slow > session.now then
-      return { reserve.call, key, 'slow', session.now, slow }
-    elseif usage.defined and usage.rate and units > 0 then
-      if units > usage.burst then
-        return { reserve.call, key, 'rate', session.now, false }
-      end
-      local at = when(plan, usage, units)
-      if at > session.now then
-        local stored = books.pace(key)
-        shares.refused(stored, plan.t.owner or '', at)
-        books.put_pace(key, stored)
-        return { reserve.call, key, 'rate', session.now, at }
-      end
+    if field then
+      give_up(plan, purses, windows)
+      local retry_at = not unpriced and books.next_window(purse.period)
+      return { reserve.call, scope.text, 'budget', session.now, retry_at, field, left, purse.period, budget[4] }
     end
+    local taken = books.more(count.numbers, lines.kept(purse.line, id, since))
+    field, left = books.short(budget, taken, reserve.bound)
+    busy = busy or (field and { purse, field, left })
   end
-  return nil
+  if not busy then
+    return nil
+  end
+  local purse, retry_at = busy[1], session.now + lines.PATIENCE
+  local place = { id = id, since = since, till = retry_at + lines.GRACE, called = false, bound = reserve.bound }
+  lines.put(purse.field, lines.joined(purse.line, place))
+  return {
+    reserve.call, purse.scope.text, 'busy', session.now, retry_at, busy[2], busy[3], purse.period, purse.budget[4],
+  }
 end
 
 -- Plans a reservation: call, bound, model, rates; why it has no room.
@@ -252,33 +228,59 @@ function money.reserve(plan, reserve)
   if call_named(plan, name) then
     return nil -- it was granted before
   end
-  local refusal = over_budget(plan, reserve) or too_fast(plan, reserve)
+  local purses = purses_of(plan, reserve.model)
+  local refusal = (purses[1] and over_budget(plan, reserve, purses)) or rates.refusal(plan, reserve)
   if refusal then
     return refusal
   end
-  local call = new_call(plan, 'reserved', reserve.model, reserve.bound)
-  for _, rate in ipairs(reserve.rates) do
-    local usage = limits.usage(rate[1])
-    if usage.defined and usage.rate and rate[2] > 0 then
-      local tat = limits.taken(usage, tat_of(plan, usage), rate[2])
-      plan.tats[rate[1]] = tat
-      local pace = pace_of(plan, rate[1])
-      local given = pace.given
-      if next(pace.shares) then
-        shares.granted(pace, plan.t.owner or '', rate[2])
-        plan.changed_paces[rate[1]] = true
-      end
-      call.taken[#call.taken + 1] = {
-        key = rate[1], units = rate[2], tat = tat, interval = limits.interval(usage), given = given,
-      }
+  for _, purse in ipairs(purses) do
+    if lines.place_of(purse.line, plan.t.id) then
+      plan.left[purse.field] = lines.without(purse.line, plan.t.id)
     end
   end
+  local call = new_call(plan, 'reserved', reserve.model, reserve.bound)
+  call.taken = rates.take(plan, reserve)
   put(plan, name, call, reserve.bound, reserve.bound, 1)
+  local windows = books.windows(session.now)
+  for _, scope in ipairs(scopes_of(plan, reserve.model)) do
+    for _, period in ipairs(scope.periodic and PERIODS or { '' }) do
+      local count = count_of(plan, scope.kind, scope.name, windows[period])
+      plan.own[count] = books.more(plan.own[count] or NOTHING, reserve.bound)
+    end
+  end
   plan.reserved = plan.reserved .. (plan.reserved ~= '' and '\n' or '') .. name
   return nil
 end
 
 -- -- the books
+
+-- Who waits for room in budgets where there is more now than before; called when everything else is written.
+local function call_those_who_wait(plan)
+  if redis.call('EXISTS', session.key('lines')) == 0 then
+    return
+  end
+  local known, fields, windows = {}, {}, books.windows(session.now)
+  for model in pairs(plan.models) do
+    for _, purse in ipairs(purses_of(plan, model)) do
+      if not known[purse.field] and purse.line[1] then
+        known[purse.field] = purse
+        fields[#fields + 1] = purse.field
+      end
+    end
+  end
+  table.sort(fields)
+  local called = {}
+  for at, field in ipairs(fields) do
+    local purse = known[field]
+    local count = count_of(plan, purse.scope.kind, purse.scope.name, windows[purse.period])
+    local after, ids = lines.called(purse.line, purse.budget, count.numbers)
+    lines.put(field, after)
+    called[at] = { purse.scope.text, ids }
+  end
+  for _, each in ipairs(called) do
+    lines.wake(each[1], each[2])
+  end
+end
 
 -- Writes what was planned.
 function money.write(plan)
@@ -295,17 +297,15 @@ function money.write(plan)
   for name, call in pairs(plan.changed_calls) do
     redis.call('HSET', session.key('ledger:') .. plan.t.id, name, books.call_text(call))
   end
-  for key, tat in pairs(plan.tats) do
-    limits.set(limits.usage(key), { tat = tat })
-  end
-  for key in pairs(plan.changed_paces) do
-    books.put_pace(key, plan.paces[key])
-  end
-  for key in pairs(plan.freed) do
-    limits.reopen(key)
+  for field, line in pairs(plan.left) do
+    lines.put(field, line)
   end
   if plan.reserved ~= (plan.t.calls or '') then
     rows.put(plan.t, 'calls', plan.reserved ~= '' and plan.reserved)
+  end
+  rates.write(plan)
+  if plan.gives_room then
+    call_those_who_wait(plan)
   end
 end
 
@@ -317,7 +317,7 @@ function money.abandon(t)
     call.state = 'unknown'
     put(plan, name, call, NOTHING, less(NOTHING, call.bound), 0)
   end
-  plan.reserved = ''
+  plan.reserved, plan.gives_room = '', true
   money.write(plan)
 end
 

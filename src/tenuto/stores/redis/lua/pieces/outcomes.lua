@@ -12,7 +12,7 @@ local function suspend(t, given)
   end
   local missing, topics = {}, given[1]
   for _, topic in ipairs(topics) do
-    if not (come[topic] or waits.has_ended(topic)) then
+    if not (come[topic] or waits.has_ended(topic) or lines.has_come(topic, t.id)) then
       missing[#missing + 1] = topic
     end
   end

@@ -51,6 +51,16 @@ function waits.expect_nothing(t)
   end
 end
 
+-- `topic` has come for a waiting task. What it waits for may be long, so that it is read only to be woken.
+function waits.come(id, topic)
+  if not waits.met(id, topic) or rows.status(id) ~= 'waiting' or rows.need_less(id) then
+    return
+  end
+  local t = rows.load(id)
+  waits.expect_nothing(t)
+  limits.apply(t, transitions.wake, 'came: ' .. topic)
+end
+
 -- Whether the end that this topic names has come already: that of a task which is final, or unknown.
 function waits.has_ended(topic)
   local id = topic:match('^task:(.*)$')
@@ -80,6 +90,18 @@ end
 -- The first line of a message: kind, topic, at.
 function waits.head(message)
   return cjson.decode(message[2]:match('^[^\n]*'))
+end
+
+-- Whether one of those is steering, with a number above `after`.
+function waits.steered(t, after)
+  if t.mail and t.mails > after then
+    for _, message in ipairs(waits.inbox(t)) do
+      if message[1] > after and waits.head(message).kind == 'steer' then
+        return true
+      end
+    end
+  end
+  return false
 end
 
 function waits.has_key(t, key)
