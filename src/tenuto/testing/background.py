@@ -36,8 +36,8 @@ class Background:
         self._jobs[name] = asyncio.ensure_future(ready)
         if reply.status >= 400:
             self._failed[name] = openai_error(Refused(reply.error, status=reply.status, code=reply.code))["error"]
-        await send_json(delivery.response, 200, response_object(answer, "queued"))
         delivery.log.note(delivery.call, status=200, outcome="answered", usage=answer.usage)
+        await send_json(delivery.response, 200, response_object(answer, "queued"))
 
     async def fetch(self, response: Response, name: str, query: dict[str, list[str]]) -> None:
         """Sends the response `name` as it is now, or its events after a number."""

@@ -24,11 +24,14 @@ Headers = Iterable[tuple[str, str]]
 
 async def send_json(response: Response, status: int, body: object, headers: Headers = ()) -> None:
     """Sends `body` as JSON."""
-    await _send(response, status, msgspec.json.encode(body), "application/json", headers)
+    data = msgspec.json.encode(body)
+    length = ("content-length", str(len(data)))
+    await response.start(status, [("content-type", "application/json"), length, *headers])
+    await response.end(data)
 
 
 class Delivery:
-    """The answer to one call, on its way: what becomes of it is noted with the call as it happens."""
+    """The answer to one call, on its way. What becomes of it is noted before the client can know it."""
 
     def __init__(self, response: Response, log: CallLog, call: Call, wire: WireFormat) -> None:
         self.response, self.log, self.call, self.wire = response, log, call, wire
@@ -50,34 +53,46 @@ class Delivery:
             return self.response.drop()
         self.log.note(self.call, status=200, usage=answer.usage)
         streamed = answer.request.stream and reply.body is None
-        await (self._stream(reply, answer) if streamed else self._whole(reply, answer))
-        if self.call.outcome == "pending":
-            self.log.note(self.call, outcome="cut" if self.response.dropped else "answered")
-        return None
+        return await (self._stream(reply, answer) if streamed else self._whole(reply, answer))
 
     async def _whole(self, reply: Reply, answer: Answer) -> None:
         data = msgspec.json.encode(self.wire.whole(answer)) if reply.body is None else reply.body.encode()
         if reply.malformed:
             data = data[: len(data) // 2]
         kind = reply.content_type or "application/json"
-        headers = [*self._ids(), *reply.headers.items()]
-        await _send(self.response, 200, data, kind, headers, reply.cut_after_bytes)
+        headers = [("content-length", str(len(data))), *self._ids(), *reply.headers.items()]
+        await self.response.start(200, [("content-type", kind), *headers])
+        if reply.cut_after_bytes is not None and reply.cut_after_bytes < len(data):
+            return await self._cut(data[: reply.cut_after_bytes])
+        return await self._end(data)
 
     async def _stream(self, reply: Reply, answer: Answer) -> None:
         kind = reply.content_type or "text/event-stream; charset=utf-8"
         await self.response.start(200, [("content-type", kind), *self._ids(), *reply.headers.items()])
         sent = 0
-        for number, event in enumerate(self._spoilt(self.wire.events(answer), reply)):
+        *events, last = self._spoilt(self.wire.events(answer), reply)
+        for number, event in enumerate((*events, last)):
             if number == reply.cut_after_events:
-                return self.response.drop()
+                return await self._cut()
             if number and reply.chunk_delay:
                 await asyncio.sleep(reply.chunk_delay)
             left = len(event) if reply.cut_after_bytes is None else reply.cut_after_bytes - sent
-            await self.response.write(event[:left])
-            sent += len(event)
             if left < len(event):
-                return self.response.drop()
-        return await self.response.end()
+                return await self._cut(event[:left])
+            if number < len(events):
+                await self.response.write(event)
+            sent += len(event)
+        return await self._end(last)
+
+    async def _cut(self, data: bytes = b"") -> None:
+        self.log.note(self.call, outcome="cut")
+        await self.response.write(data)
+        self.response.drop()
+
+    async def _end(self, data: bytes) -> None:
+        if self.call.outcome == "pending":
+            self.log.note(self.call, outcome="answered")
+        await self.response.end(data)
 
     def _spoilt(self, events: Iterator[bytes], reply: Reply) -> Iterator[bytes]:
         """The events, with the one that the script puts among them."""
@@ -95,15 +110,3 @@ class Delivery:
     def _ids(self) -> Headers:
         """The id of the request, under both providers' names for it."""
         return ("x-request-id", f"req_{self.call.number}"), ("request-id", f"req_{self.call.number}")
-
-
-async def _send(
-    response: Response, status: int, data: bytes, kind: str, headers: Headers, cut_after: int | None = None
-) -> None:
-    length = ("content-length", str(len(data)))
-    await response.start(status, [("content-type", kind), length, *headers])
-    await response.write(data[:cut_after])
-    if cut_after is None or cut_after >= len(data):
-        await response.end()
-    else:
-        response.drop()

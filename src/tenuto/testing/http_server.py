@@ -45,7 +45,7 @@ class Response:
 
     def __init__(self, connection: h11.Connection, writer: asyncio.StreamWriter) -> None:
         self._connection, self._writer = connection, writer
-        self.dropped = False
+        self.dropped = self.ended = False
 
     async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """Sends status line and headers. Without a `content-length` the body is sent in chunks."""
@@ -56,16 +56,17 @@ class Response:
         if data:
             await self._send(h11.Data(data=data))
 
-    async def end(self) -> None:
-        """Sends the end of the body."""
-        await self._send(h11.EndOfMessage())
+    async def end(self, data: bytes = b"") -> None:
+        """Sends the last part of the body and its end, as one."""
+        await self._send(h11.Data(data=data), h11.EndOfMessage())
+        self.ended = True
 
     def drop(self) -> None:
         """Ends the connection after what was sent, however much is missing."""
         self.dropped = True
 
-    async def _send(self, event: h11.Event) -> None:
-        data = self._connection.send(event)
+    async def _send(self, *events: h11.Event) -> None:
+        data = b"".join(self._connection.send(event) or b"" for event in events)
         if data:
             self._writer.write(data)
             await self._writer.drain()
@@ -173,5 +174,4 @@ class _Connection:
             response = Response(self._h11, self._writer)
             said = reason.encode()
             await response.start(status, [("content-length", str(len(said))), ("connection", "close")])
-            await response.write(said)
-            await response.end()
+            await response.end(said)

@@ -77,7 +77,8 @@ class Routes:
         try:
             await self._asked(http, Delivery(response, self.log, call, wire))
         except (asyncio.CancelledError, ConnectionError):
-            self.log.note(call, outcome="closed" if self.closing else "gone")
+            if not response.ended:
+                self.log.note(call, outcome="closed" if self.closing else "gone")
             raise
 
     async def _asked(self, http: HttpRequest, delivery: Delivery) -> None:

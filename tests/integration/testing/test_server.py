@@ -42,6 +42,18 @@ def test_a_connection_serves_one_request_after_the_other() -> None:
         assert len(sockets) == 1
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_how_a_call_ended_is_noted_before_its_client_can_look(streamed: bool) -> None:
+    with Endpoint(["yes"]) as endpoint:
+        connection = HTTPConnection("127.0.0.1", endpoint.port, timeout=20)
+        body = json.dumps({"model": "m", "stream": streamed, "messages": [{"role": "user", "content": "Go"}]})
+        for _ in range(200):
+            connection.request("POST", "/v1/chat/completions", body)
+            connection.getresponse().read()
+            assert endpoint.calls[-1].outcome == "answered"
+        connection.close()
+
+
 @each_format
 async def test_closing_ends_what_is_under_way_at_once(format: str) -> None:
     # Given calls that will never be answered
