@@ -16,6 +16,8 @@ __all__ = ["SqliteStatements"]
 
 _MOST_ROWS = 256
 """Rows in one statement. Every power of two up to here is a statement of its own in the cache."""
+_EXACTLY = 16
+"""Up to so many rows go in one statement, whatever their number: a call of a model writes eleven counts."""
 
 
 class SqliteStatements(Statements):
@@ -44,7 +46,7 @@ class SqliteStatements(Statements):
     def run_rows(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
         begin, left = 0, len(rows)
         while left:
-            size = _MOST_ROWS if left >= _MOST_ROWS else 1 << (left.bit_length() - 1)
+            size = left if left <= _EXACTLY else min(1 << (left.bit_length() - 1), _MOST_ROWS)
             parameters = tuple(chain.from_iterable(rows[begin : begin + size]))
             self.connection.execute(rows_query(name, size), parameters)
             begin, left = begin + size, left - size
