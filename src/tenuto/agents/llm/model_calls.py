@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_ai.durable_exec import JSON_CODEC, record_durable_unit
 from pydantic_ai.messages import ModelMessage, ModelResponse
@@ -70,60 +70,98 @@ async def ask_model(
 
     Raises `ModelError`, `BudgetExceeded`, `TooLarge`, and what leaves the task waiting in the store.
     """
-    journal, conversation, messages = attempt.journal, attempt.conversation, params.messages
-    first, before = place.key == model_key(conversation.turn), params.before
-    if (recorded := await request_on_record(journal, place.key)) is not None:
-        place = _behind(place, recorded[1])
-        if (known := recorded[0]["response"]) is not None:
+    first = place.key == model_key(attempt.conversation.turn)
+    if (recorded := await request_on_record(attempt.journal, place.key)) is not None:
+        known, last = recorded
+        place = _behind(place, last)
+        if known["response"] is not None:
             record_durable_unit(executed=False)
-            return known
+            return known["response"]
         place.scope.counts[place.name] += 1  # it is the next one's no more
-    anew = before is None and place.scope is attempt.scope and place.name == MODEL
-    opens = anew and not conversation.replays
-    offer = offer_of(params.parameters)
-    entry: dict[str, Any] = conversation.addition(messages, offer) if opens else {"from": 0, "messages": []}
-    if anew and not opens:  # a hook wants another response than the one that is on record
-        entry |= {"instead": True} | conversation.changed(offer)
-    closed = _closed(attempt, place, entry) if before is None else {}
-    # Before anybody is paid for what cannot be kept.
-    encode(entry, f"what turn {conversation.turn} adds to the messages")
-    most = await _most_tokens(attempt, place, params, entry, offer)
-    fetches = before is not None and is_made(params.model, before) is not None
-    request = Request(attempt, place, params, most, attempt.read if first else None, fetches=fetches)
-    try:
-        if fetches and before is not None:
-            response = await fetched(attempt, place, params.model, before, partial(request.made, body))
-        else:
-            response = await request.made(body)
-    except BaseException:
-        attempt.unanswered.add(place.key)
-        raise
-    if not request.call:
-        entry["fetched"] = True
-    elif request.call != place.key:
-        entry["call"] = request.call
-    response = joined(response)
-    _tell_apart(journal, response, before)
-    read: ModelResponse = JSON_CODEC.load(ModelResponse, response)
-    whole = read if before is None else _whole(before, response)
-    steering = attempt.take_steering() if opens else ()
-    steered = {"steered": len(steering)} if steering else {}
-    await journal.settle(
-        place,
-        entry | {"response": response} | steered,
-        notes=closed,
-        consumed=steering,
-        events=() if is_open(response) or place.name != MODEL else (("turn", _summary(conversation.turn, whole)),),
-        settles=await _settles(request, read),
-    )
-    if opens:
-        conversation.add(messages, offer, read)
-    elif anew:
-        conversation.go_on(read, offer)
-    elif before is not None and place.scope is attempt.scope:
-        conversation.go_on(whole)
+    turn = _OpenTurn(attempt, place, params)
+    response = await turn.ask(body, attempt.read if first else None)
+    await turn.keep(response)
     record_durable_unit(executed=True)
     return response
+
+
+class _OpenTurn:
+    """A request that has no response on record, and the entry of the journal that is to have it."""
+
+    def __init__(self, attempt: Attempt, place: Place, params: ModelParams) -> None:
+        self._attempt = attempt
+        self._place = place
+        self._params = params
+        self._offer = offer_of(params.parameters)
+        conversation, mine = attempt.conversation, place.scope is attempt.scope
+        anew = mine and params.before is None and place.name == MODEL
+        self._begins = anew and not conversation.replays
+        """it is the first of its turn"""
+        self._instead = anew and conversation.replays
+        """a hook wants another response than the one that is on record"""
+        self._goes_on = mine and params.before is not None
+        """the response that it goes on with is that of the turn"""
+        self._entry: dict[str, Any] = {"from": 0, "messages": []}
+        if self._begins:
+            self._entry = conversation.addition(params.messages, self._offer)
+        elif self._instead:
+            self._entry |= {"instead": True} | conversation.changed(self._offer)
+        self._closed = _closed(attempt, place, self._entry) if params.before is None else {}
+        # Before anybody is paid for what cannot be kept.
+        encode(self._entry, f"what turn {conversation.turn} adds to the messages")
+
+    async def ask(self, body: Callable[[], Awaitable[object]], read: int | None) -> dict[str, Any]:
+        """The response, announced before and not recorded yet. read: how far the inbox was read for it."""
+        attempt, place, params = self._attempt, self._place, self._params
+        made = params.before if params.before is not None and is_made(params.model, params.before) is not None else None
+        most = await _most_tokens(attempt, place, params, self._entry, self._offer)
+        self._request = request = Request(attempt, place, params, most, read, fetches=made is not None)
+        try:
+            if made is not None:
+                response = await fetched(attempt, place, params.model, made, partial(request.made, body))
+            else:
+                response = await request.made(body)
+        except BaseException:
+            attempt.unanswered.add(place.key)
+            raise
+        response = cast("dict[str, Any]", joined(response))
+        _tell_apart(attempt.journal, response, params.before)
+        return response
+
+    async def keep(self, response: dict[str, Any]) -> None:
+        """Records the response, what was said before it, what it has cost, and the steering that it has heard."""
+        attempt, place, before = self._attempt, self._place, self._params.before
+        turn, call = attempt.conversation.turn, self._request.call
+        read: ModelResponse = JSON_CODEC.load(ModelResponse, response)
+        whole = read if before is None else _whole(before, response)
+        steering = attempt.take_steering() if self._begins else ()
+        entry = dict(self._entry)
+        if not call:
+            entry["fetched"] = True
+        elif call != place.key:
+            entry["call"] = call
+        entry["response"] = response
+        if steering:
+            entry["steered"] = len(steering)
+        await attempt.journal.settle(
+            place,
+            entry,
+            notes=self._closed,
+            consumed=steering,
+            events=() if is_open(response) or place.name != MODEL else (("turn", _summary(turn, whole)),),
+            settles=await _settles(self._request, read),
+        )
+        self._remember(read, whole)
+
+    def _remember(self, read: ModelResponse, whole: ModelResponse) -> None:
+        """The entry is durable."""
+        conversation = self._attempt.conversation
+        if self._begins:
+            conversation.add(self._params.messages, self._offer, read)
+        elif self._instead:
+            conversation.go_on(read, self._offer)
+        elif self._goes_on:
+            conversation.go_on(whole)
 
 
 def _behind(place: Place, last: str) -> Place:
