@@ -67,7 +67,6 @@ async def test_a_repeated_record_counts_once(stage: Stage, till: Till) -> None:
     for _ in range(2):
         await worker.record(lease, settles=(Settle("c", ACTUAL),))
     await worker.record(lease, settles=(Settle("c", Amount(999_999)),))
-    await worker.record(lease, reserves=(Reserve("c", BOUND),))
     assert await till.total() == (ACTUAL, NOTHING, 1)
 
 

@@ -202,12 +202,22 @@ class Lockstep(RuleBasedStateMachine):
         invariants.has_read_all_steering(self.seen, entry, answers[0])
 
     @precondition(lambda self: self.held)
-    @rule(number=st.integers(0, 40), settles=money.SETTLES, reserves=money.RESERVES)
-    def call(self, number: int, settles: Any, reserves: Any) -> None:
-        """A worker settles what it has called, and reserves what it is about to call."""
+    @rule(number=st.integers(0, 40), settles=money.SETTLES, reserves=money.RESERVES, times=st.sampled_from((1, 1, 2)))
+    def call(self, number: int, settles: Any, reserves: Any, times: int) -> None:
+        """A worker settles what it has called, and reserves what it is about to call; twice if an answer was lost."""
         held = self.held[-1 - number % min(len(self.held), 3)]
-        entries = [Record(hold, settles=settles, reserves=reserves) for hold in (held.model.hold, held.engine.hold)]
-        self.pair.both(lambda store: store.record(entries[:1], 1_000), lambda store: store.record(entries[1:], 1_000))
+        entry = Record(held.model.hold, settles=settles, reserves=reserves)
+        entry_of_engine = replace(entry, hold=held.engine.hold)
+        told = []
+        for _ in range(times):
+            answers, _ = self.pair.both(
+                lambda store: store.record([entry], 1_000), lambda store: store.record([entry_of_engine], 1_000)
+            )
+            assert answers is not None
+            told.append(answers[0])
+            ledger = self.pair.run(self.pair.model.ledger(entry.hold.task_id))
+            money.what_is_granted_is_set_aside(ledger, entry, answers[0])
+        assert told[-1] == told[0] or told[0].answer is not Answer.ACCEPTED
 
     @rule(data=st.data(), settles=money.SETTLES)
     def reconcile(self, data: st.DataObject, settles: Any) -> None:

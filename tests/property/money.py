@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
 from tenuto.stores.base import Store
 from tenuto.tasks.money import NOTHING, TOTAL, Amount, AtLimit, Budget, Period, Reserve, Settle
+from tenuto.tasks.outcome import Answer, Record, Recorded
 from tenuto.tasks.task import Task
 from tenuto.tasks.usage import CallState, LedgerEntry, UsageBy, UsageRow
 
-__all__ = ["DECREES", "OWN_BUDGETS", "RESERVES", "SETTLES", "check", "look"]
+__all__ = ["DECREES", "OWN_BUDGETS", "RESERVES", "SETTLES", "check", "look", "what_is_granted_is_set_aside"]
 
-CALLS = st.sampled_from(("c0", "c1", "c2"))
+CALLS = st.sampled_from(("c0", "c1", "c2", "c3", "c4"))
 MODELS = st.sampled_from(("", "m0", "m1"))
 AMOUNTS = st.builds(Amount, st.integers(0, 20), st.integers(0, 5), st.integers(0, 1))
 RATES = st.lists(
@@ -83,6 +84,15 @@ def check(seen: dict[str, Any]) -> None:
     assert _sums(days) == _sums(agents), "each call has a day and an agent"
     assert _sums(seen["usage by owner"]) == _sums(seen["usage by owner and day"])
     assert all(min(use.spent.money, use.reserved.money, use.reserved.tokens) >= 0 for use in seen["budgets"])
+
+
+def what_is_granted_is_set_aside(ledger: Sequence[LedgerEntry], record: Record, recorded: Recorded) -> None:
+    """Raises `AssertionError` where a reservation was granted that nobody counts."""
+    if recorded.answer is not Answer.ACCEPTED:
+        return
+    aside = [(each.call, each.bound) for each in ledger if each.state is CallState.RESERVED]
+    granted = [(each.call, each.bound) for each in record.reserves]
+    assert all(aside.count(each) == granted.count(each) for each in granted)
 
 
 def _above(task: Task, tasks: dict[str, Task]) -> set[str]:

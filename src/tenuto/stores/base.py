@@ -192,10 +192,12 @@ class Store(Limits, Money, Blobs, Protocol):
         A step whose key is recorded already as DONE or FAILED is left as it is; STARTED may become DONE or FAILED. A
         child whose id exists is left as it is; one of a paused task is paused. New steps reset `failures`. Records of
         one task are applied in order.
-        INVALID: a child, a reservation or a settlement that cannot be accepted. UNREAD: the record says how far its
-        worker has read the inbox (`read`), and steering lies there beyond that: so no request to a model is announced
-        without what was said before it. REFUSED: a reservation without room, `refused` says where. Of any of these
-        nothing is stored, and its lease is not extended. Where several are true, the first one here is answered.
+        INVALID: a child, a reservation or a settlement that cannot be accepted (`detail` says why), so also a
+        reservation of a call that is settled or reserved for something else ("Repeats" in `tasks.money`). UNREAD: the
+        record says how far its worker has read the inbox (`read`), and steering lies there beyond that: so no request
+        to a model is announced without what was said before it. REFUSED: a reservation without room, `refused` says
+        where. Of any of these nothing is stored, and its lease is not extended. Where several are true, the first one
+        here is answered.
         """
 
     async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:

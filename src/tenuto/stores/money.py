@@ -54,7 +54,8 @@ class Money(Protocol):
 
     async def settle(self, task_id: str, settles: Sequence[Settle]) -> Sequence[bool]:
         """Settles calls without holding the task: for whoever knows what a call of an earlier `attempt` did cost. For
-        each, whether it was settled now; False: it was settled before, or was never reserved."""
+        each, whether it was settled now; False: it was settled before, or was never reserved. Where it was under way,
+        its worker cannot reserve it again."""
 
     async def ledger(self, task_id: str) -> Sequence[LedgerEntry]:
         """The calls of a task, in the order in which they were reserved."""

@@ -6,11 +6,19 @@ between is never free of charge:
     Reserve  ── before the call is sent: its most (the *bound*) is set aside, if every budget and every rate has room
     Settle   ── after it: what it really used takes the place of the bound
 
-Both travel in a `Record`, and commit with the journal entries they belong to. A call is known by task, attempt and
-name: a repeat after a lost answer changes nothing twice. A reservation is `reserved` while the attempt that made it
-is held. When that ends without a settlement (the worker was killed, the lease was lost, the attempt was given up), it
-becomes `unknown`: nobody knows whether the provider was paid, so it stays counted at its bound, until somebody who
-does know settles it (`Store.settle`). A call that certainly was not sent is settled with nothing.
+Both travel in a `Record`, and commit with the journal entries they belong to. A reservation is `reserved` while the
+attempt that made it is held. When that ends without a settlement (the worker was killed, the lease was lost, the
+attempt was given up), it becomes `unknown`: nobody knows whether the provider was paid, so it stays counted at its
+bound, until somebody who does know settles it (`Store.settle`). A call that certainly was not sent is settled with
+nothing.
+
+**Repeats.** A call is known by task, attempt and name, and is reserved once. The same reservation again, while it is
+`reserved`, is a repeat after a lost answer: it is granted, room or not, and counted no second time. Any other one under
+that name would be money that nobody counts, and its record is INVALID: where the call is settled, whoever has settled
+it; is reserved with another bound, model or units of a rate; or is settled, or reserved twice, by that very record. The
+next attempt repeats nothing: what it reserves is a call of its own, counted beside that of the attempt before. The
+first settlement of a call stands; a later one changes nothing. What was not reserved is counted as a record settles it;
+a settlement for an attempt that has not begun is INVALID.
 
 **Scopes.** Each call counts against all of these, which the store finds by itself, so that none can be forgotten:
 
@@ -182,10 +190,10 @@ class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Reserve(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Sets the most that a call may use aside. Granted whole or not at all."""
+    """Sets the most that a call may use aside. Granted whole or not at all, and once."""
 
     call: str
-    """names the call within the attempt: the key of its step, for example"""
+    """names the call within the attempt: the key of its step, for example. A second call has a name of its own"""
     bound: Amount
     """the most that it can use"""
     model: str = ""
@@ -211,7 +219,7 @@ class Settle(msgspec.Struct, frozen=True, omit_defaults=True):
     rates: tuple[tuple[str, int], ...] = ()
     """units really used of the rates that the reservation named; of a key that is left out, all that was reserved"""
     attempt: int = 0
-    """whose reservation it is; 0: of the attempt that holds the task"""
+    """whose reservation it is, this or an earlier one's; 0: of the attempt that holds the task"""
     model: str = ""
     """of a call that was not reserved: it is counted as it is settled; of another, the books are read at once"""
 

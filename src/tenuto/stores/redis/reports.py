@@ -1,4 +1,4 @@
-"""What workers report, as the scripts take it: outcomes of attempts, and records of journals."""
+"""What workers report, as the scripts take it: outcomes of attempts, and records of journals; and what they answer."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import msgspec
 
 from tenuto.errors import InvalidInput, Unstorable
 from tenuto.stores.redis.codec import dump, fields_of, text
-from tenuto.stores.redis.money import reserve_parts, settle_parts
+from tenuto.stores.redis.money import refusal_of, reserve_parts, settle_parts
+from tenuto.stores.rules.calls import objection
 from tenuto.tasks.ids import check_name
 from tenuto.tasks.money import Reserve, Settle
-from tenuto.tasks.outcome import Ending, Outcome, Record, Step
+from tenuto.tasks.outcome import Answer, Ending, Outcome, Record, Recorded, Step
 from tenuto.tasks.task import ErrorRecord, TaskSpec
 from tenuto.tasks.values import writable
 from tenuto.tasks.waits import Wait
 
-__all__ = ["outcome_parts", "record_parts"]
+__all__ = ["outcome_parts", "record_parts", "recorded"]
 
 
 _DONE = Ending.DONE.value
@@ -123,3 +124,17 @@ def _event_parts(name: str, data: msgspec.Raw) -> tuple[Any, ...]:
 def _fraction(given: object) -> float | None:
     """What a task says of its progress, when it is a part of one."""
     return given if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 1 else None
+
+
+def recorded(record: Record, answer: str, paused: bool, *why: Any) -> Recorded:
+    """What became of `record`, as the script says it."""
+    if answer == Answer.REFUSED:
+        return Recorded(Answer.REFUSED, refused=refusal_of(why))
+    detail = why[0] if why else ""
+    if len(why) == 2:
+        child, root = why
+        detail = f"the child {child!r} of {record.hold.task_id!r} does not belong to the tree {root!r}"
+    elif len(why) == 3:
+        what, call, attempt = why
+        detail = str(objection(what, record.hold.task_id, call, attempt))
+    return Recorded(Answer(answer), paused, detail)

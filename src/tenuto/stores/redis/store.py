@@ -38,8 +38,8 @@ from tenuto.stores.redis.functions import Scripts
 from tenuto.stores.redis.hints import Hints
 from tenuto.stores.redis.line import Line
 from tenuto.stores.redis.maintenance import Maintenance, must_exist
-from tenuto.stores.redis.money import RedisMoney, refusal_of
-from tenuto.stores.redis.reports import outcome_parts, record_parts
+from tenuto.stores.redis.money import RedisMoney
+from tenuto.stores.redis.reports import outcome_parts, record_parts, recorded
 from tenuto.stores.redis.rights import check_rights, script_commands
 from tenuto.stores.redis.sentences import delivered, signal_parts
 from tenuto.stores.redis.server import examine
@@ -266,7 +266,7 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
     async def record(self, records: Sequence[Record], lease: Millis) -> Sequence[Recorded]:
         given = {"records": [record_parts(record) for record in records], "lease": lease}
         told = await self._write("record", given, len(records) + sum(len(each.steps) for each in records))
-        return [_recorded(record, *parts) for record, parts in zip(records, told, strict=True)]
+        return [recorded(record, *parts) for record, parts in zip(records, told, strict=True)]
 
     async def transact(self, hold: Hold, step: Step, work: Callable[[Any], bytes], lease: Millis) -> Recorded:
         raise NeedsSql(f"{self.url} has no SQL: a transaction of the task's own needs SQLite or PostgreSQL")
@@ -310,13 +310,3 @@ class RedisStore(Maintenance, Timekeeping, RedisMoney):
 
     def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
         return self._hints.listen(listener)
-
-
-def _recorded(record: Record, answer: str, paused: bool, *why: Any) -> Recorded:
-    if answer == Answer.REFUSED:
-        return Recorded(Answer.REFUSED, refused=refusal_of(why))
-    detail = why[0] if why else ""
-    if len(why) == 2:
-        child, root = why
-        detail = f"the child {child!r} of {record.hold.task_id!r} does not belong to the tree {root!r}"
-    return Recorded(Answer(answer), paused, detail)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from tenuto.stores.books import Call, CallName, Count, CountName, Found, Line, Place, Purse
 from tenuto.stores.rules import lines
+from tenuto.stores.rules.calls import check_calls
 from tenuto.stores.rules.rates import Rates
 from tenuto.stores.tables import Tables
 from tenuto.tasks.clock import Millis
@@ -77,6 +78,10 @@ class Plan:
         """Limits that units were given back to."""
         return self._rates.freed
 
+    def check(self, settles: Sequence[Settle], reserves: Sequence[Reserve]) -> None:
+        """Raises `InvalidInput` where the attempt that holds the task cannot say that."""
+        check_calls(self._task.id, self._task.attempt, self._calls, settles, reserves)
+
     # -- settling
 
     def settle(self, settle: Settle, *, anew: bool = True) -> bool:
@@ -113,7 +118,7 @@ class Plan:
         """Plans a reservation; why it has no room."""
         name = CallName(self._task.attempt, reserve.call)
         if name in self._calls:
-            return None  # it was granted before
+            return None  # it is the same, and was granted before
         purses = self._purses_of(reserve.model)
         refusal = (self._over_budget(reserve, purses) if purses else None) or self._rates.refusal(reserve)
         if refusal is not None:

@@ -52,6 +52,8 @@ def _record(work: Work, each: Record, lease: Millis) -> Recorded:
         for child in each.spawned:
             _check_child(task, child)
         plan = Plan(work.tables, task, each.settles, each.reserves) if each.settles or each.reserves else None
+        if plan is not None:
+            plan.check(each.settles, each.reserves)
     except (InvalidInput, Unstorable) as error:
         return Recorded(Answer.INVALID, detail=str(error))
     if each.read is not None and work.tables.steered(task.id, each.read):

@@ -1,4 +1,4 @@
--- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, money, transitions, waits, admission, walks, ends, holds, outcomes, claims, timers
+-- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, calls, money, transitions, waits, admission, walks, ends, holds, outcomes, claims, timers
 -- Commits what a worker reports, and claims its next tasks.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {worker, outcomes, claim or nil}

@@ -1,4 +1,4 @@
--- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, money, transitions, waits, admission, walks, ends, submission
+-- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, calls, money, transitions, waits, admission, walks, ends, submission
 -- Submits what a schedule has due, unless somebody else has done it.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {name, the schedule as it was, as it is afterwards, both as

@@ -1,4 +1,4 @@
--- needs: session, rows, indexes, events, lanes, limits, transitions, waits, books, shares, rates, lines, money
+-- needs: session, rows, indexes, events, lanes, limits, transitions, waits, books, shares, rates, lines, calls, money
 -- What is said of money beside records: budgets, pauses of rates, settlements by others than the task's worker.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: one of

@@ -1,4 +1,4 @@
--- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, money, transitions, waits, admission, submission, walks, ends, journal, revival
+-- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, calls, money, transitions, waits, admission, submission, walks, ends, journal, revival
 -- A retry that was to be planned is planned: see pieces/revival.lua.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua; the token of the retry is who asks, so that whoever plans it too gets the

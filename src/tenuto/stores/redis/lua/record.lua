@@ -1,10 +1,10 @@
--- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, money, transitions, waits, walks, admission, holds, journal
+-- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, calls, money, transitions, waits, walks, admission, holds, journal
 -- Appends to journals, with children, events and consumed messages, and extends the leases (`rules/record.py`).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {records, lease in ms}. A child that cannot be
 -- accepted says why; whether it belongs to the tree is looked at here.
--- Returns for each: what became of it, whether the task is paused; and of an invalid one why, or the child and the tree
--- that it does not belong to; of a refused one what `money.reserve` says.
+-- Returns for each: what became of it, whether the task is paused; and of an invalid one why, the child and the tree that
+-- it does not belong to, or what `calls.objection` says; of a refused one what `money.reserve` says.
 
 local again = session.begin()
 if again then
@@ -64,15 +64,17 @@ local function record(each, lease)
     return { 'invalid', false, why[1], why[2] }
   elseif each.unsound then
     return { 'invalid', false, each.unsound }
+  end
+  local plan = each.settles and money.plan(t)
+  why = plan and calls.objection(plan, each.settles, each.reserves)
+  if why then
+    return { 'invalid', false, unpack(why) }
   elseif each.read and waits.steered(t, each.read) then
     return { 'unread', false }
   end
-  local plan, refusal
-  if each.settles then
-    plan, refusal = money.planned(t, each.settles, each.reserves)
-    if refusal then
-      return { 'refused', false, unpack(refusal) }
-    end
+  local refusal = plan and money.planned(plan, each.settles, each.reserves)
+  if refusal then
+    return { 'refused', false, unpack(refusal) }
   end
   admission.put_blobs(rows.root_of(t), each.blobs)
   waits.consume(t, each.consumed)

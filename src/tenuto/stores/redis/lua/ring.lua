@@ -1,4 +1,4 @@
--- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, money, transitions, waits, admission, walks, ends, timers
+-- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, calls, money, transitions, waits, admission, walks, ends, timers
 -- Tasks whose clocks have rung (`rules/sweep.py`): leases, delays, waits, deadlines.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {most tasks, most schedules}; behind a request that has stopped,

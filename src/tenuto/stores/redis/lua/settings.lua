@@ -1,4 +1,4 @@
--- needs: session, rows, indexes, events, lanes, limits, books, shares, rates, lines, money, transitions, waits, admission, submission
+-- needs: session, rows, indexes, events, lanes, limits, books, shares, rates, lines, calls, money, transitions, waits, admission, submission
 -- What operators set: limits and weights.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {define: a limit}, {drop: its key} or {owner, weight}

@@ -1,4 +1,4 @@
--- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, money, transitions, waits, admission, submission, walks, ends, journal, revival
+-- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, calls, money, transitions, waits, admission, submission, walks, ends, journal, revival
 -- Applies directives and stores messages, in order (`rules/signals.py`).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: signals

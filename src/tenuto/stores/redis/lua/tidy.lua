@@ -1,4 +1,4 @@
--- needs: session, rows, indexes, events, lanes, limits, books, shares, rates, lines, money, transitions, waits, timers
+-- needs: session, rows, indexes, events, lanes, limits, books, shares, rates, lines, calls, money, transitions, waits, timers
 -- The rest of a sweep: room behind limits, and what was remembered long enough.
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: {idempotency keys older than this, at most so many, workers not

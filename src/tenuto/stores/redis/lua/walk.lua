@@ -1,4 +1,4 @@
--- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, money, transitions, waits, admission, submission, walks, ends, journal, revival, purging
+-- needs: session, rows, families, indexes, events, lanes, limits, books, shares, rates, lines, calls, money, transitions, waits, admission, submission, walks, ends, journal, revival, purging
 -- Goes on with work on a tree that is left over (pieces/walks.lua).
 --
 -- KEYS[1], ARGV[1…3]: see pieces/session.lua. ARGV[4]: the root of the tree, or nil: the one that waits longest

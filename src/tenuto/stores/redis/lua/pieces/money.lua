@@ -83,26 +83,6 @@ local function put(plan, name, call, counted, reserved, calls)
   end
 end
 
-local function call_named(plan, name)
-  local call = plan.calls[name]
-  if call == nil then
-    local text = redis.call('HGET', session.key('ledger:') .. plan.t.id, name)
-    call = text and books.read_call(text) or false
-    plan.calls[name] = call
-  end
-  return call
-end
-
-local function new_call(plan, state, model, bound)
-  local order = redis.call('HLEN', session.key('ledger:') .. plan.t.id) + plan.added
-  plan.added = plan.added + 1
-  return { order = whole(order), state = state, model = model, bound = bound, at = session.now, taken = {} }
-end
-
-local function name_of(plan, attempt, call)
-  return whole(attempt > 0 and attempt or plan.t.attempt or 0) .. ':' .. call
-end
-
 -- -- settling
 
 local function without(names, name)
@@ -118,12 +98,12 @@ end
 -- Plans a settlement: call, attempt, actual, rates, model; false when it changes nothing. `anew`: also of a call that was
 -- not reserved.
 function money.settle(plan, settle, anew)
-  local name = name_of(plan, settle.attempt, settle.call)
-  local call, actual = call_named(plan, name), settle.actual
+  local name = calls.name(plan, settle.attempt, settle.call)
+  local call, actual = calls.named(plan, name), settle.actual
   plan.models[settle.model] = true
   if not call then
     if anew then
-      call = new_call(plan, 'settled', settle.model, actual)
+      call = calls.new(plan, 'settled', settle.model, actual)
       call.actual, call.settled_at = books.words(actual), whole(session.now)
       put(plan, name, call, actual, NOTHING, 1)
     end
@@ -224,9 +204,9 @@ end
 
 -- Plans a reservation: call, bound, model, rates; why it has no room.
 function money.reserve(plan, reserve)
-  local name = name_of(plan, 0, reserve.call)
-  if call_named(plan, name) then
-    return nil -- it was granted before
+  local name = calls.name(plan, 0, reserve.call)
+  if calls.named(plan, name) then
+    return nil -- it is the same, and was granted before
   end
   local purses = purses_of(plan, reserve.model)
   local refusal = (purses[1] and over_budget(plan, reserve, purses)) or rates.refusal(plan, reserve)
@@ -238,7 +218,7 @@ function money.reserve(plan, reserve)
       plan.left[purse.field] = lines.without(purse.line, plan.t.id)
     end
   end
-  local call = new_call(plan, 'reserved', reserve.model, reserve.bound)
+  local call = calls.new(plan, 'reserved', reserve.model, reserve.bound)
   call.taken = rates.take(plan, reserve)
   put(plan, name, call, reserve.bound, reserve.bound, 1)
   local windows = books.windows(session.now)
@@ -313,7 +293,7 @@ end
 function money.abandon(t)
   local plan = money.plan(t)
   for name in t.calls:gmatch('[^\n]+') do
-    local call = call_named(plan, name)
+    local call = calls.named(plan, name)
     call.state = 'unknown'
     put(plan, name, call, NOTHING, less(NOTHING, call.bound), 0)
   end
@@ -321,17 +301,16 @@ function money.abandon(t)
   money.write(plan)
 end
 
--- What a record says of calls: {settles, reserves}. A plan to write, or nil and why a reservation has no room.
-function money.planned(t, settles, reserves)
-  local plan = money.plan(t)
+-- Plans what a record says of calls; why a reservation has no room.
+function money.planned(plan, settles, reserves)
   for _, settle in ipairs(settles) do
     money.settle(plan, settle, true)
   end
   for _, reserve in ipairs(reserves) do
     local refusal = money.reserve(plan, reserve)
     if refusal then
-      return nil, refusal
+      return refusal
     end
   end
-  return plan
+  return nil
 end
