@@ -151,7 +151,8 @@ async def test_a_gap_is_for_the_next_one_who_asks(stage: Stage, one: Owners) -> 
 
 
 async def test_a_large_call_keeps_those_behind_it_waiting_for_longer(one: Owners) -> None:
-    assert [await one.told("one", units) for units in (1, 5, 1, 1)] == [1_000, 2_000, 7_000, 8_000]
+    # As long as nobody knows what calls use, it is a twentieth
+    assert [await one.told("one", units) for units in (1, 100, 1, 1)] == [1_000, 2_000, 7_000, 8_000]
 
 
 async def test_owners_have_lines_of_their_own(one: Owners) -> None:
@@ -179,12 +180,13 @@ async def test_after_a_pause_they_come_one_by_one(stage: Stage, one: Owners) -> 
 
 
 async def test_the_line_is_as_close_as_what_calls_really_use(stage: Stage) -> None:
-    # Given calls that use a tenth of what they reserve
+    # Given calls that use a tenth of what they reserve, while others wait
     await stage.limit("tpm", rate=60, period=60 * SECOND, burst=100)
     till = Till(stage)
     held = await till.running()
     for number in range(60):
         assert await till.granted(held, f"c{number}", NOTHING, rates=(("tpm", 100),))
+        assert not await till.granted(held, f"w{number}", NOTHING, rates=(("tpm", 11),))
         await till.settle(held, f"c{number}", NOTHING, rates=(("tpm", 10),))
         stage.clock.move(10 * SECOND)
     assert await till.granted(held, "last", NOTHING, rates=(("tpm", 100),))
@@ -196,7 +198,7 @@ async def test_the_line_is_as_close_as_what_calls_really_use(stage: Stage) -> No
         assert refused.retry_at is not None
         told.append(refused.retry_at - stage.clock.now)
     # Then each waits for what those before it will use, and not for what they reserve
-    assert told[0] == 100_000
+    assert told[0] == pytest.approx(100_000, rel=0.05)
     assert told[1] - told[0] == pytest.approx(10_000, rel=0.05)
     assert told[2] - told[1] == pytest.approx(10_000, rel=0.05)
 

@@ -73,8 +73,9 @@ class Pace(msgspec.Struct, frozen=True, array_like=True):
     """the tag at which an owner joins"""
     shares: dict[str, Share] = {}
     """by owner, while some wait"""
-    used: float = 1.0
-    """what part of the units that calls took they have used of late"""
+    used: float = 0.05
+    """what part of their units calls have used since some wait, of those that took more than one. Little, as long as
+    nobody knows: who is told to come too early is told again; room that all are told to come too late for is lost"""
 
 
 class Place(NamedTuple):

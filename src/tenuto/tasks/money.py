@@ -43,7 +43,7 @@ there is enough, or when it is certain that there never will be.
 call that needs more than the limit's `burst` is granted when nothing is owed, and what comes after it waits the longer.
 At settlement unused units are given back as far as that is certain to keep the rate: as if fewer had been taken then.
 Each call that is refused is told an instant of its own, at which there will be room for it when those that wait already
-have come: the rate is used to the full, and nobody comes in vain because all come at once.
+have come and used what calls do use: the rate is used to the full, and nobody comes in vain because all come at once.
 """
 
 from __future__ import annotations

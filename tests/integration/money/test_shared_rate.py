@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tenuto.tasks.limits import Limit
-from tenuto.tasks.money import Amount
+from tenuto.tasks.money import NOTHING, Amount
 from tests.conformance.engines import ENGINES, Engine
 from tests.conformance.stage import Stage, VirtualClock
 from tests.conformance.till import Till
@@ -81,3 +81,42 @@ async def test_an_owner_with_many_callers_does_not_starve_one_with_a_single_call
     # Then it gets about half of them, and hardly any is lost
     assert granted["single"] >= 0.4 * sum(granted.values())
     assert sum(granted.values()) >= 0.85 * 200
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda each: each.name)
+async def test_a_crowd_that_reserves_more_than_it_uses_does_not_wait_for_what_it_reserves(
+    engine: Engine, tmp_path: Path
+) -> None:
+    # Given 600 tokens a minute, calls that have used all that they reserved, and then eighty tasks at once, each with a
+    # call that uses a fourth of its 40
+    clock, chance = VirtualClock(), random.Random(3)
+    store = engine.make(tmp_path, clock)
+    await store.open()
+    try:
+        await store.put_limit(Limit("tpm", rate=600, period=MINUTE, burst=80))
+        till = Till(Stage(store, clock))
+        before = await till.running()
+        for number in range(20):
+            assert await till.granted(before, f"c{number}", NOTHING, rates=(("tpm", 40),))
+            await till.settle(before, f"c{number}", NOTHING, rates=(("tpm", 40),))
+            clock.move(8_000)
+        callers = [await till.running(f"t{number}") for number in range(80)]
+        # When each comes when it is told to, and is settled within a second
+        begun, asked = clock.now, 0
+        turns = [(clock.now, number, "ask") for number in range(len(callers))]
+        while turns:
+            clock.now, number, what = heapq.heappop(turns)
+            if what == "settle":
+                await till.settle(callers[number], "c", NOTHING, rates=(("tpm", 10),))
+                continue
+            asked += 1
+            refused = (await till.reserve(callers[number], "c", NOTHING, rates=(("tpm", 40),))).refused
+            again = clock.now + 800 if refused is None else refused.retry_at
+            assert again is not None
+            late = chance.randint(0, 30)
+            heapq.heappush(turns, (again + late, number, "settle" if refused is None else "ask"))
+    finally:
+        await store.close()
+    # Then it takes the eighty seconds of what they use, or little more, and few of them have come in vain
+    assert clock.now - begun < 1.5 * 80_000
+    assert asked <= 5 * len(callers)

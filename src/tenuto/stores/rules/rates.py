@@ -50,7 +50,7 @@ class Rates:
         limit = usage.limit
         if limit is None or limit.interval != taken.interval:
             return
-        if used:
+        if used and taken.units > 1 and pace.shares:
             pace = replace(pace, used=pace.used + (min(used / taken.units, 1.0) - pace.used) * _NEWEST)
             self._paces[taken.key] = pace
             self._changed.add(taken.key)
@@ -73,7 +73,7 @@ class Rates:
             usage, stored = self._usage(key), self._stored.get(key, Pace())
             if usage.limit is not None and usage.limit.rate and units:
                 at = self._when(key, usage.limit, usage.tat, units)
-                step = units * usage.limit.interval * stored.used
+                step = units * usage.limit.interval * (stored.used if units > 1 else 1.0)
             if max(at, slow) > self._now:
                 stored, place = shares.refused(stored, self._owner, self._now, max(at, slow), step)
                 self._tables.put_pace(key, stored)

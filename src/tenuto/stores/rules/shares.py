@@ -8,8 +8,9 @@ by its units. A waiting call that does not come back loses its right by itself, 
 
 Calls of one owner do not come back together. Each is told an instant of its own: the first at which the rate will have
 room when all that were told earlier ones have come. A call that finds a gap there, since another one was late or does
-not come at all, is told the gap, so that no room is left that nobody comes for. Lines of several owners are told the
-same instants: a share of the room that one of them does not take is at once another's.
+not come at all, is told the gap, so that no room is left that nobody comes for. How long a call keeps the rate busy is
+reckoned by what calls really use (`Pace.used`): what they reserve beyond that, they give back. Lines of several owners
+are told the same instants: a share of the room that one of them does not take is at once another's.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def granted(pace: Pace, owner: str, now: Millis, units: int) -> Pace:
     if owner in shares or len(shares) < _MOST:
         shares[owner] = Share(tag + units, 0, shares[owner].line if owner in shares else ())
     if not any(_waits(share, now) for share in shares.values()):
-        return replace(pace, virtual=0.0, shares={})
+        return Pace(pace.slow, pace.given)
     return replace(pace, virtual=max(pace.virtual, tag), shares=shares)
 
 

@@ -14,6 +14,8 @@
 
 books = {}
 
+books.LITTLE = 0.05 -- the part of their units that calls use, as long as nobody knows
+
 local DAY = 86400000
 local NEVER = 10000000000
 local FIELDS = { 'money', 'tokens', 'requests' }
@@ -103,11 +105,11 @@ end
 
 -- What is known about a rate's key beside its limit.
 function books.pace(key)
-  local pace = { slow = 0, given = 0, virtual = 0, used = 1, shares = {} }
+  local pace = { slow = 0, given = 0, virtual = 0, used = books.LITTLE, shares = {} }
   local first, rest = (redis.call('HGET', session.key('paces'), key) or ''):match('^([^\n]+)\n?(.*)$')
   if first then
     local numbers = books.numbers(first)
-    pace.slow, pace.given, pace.virtual, pace.used = numbers[1], numbers[2], numbers[3], numbers[4] or 1
+    pace.slow, pace.given, pace.virtual, pace.used = numbers[1], numbers[2], numbers[3], numbers[4] or books.LITTLE
     for owner, tag, till, line in rest:gmatch('([^\n\31]*)\31([^\n\31]*)\31([^\n\31]*)\31?([^\n\31]*)') do
       local told, each = {}, books.numbers(line)
       for first = 1, #each, 3 do
@@ -191,7 +193,7 @@ end
 -- waits for nothing.
 function books.start_afresh(key)
   local pace = books.pace(key)
-  pace.given, pace.virtual, pace.used, pace.shares = pace.given + NEVER, 0, 1, {}
+  pace.given, pace.virtual, pace.used, pace.shares = pace.given + NEVER, 0, books.LITTLE, {}
   books.put_pace(key, pace)
 end
 

@@ -20,7 +20,7 @@ function rates.correct(plan, taken, used)
   if not usage.defined or limits.interval(usage) ~= taken.interval then
     return
   end
-  if used > 0 then
+  if used > 0 and taken.units > 1 and next(pace.shares) then
     pace.used = pace.used + (math.min(used / taken.units, 1) - pace.used) * NEWEST
     plan.changed_paces[taken.key] = true
   end
@@ -57,7 +57,7 @@ function rates.refusal(plan, reserve)
     local usage, stored = limits.usage(key), books.pace(key)
     if usage.defined and usage.rate and units > 0 then
       at = when(plan, usage, units)
-      step = units * limits.interval(usage) * stored.used
+      step = units * limits.interval(usage) * (units > 1 and stored.used or 1)
     end
     if math.max(at, slow) > session.now then
       local place = shares.refused(stored, plan.t.owner or '', math.max(at, slow), step)

@@ -105,5 +105,5 @@ function shares.granted(pace, owner, units)
       return
     end
   end
-  pace.virtual, pace.shares = 0, {}
+  pace.virtual, pace.used, pace.shares = 0, books.LITTLE, {}
 end
