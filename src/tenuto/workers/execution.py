@@ -45,7 +45,7 @@ from tenuto.tasks.retry import Verdict
 from tenuto.tasks.task import ErrorRecord
 from tenuto.tasks.values import encode
 from tenuto.workers.context import Context
-from tenuto.workers.failures import describe, step_behind
+from tenuto.workers.failures import describe, describe_end, step_behind
 from tenuto.workers.handler import Handler, retry_of
 from tenuto.workers.interruption import HandedBack, Suspended, is_ctrl_c
 from tenuto.workers.services import Services
@@ -197,7 +197,7 @@ class Execution:
             case LeaseLost() if self.context.keeps_journal and error is self.context.journal.halt:
                 return self.release()
             case InvalidPayload():
-                return Outcome(hold, Ending.FAILED, error=describe(error))
+                return Outcome(hold, Ending.FAILED, error=describe_end(error, hold.task_id))
         return self._failure(error)
 
     def _failure(self, error: BaseException) -> Outcome:
@@ -208,7 +208,7 @@ class Execution:
         policy = lease.retry or retry_of(self.handler) or self.context.services.retry
         grew = self.context.keeps_journal and self.context.journal.grew
         failures = (0 if grew else lease.failures) + 1
-        verdict, record = policy.verdict(error), describe(error)
+        verdict, record = policy.verdict(error), describe_end(error, lease.task_id)
         delay = policy.delay(lease.task_id, lease.attempt, failures)
         if isinstance(error, TenutoError):
             if not error.retryable:
@@ -238,7 +238,7 @@ class Execution:
 
 def _lasting(error: BaseException, task_id: str, step: str) -> ErrorRecord:
     """The record of an error that no further attempt would change."""
-    record = describe(error)
+    record = describe_end(error, task_id)
     said = (
         f"{record.message} (this is on record as the outcome of step {step!r}, so trying the task again would not help:"
         f" resolve_step({task_id!r}, {step!r}, 'retry' or 'done') changes that, then retry the task)"

@@ -6,6 +6,9 @@ program's own `except ValueError` catches it the second time as it did the first
 
 A failure that is on record is the same in every attempt. An exception that is one says so (`on_record`), and a task
 that ends with it is not tried again.
+
+An exception may know where in the task's work it came about (`placed`): the record of the attempt that it ends begins
+with that.
 """
 
 from __future__ import annotations
@@ -17,17 +20,31 @@ import traceback
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from tenuto.errors import StepFailed
 from tenuto.tasks.task import ErrorRecord
 
-__all__ = ["class_of", "conceal", "describe", "on_record", "restored", "step_behind"]
+__all__ = [
+    "class_of",
+    "conceal",
+    "describe",
+    "describe_end",
+    "on_record",
+    "place_of",
+    "placed",
+    "restored",
+    "step_behind",
+]
 
 _LONGEST = 4_000
 """Characters of a message, and of the end of a traceback, that are kept."""
 
 _STEP = "__tenuto_step__"
 """The attribute of an exception that is on record: the task, and the step's key."""
+
+_PLACE = "__tenuto_place__"
+"""The attribute of an exception that knows where it came about: the task, and the place in words."""
 
 _KEY = re.compile(r"(?<![\w-])(sk-|xai-|gsk_|AIza|(?i:bearer) )[\w.~+/-]{8,}")
 """API keys as OpenAI, Anthropic, xAI, Groq and Google write them, and what follows `Bearer` in a header."""
@@ -49,6 +66,28 @@ def describe(error: BaseException) -> ErrorRecord:
     lines = "".join(traceback.format_exception(error))
     text = _clean(_text(error)[: _LONGEST + _LONGEST_KEY])[:_LONGEST]
     return ErrorRecord(type(error).__name__, text, _clean(lines[-_LONGEST - _LONGEST_KEY :])[-_LONGEST:])
+
+
+def describe_end(error: BaseException, task_id: str) -> ErrorRecord:
+    """The record of `error` as the end of an attempt at a task: it begins with the place, where that is known."""
+    record, place = describe(error), place_of(error, task_id)
+    if record.message.startswith(place):
+        return record
+    return replace(record, message=f"{place}: {record.message}"[:_LONGEST])
+
+
+def placed(error: Exception, task_id: str, place: str) -> None:
+    """`error` came about at `place` of the task; where that is known more exactly, nothing changes."""
+    if not place_of(error, task_id).startswith(place):
+        error.__dict__[_PLACE] = task_id, place
+
+
+def place_of(error: BaseException, task_id: str) -> str:
+    """Where in the task's work `error` came about; empty where that is not known."""
+    match error.__dict__.get(_PLACE):
+        case (known, str() as place) if known == task_id:
+            return place
+    return ""
 
 
 def _text(error: BaseException) -> str:

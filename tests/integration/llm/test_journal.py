@@ -158,7 +158,9 @@ async def test_a_tool_that_runs_once_and_fails_ends_its_task_at_once(store: Stor
         # Then it has failed with its first attempt, and says what a person can do
         assert (task.state, task.attempt, ran) == (State.FAILED, 1, 1)
         assert task.error is not None
-        assert task.error.message.startswith("no money (this is on record as the outcome of step 'turn-1/call-c1/pay'")
+        assert task.error.message.startswith(
+            "agent 'payer', turn 1, tool 'pay': no money (this is on record as the outcome of step 'turn-1/call-c1/pay'"
+        )
         states = {step.key: step.state for step in await store.journal(task.id)}
         assert states["turn-1/call-c1/pay"] is StepState.FAILED
         # When a person lets it run again

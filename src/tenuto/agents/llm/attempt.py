@@ -25,7 +25,7 @@ from pydantic_ai.usage import UsageLimits
 from tenuto.agents.llm.bounds import BesideText
 from tenuto.agents.llm.context import request_parts
 from tenuto.agents.llm.conversation import Conversation
-from tenuto.agents.llm.current import ATTEMPT
+from tenuto.agents.llm.current import ATTEMPT, TOOLS
 from tenuto.agents.llm.deferred import until_one
 from tenuto.agents.llm.durability import TenutoDurability
 from tenuto.agents.llm.failures import Failure, outcome
@@ -169,8 +169,9 @@ class Attempt:
 
     @property
     def who(self) -> str:
-        """Whose request it is, for errors."""
-        return f"agent {self.context.lease.agent!r}, turn {self.conversation.turn}"
+        """Whose work it is that the running code does, for errors."""
+        tools = "".join(f", tool {name!r}" for name in TOOLS.get())
+        return f"agent {self.context.lease.agent!r}, turn {self.conversation.turn}{tools}"
 
     @property
     def may_fall_back(self) -> bool:

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from tenuto.agents.llm.attempt import Attempt
     from tenuto.workers.context import Context
 
-__all__ = ["ATTEMPT", "CALL", "current_context", "idempotency_key"]
+__all__ = ["ATTEMPT", "CALL", "TOOLS", "current_context", "idempotency_key"]
 
 ATTEMPT: ContextVar[Attempt | None] = ContextVar("tenuto_attempt", default=None)
 """The attempt whose conversation is running; None outside a task."""
 
 CALL: ContextVar[str | None] = ContextVar("tenuto_tool_call", default=None)
 """The idempotency key of the tool call that is running."""
+
+TOOLS: ContextVar[tuple[str, ...]] = ContextVar("tenuto_tools", default=())
+"""The tools that are running, by name: more than one where an agent runs inside a tool."""
 
 
 def current_context() -> Context:

@@ -20,6 +20,7 @@ from pydantic_ai.models import Model
 from tenuto.agents.llm.model_errors import SHORT_PAUSE, delay_of, explained, is_failure, together
 from tenuto.agents.llm.money import slow_down
 from tenuto.errors import AgentStuck, ModelError, TenutoError
+from tenuto.workers.failures import place_of
 
 if TYPE_CHECKING:
     from tenuto.agents.llm.attempt import Attempt
@@ -54,12 +55,12 @@ def told(attempt: Attempt, error: Exception) -> TenutoError | None:
 
 def outcome(attempt: Attempt, error: Exception) -> TenutoError | None:
     """What to raise in place of `error`, which has ended the conversation; None for what is none of the library's."""
-    who = f"agent {attempt.context.lease.agent!r}"
+    who = place_of(error, attempt.context.task_id) or attempt.who
     match error:
         case UnexpectedModelBehavior() | UsageLimitExceeded():
             said = str(error).partition(". Consider raising the retry limit")[0]
             hint = ": Agent(retries=…) allows the model more corrections" if "retries" in said else ""
-            stuck = AgentStuck(f"{who} cannot come to an end: {said}{hint}")
+            stuck = AgentStuck(f"{who}, cannot come to an end: {said}{hint}")
             return told(attempt, error) or stuck
         case UserError():
             return told(attempt, error) or ModelError(f"{who}: {error}", retryable=False)

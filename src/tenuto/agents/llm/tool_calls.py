@@ -18,7 +18,7 @@ from pydantic_ai import ApprovalRequired, CallDeferred
 from pydantic_ai.durable_exec import record_durable_unit
 from pydantic_ai.tools import RunContext
 
-from tenuto.agents.llm.current import CALL
+from tenuto.agents.llm.current import CALL, TOOLS
 from tenuto.agents.llm.deferred import announce, is_for_approval
 from tenuto.agents.llm.failures import told
 from tenuto.agents.llm.recorded_calls import on_record
@@ -27,6 +27,7 @@ from tenuto.errors import InvalidInput
 from tenuto.tasks.calls import call_name
 from tenuto.tasks.outcome import StepState
 from tenuto.tasks.turns import tool_return
+from tenuto.workers.failures import placed
 from tenuto.workers.interruption import Suspended
 from tenuto.workers.scopes import CURRENT, NOTE, Place, Scope
 from tenuto.workers.steps import StepCall, idempotency_key, run_at
@@ -73,7 +74,8 @@ async def call_tool(
     except Suspended as suspended:
         attempt.suspensions[call_id] = suspended.wait
         raise CallDeferred from suspended
-    except Exception:
+    except Exception as error:
+        placed(error, attempt.context.task_id, f"{attempt.who}, tool {name!r}")
         # What runs beside a tool that fails is cancelled: nobody would know what became of one that runs only once.
         while attempt.once_only:
             await asyncio.wait(attempt.once_only)
@@ -104,6 +106,7 @@ def _inside(
         tokens: list[tuple[contextvars.ContextVar[Any], contextvars.Token[Any]]] = [
             (CURRENT, CURRENT.set(scope)),
             (CALL, CALL.set(idempotency_key(attempt.journal, place))),
+            (TOOLS, TOOLS.set((*TOOLS.get(), place.name))),
         ]
         result: object = None
         try:
