@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
+from pydantic_ai.models import known_model_names
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
@@ -107,3 +108,18 @@ async def test_a_key_that_a_provider_repeats_is_kept_nowhere(store: Store) -> No
     assert "Incorrect API key provided: sk-***" in task.error.message
     events = (await store.events(task_id=task_id)).events
     assert secret.encode() not in msgspec.json.encode((task, events, await store.journal(task_id)))
+
+
+async def test_a_model_that_its_provider_does_not_know_is_told_with_the_one_that_may_be_meant(store: Store) -> None:
+    # Given a provider that does not have the model
+    known = next(name for name in known_model_names() if name.startswith("openai:"))
+    with Endpoint([[Reply(status=404)]]) as endpoint:
+        model = build_model(f"{known}x", base_url=endpoint.openai_url, keys={"openai": "sk-test"})
+        # When an agent asks for it
+        async with working(store, agent := Agent("clerk", None, model, retry=QUICK)):
+            task = await ended(store, await ask(store, agent))
+    # Then its task fails at once, and says what may be meant
+    assert (task.state, task.attempt) == (State.FAILED, 1)
+    assert task.error is not None
+    assert "answered with HTTP 404: " in task.error.message
+    assert f" (did you mean {known!r}?)" in task.error.message

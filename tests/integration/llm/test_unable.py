@@ -108,8 +108,9 @@ def test_what_only_a_worker_can_find_out_ends_the_program_too(
     [
         ('"openai:gpt-5-mini"', KEYLESS),
         (
-            '"nobody:gpt-5"',
-            "agent 'buyer' cannot work: the model 'nobody:gpt-5' cannot be used: Unknown provider: nobody",
+            '"opnai:gpt-5"',
+            "agent 'buyer' cannot work: the model 'opnai:gpt-5' is of a provider that nobody knows, 'opnai': did you "
+            "mean 'openai:gpt-5'?",
         ),
         ('"cli:no-such-program"', "agent 'buyer' cannot work: the program 'no-such-program' of the model"),
         ("None", "agent 'buyer' cannot work: it has no model"),

@@ -93,3 +93,36 @@ def test_a_proxy_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(InvalidInput, match="proxy") as refused:
         build_model("openai:gpt-5-mini", keys={"openai": "sk-test"})
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("opnai:gpt-5", "is of a provider that nobody knows, 'opnai': did you mean 'openai:gpt-5'?"),
+        ("Anthropic:claude-haiku-4-5", "did you mean 'anthropic:claude-haiku-4-5'?"),
+        ("clii:claude", "did you mean 'cli:claude'?"),
+        ("mistal:large", "did you mean 'mistral:large'?"),
+        ("nobody:gpt-5", "is of a provider that nobody knows, 'nobody' ("),
+        ("gpt-5", "is named without its provider: did you mean 'openai:gpt-5'?"),
+        ("claude-haiku-4-5", "did you mean 'anthropic:claude-haiku-4-5'?"),
+        ("openai/gpt-5", "did you mean 'openai:gpt-5'?"),
+        ("llama3", "is named without its provider: write provider:model ("),
+        ("", "is named without its provider: "),
+        ("openai:", "is a provider without a model: write openai:model"),
+    ],
+)
+def test_a_name_that_nobody_knows_is_refused_with_a_suggestion(name: str, said: str) -> None:
+    # Given a name with a mistake in it
+    for check in (check_model, build_model):
+        # When it is looked at
+        with pytest.raises(InvalidInput) as refused:
+            check(name, keys={"openai": "sk-test"})
+        # Then one sentence says what is wrong, what was meant, perhaps, and where names are found
+        assert str(refused.value).startswith(f"the model {name!r} ")
+        assert said in str(refused.value)
+        assert "pydantic_ai.models.known_model_names() lists the usual names" in str(refused.value)
+
+
+def test_a_server_of_ones_own_is_no_provider() -> None:
+    with pytest.raises(InvalidInput, match="is 'openai-chat:llama3' with base_url"):
+        build_model("gateway:llama3", base_url="http://127.0.0.1:1/v1")

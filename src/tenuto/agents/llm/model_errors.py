@@ -94,7 +94,7 @@ def _explained(who: str, error: Exception) -> ModelError:
         case ModelHTTPError(status_code=status):
             passing = status >= 500 or status in _PASSING
             return ModelError(
-                f"{who}: the model {error.model_name!r} answered with HTTP {status}: {_said(error)}",
+                f"{who}: the model {error.model_name!r} answered with HTTP {status}: {_said(error)}{_advice(error)}",
                 status=status,
                 retryable=passing,
                 retry_after=delay_of(error) if passing else None,
@@ -172,6 +172,11 @@ def _reason(causes: list[BaseException]) -> str:
     """What the last of `causes` that says something says."""
     texts = [str(each) for each in causes if str(each)]
     return texts[-1][:_LONGEST_TEXT] if texts else "no reason given"
+
+
+def _advice(error: ModelHTTPError) -> str:
+    """What the library has to add about a model that the provider does not know."""
+    return f" (did you mean {error.suggested_model_id!r}?)" if error.suggested_model_id else ""
 
 
 def _said(error: ModelHTTPError) -> str:

@@ -23,6 +23,7 @@ from pydantic_ai.providers import Provider, infer_provider, infer_provider_class
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from tenuto.agents.llm.command_model import PREFIX, CommandModel, command_of
+from tenuto.agents.llm.model_names import check_model_name
 from tenuto.errors import InvalidInput
 
 __all__ = ["ModelLike", "build_model", "check_model"]
@@ -44,6 +45,7 @@ def check_model(model: ModelLike, *, base_url: str | None = None, keys: Mapping[
     if not isinstance(model, str):
         return
     if _family(model) in _KEYS:
+        check_model_name(model)
         _check_key(model, base_url, keys or {})
         _check_address(model, base_url)
     else:
@@ -66,6 +68,7 @@ def build_model(model: ModelLike, *, base_url: str | None = None, keys: Mapping[
         return made
     if model.startswith(PREFIX):
         return _program(model)
+    check_model_name(model, base_url=base_url)
     known = keys or {}
     _check_key(model, base_url, known)
     _check_address(model, base_url)
