@@ -14,6 +14,7 @@ from tenuto.errors import Conflict, InvalidInput, NotFound
 from tenuto.stores import large
 from tenuto.stores.conversations import by_key, turns_of
 from tenuto.tasks.calls import answer_key, issued_key, said
+from tenuto.tasks.event import EventKind
 from tenuto.tasks.ids import check_id, new_id
 from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.states import State
@@ -40,12 +41,10 @@ class Conversing(Submitting, Reading, Spending):
 
     async def get_turns(self, task_id: str) -> list[Turn]:
         """The turns of a task that were recorded, in order: what was added to the conversation, the response, and what
-        it cost. Empty for a task whose agent has said nothing yet, or does not work in turns. Raises `NotFound`."""
+        it cost. Empty for a task whose agent has said nothing yet, or does not work in turns. Of a task that was
+        started over, the turns since then. Raises `NotFound`."""
         task = await self._task(task_id)
-        costs: dict[str, int] = {}
-        for entry in await self._store.ledger(task_id):
-            turn = entry.call.partition("/")[0]
-            costs[turn] = costs.get(turn, 0) + entry.counted.money
+        costs = await self._costs(task)
         steps = by_key(await self._store.journal(task_id))
         turns = await turns_of(self._store, task, steps)
         return [
@@ -54,6 +53,26 @@ class Conversing(Submitting, Reading, Spending):
             )
             for turn in turns
         ]
+
+    async def _costs(self, task: Task) -> Mapping[str, int]:
+        """What the calls of each turn count as, in nano-dollars, since the task was begun with an empty journal."""
+        forgotten = await self._forgotten(task)
+        costs: dict[str, int] = {}
+        for entry in await self._store.ledger(task.id):
+            if entry.attempt > forgotten:
+                turn = entry.call.partition("/")[0]
+                costs[turn] = costs.get(turn, 0) + entry.counted.money
+        return costs
+
+    async def _forgotten(self, task: Task) -> int:
+        """The last attempt whose journal was forgotten; 0 where none was."""
+        last, more = 0, task.epoch > 0
+        cursor: str | None = None
+        while more:
+            page = await self._store.events(cursor, task_id=task.id, kinds=(EventKind.RETRIED,))
+            last = max((event.attempt for event in page.events if event.data["fresh"]), default=last)
+            cursor, more = page.cursor, bool(page.events)
+        return last
 
     async def _answered(self, task: Task, turn: Turn, steps: Steps) -> list[dict[str, Any]]:
         """What people have said to the calls of a turn."""
