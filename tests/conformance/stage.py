@@ -162,6 +162,9 @@ class Stage:
         assert task is not None
         return task
 
+    async def blob(self, root: str, key: str) -> bytes | None:
+        return (await self.store.blobs(root, [key], 1)).get(key)
+
     async def state(self, task_id: str = "task-1") -> State:
         return (await self.task(task_id)).state
 

@@ -47,7 +47,7 @@ async def test_a_tree_exists_when_the_caller_commits(stage: Stage, connection: A
     assert await stage.store.task("a") is None, "nobody else sees it yet"
     connection.execute("COMMIT")
     assert value((await stage.task("a")).payload) == 7
-    assert await stage.store.blob("goal-1", "b" * 40) == b"1"
+    assert await stage.blob("goal-1", "b" * 40) == b"1"
     assert sorted(await stage.worker().run_all()) == ["a", "b", "task-1"]
     assert await stage.state("goal-1") is State.DONE
     assert list(connection.execute("SELECT number FROM orders")) == [(7,)]

@@ -8,6 +8,7 @@ import pytest
 from msgspec import Raw
 
 from tenuto.tasks.event import EventKind
+from tenuto.tasks.goal import Tree
 from tenuto.tasks.ids import child_id
 from tenuto.tasks.outcome import Answer, Record, Step, StepState
 from tenuto.tasks.signal import SignalKind
@@ -151,7 +152,7 @@ async def test_of_a_record_with_an_impossible_child_nothing_is_stored(stage: Sta
     assert await keys(stage) == []
     assert await stage.store.task("task-1.good") is None
     assert len(await stage.store.inbox("task-1")) == 1
-    assert await stage.store.blob("task-1", "b" * 40) is None
+    assert await stage.blob("task-1", "b" * 40) is None
 
 
 async def test_children_run_like_any_task_and_have_children_of_their_own(stage: Stage) -> None:
@@ -220,14 +221,35 @@ async def test_large_values_arrive_with_the_record_or_the_outcome_that_refers_to
     lease = await worker.claim_one()
     large = b'"' + bytes(range(32, 34)) * 50_000 + b'"'
     await worker.record(lease, Step("a", 0, value=raw({"$blob": "a" * 40})), blobs={"a" * 40: large})
-    assert await stage.store.blob("task-1", "a" * 40) == large
+    assert await stage.blob("task-1", "a" * 40) == large
     await worker.record(lease, spawned=(spec("task-1.c"),))
     child = await worker.claim_one()
     await worker.done(child, {"$blob": "c" * 40}, blobs={"c" * 40: b"[1]"})
-    assert await stage.store.blob("task-1", "c" * 40) == b"[1]", "blobs belong to the tree"
+    assert await stage.blob("task-1", "c" * 40) == b"[1]", "blobs belong to the tree"
     await worker.done(lease, {"$blob": "d" * 40}, blobs={"d" * 40: b"[2]"})
-    assert await stage.store.blob("task-1", "d" * 40) == b"[2]"
+    assert await stage.blob("task-1", "d" * 40) == b"[2]"
     assert value((await stage.task()).result) == {"$blob": "d" * 40}
+
+
+async def test_large_values_come_together_as_far_as_there_is_room(stage: Stage) -> None:
+    # Given some, one of them with whatever bytes there are
+    odd = b'"' + bytes(range(256)) * 4 + b'\n[["x",1]]"'
+    stored = {"c" * 40: odd, "a" * 40: b'"' + b"a" * 998 + b'"', "b" * 40: b'"' + b"b" * 98 + b'"', "e" * 40: b"[]"}
+    await stage.add(Tree(spec(), blobs=stored))
+    keys = ["c" * 40, "d" * 40, "a" * 40, "b" * 40]
+    # When they are asked for with more and less room
+    found = {room: await stage.store.blobs("task-1", keys, room) for room in (1, 2_035, 2_036, 1_000_000)}
+    # Then there are as many, in order, as have room, the first one in any case, and never one that is not there
+    assert {room: list(each) for room, each in found.items()} == {
+        1: keys[:1],
+        2_035: keys[:1],
+        2_036: [keys[0], keys[2]],
+        1_000_000: [keys[0], *keys[2:]],
+    }
+    assert found[1_000_000] == {key: stored[key] for key in found[1_000_000]}
+    assert await stage.store.blobs("task-1", keys[1:2], 10) == {}
+    assert await stage.store.blobs("task-1", [], 10) == {}
+    assert await stage.store.blobs("task-2", keys, 10) == {}
 
 
 async def test_values_are_kept_byte_for_byte(stage: Stage) -> None:

@@ -42,7 +42,7 @@ async def test_nothing_is_left_of_a_tree(stage: Stage) -> None:
         assert await stage.store.why(task_id) is None
         assert (await stage.signal(SignalKind.RETRY, task_id)).delivery is Delivery.UNKNOWN
     assert await stage.store.goal("goal-1") is None
-    assert await stage.store.blob("goal-1", "b" * 40) is None
+    assert await stage.blob("goal-1", "b" * 40) is None
     assert (await stage.store.events()).events == ()
     assert (await stage.store.tasks(TaskFilter())).tasks == ()
     assert sum((await stage.store.stats()).values()) == 0

@@ -197,7 +197,7 @@ async def test_of_a_refused_tree_nothing_is_stored(stage: Stage, tree: Tree) -> 
     assert await total(stage) == 0
     assert list(await stage.store.limits()) == []
     assert (await stage.store.events()).events == ()
-    assert await stage.store.blob(tree.root.id, key) is None
+    assert await stage.blob(tree.root.id, key) is None
     await stage.add(spec("task-9", idempotency_key="once"))
 
 
@@ -208,7 +208,7 @@ async def test_a_conflict_stores_nothing_of_its_tree_either(stage: Stage) -> Non
     )
     assert answer.verdict is Verdict.CONFLICT
     assert list(await stage.store.limits()) == []
-    assert await stage.store.blob("task-1", "b" * 40) is None
+    assert await stage.blob("task-1", "b" * 40) is None
 
 
 async def test_a_goal_is_stored_with_its_nodes_and_edges(stage: Stage) -> None:
@@ -269,8 +269,8 @@ async def test_blobs_arrive_with_their_tree(stage: Stage) -> None:
     blobs = {"a" * 40: b'"\x00 large"', "c" * 40: b"[]"}
     await stage.add(Tree(spec(), blobs=blobs))
     for key, data in blobs.items():
-        assert await stage.store.blob("task-1", key) == data
-    assert await stage.store.blob("task-2", "a" * 40) is None
+        assert await stage.blob("task-1", key) == data
+    assert await stage.blob("task-2", "a" * 40) is None
 
 
 async def test_limits_arrive_with_their_tree_and_replace_what_differs(stage: Stage) -> None:

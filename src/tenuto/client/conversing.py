@@ -12,11 +12,10 @@ from tenuto.client.spending import Spending
 from tenuto.client.submitting import Submitting
 from tenuto.errors import Conflict, InvalidInput, NotFound
 from tenuto.stores import large
-from tenuto.stores.conversations import by_key, turns_of
+from tenuto.stores.conversations import Entries, turns_of
 from tenuto.tasks.calls import answer_key, issued_key, said
 from tenuto.tasks.event import EventKind
 from tenuto.tasks.ids import check_id, new_id
-from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.states import State
 from tenuto.tasks.task import Task, TaskSpec
 from tenuto.tasks.turns import (
@@ -33,8 +32,6 @@ from tenuto.tasks.values import encode
 
 __all__ = ["Conversing"]
 
-Steps = Mapping[str, Step]
-
 
 class Conversing(Submitting, Reading, Spending):
     """The verbs about turns."""
@@ -45,11 +42,11 @@ class Conversing(Submitting, Reading, Spending):
         started over, the turns since then. Raises `NotFound`."""
         task = await self._task(task_id)
         costs = await self._costs(task)
-        steps = by_key(await self._store.journal(task_id))
-        turns = await turns_of(self._store, task, steps)
+        entries = Entries(self._store, task, await self._store.journal(task_id))
+        turns = await turns_of(entries)
         return [
             msgspec.structs.replace(
-                turn, cost=costs.get(f"turn-{turn.number}", 0), answered=await self._answered(task, turn, steps)
+                turn, cost=costs.get(f"turn-{turn.number}", 0), answered=await _answered(turn, entries)
             )
             for turn in turns
         ]
@@ -73,19 +70,6 @@ class Conversing(Submitting, Reading, Spending):
             last = max((event.attempt for event in page.events if event.data["fresh"]), default=last)
             cursor, more = page.cursor, bool(page.events)
         return last
-
-    async def _answered(self, task: Task, turn: Turn, steps: Steps) -> list[dict[str, Any]]:
-        """What people have said to the calls of a turn."""
-        found = []
-        for call in calls_of(turn.response):
-            asked, told = (steps.get(key(call["tool_call_id"])) for key in (issued_key, answer_key))
-            if asked is None or told is None or told.state is not StepState.DONE:
-                continue
-            kind = (await large.value_of(self._store, task, bytes(asked.value or b"null")))["kind"]
-            answer = await large.value_of(self._store, task, bytes(told.value or b"null"))
-            about = {"tool_call_id": call["tool_call_id"], "tool": call["tool_name"], "kind": kind}
-            found.append(about | said(kind, answer))
-        return found
 
     async def fork_task(
         self,
@@ -111,50 +95,66 @@ class Conversing(Submitting, Reading, Spending):
         """
         task = await self._task(task_id)
         changes = _changes(payload)
-        steps = by_key(await self._store.journal(task_id))
-        turns = await turns_of(self._store, task, steps)
+        entries = Entries(self._store, task, await self._store.journal(task_id))
+        turns = await turns_of(entries)
         _check_turn(task, turn, len(turns))
         told = await large.payload_of(self._store, task)
         fields = dict(told) if isinstance(told, dict) else {"query": told}
         if turn:
-            messages = await self._messages(task, turns, turn, steps, message)
+            messages = await _messages(task, turns, turn, entries, message)
             fields |= {"query": "", "messages": nobodys(messages)}
         if message is not None:
             fields["query"] = message
         return await self.enqueue_task(None, _spec(task, turn, fields | changes, id))
 
-    async def _messages(
-        self, task: Task, turns: Sequence[Turn], number: int, steps: Steps, message: str | None
-    ) -> list[dict[str, Any]]:
-        """The conversation after turn `number`, with what came of its calls."""
-        log = log_of(turns[:number])
-        if number < len(turns):
-            following = turns[number]
-            return [*log[: following.kept], *without_steering(following)]
-        calls = calls_of(turns[-1].response)
-        parts = [part for call in calls for part in await self._outcome(task, number, call, steps)]
-        if not parts and message is None:
-            raise InvalidInput(
-                f"turn {number} of task {task.id!r} calls no tool, so nothing follows it by itself: "
-                "give a message that the agent is to answer"
-            )
-        parts.sort(key=lambda part: part["part_kind"] != "tool-return")
-        return [*log, {"kind": "request", "parts": parts}] if parts else log
 
-    async def _outcome(self, task: Task, number: int, call: Mapping[str, Any], steps: Steps) -> list[dict[str, Any]]:
-        for key in result_keys(number, call):
-            step = steps.get(key)
-            if step is None or step.state is not StepState.DONE:
-                continue
-            parts = outcome_of(call, await large.value_of(self._store, task, bytes(step.value or b"null")))
-            if parts is not None:
-                return parts
-        if task.state is State.DONE:  # the call was the answer itself, or came beside it
-            return [returned(call, "Final result processed.")]
-        raise Conflict(
-            f"turn {number} of task {task.id!r} is not over: call {call['tool_call_id']!r} of tool "
-            f"{call['tool_name']!r} has no result; fork it after turn {number - 1}, or when it is over"
+async def _answered(turn: Turn, entries: Entries) -> list[dict[str, Any]]:
+    """What people have said to the calls of a turn."""
+    found = []
+    for call in calls_of(turn.response):
+        asked, told = entries.get(issued_key(call["tool_call_id"])), entries.done(answer_key(call["tool_call_id"]))
+        if asked is None or told is None:
+            continue
+        kind = (await entries.value(asked))["kind"]
+        answer = await entries.value(told)
+        about = {"tool_call_id": call["tool_call_id"], "tool": call["tool_name"], "kind": kind}
+        found.append(about | said(kind, answer))
+    return found
+
+
+async def _messages(
+    task: Task, turns: Sequence[Turn], number: int, entries: Entries, message: str | None
+) -> list[dict[str, Any]]:
+    """The conversation after turn `number`, with what came of its calls."""
+    log = log_of(turns[:number])
+    if number < len(turns):
+        following = turns[number]
+        return [*log[: following.kept], *without_steering(following)]
+    calls = calls_of(turns[-1].response)
+    parts = [part for call in calls for part in await _outcome(task, number, call, entries)]
+    if not parts and message is None:
+        raise InvalidInput(
+            f"turn {number} of task {task.id!r} calls no tool, so nothing follows it by itself: "
+            "give a message that the agent is to answer"
         )
+    parts.sort(key=lambda part: part["part_kind"] != "tool-return")
+    return [*log, {"kind": "request", "parts": parts}] if parts else log
+
+
+async def _outcome(task: Task, number: int, call: Mapping[str, Any], entries: Entries) -> list[dict[str, Any]]:
+    for key in result_keys(number, call):
+        step = entries.done(key)
+        if step is None:
+            continue
+        parts = outcome_of(call, await entries.value(step))
+        if parts is not None:
+            return parts
+    if task.state is State.DONE:  # the call was the answer itself, or came beside it
+        return [returned(call, "Final result processed.")]
+    raise Conflict(
+        f"turn {number} of task {task.id!r} is not over: call {call['tool_call_id']!r} of tool "
+        f"{call['tool_name']!r} has no result; fork it after turn {number - 1}, or when it is over"
+    )
 
 
 def _changes(payload: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -120,8 +120,9 @@ class Blobs(Protocol):
     """Large values, stored once per tree under the hash of their content. They arrive with the commit that refers to
     them, and leave with their tree."""
 
-    async def blob(self, root: str, key: str) -> bytes | None:
-        """The value stored for the tree `root` under `key`."""
+    async def blobs(self, root: str, keys: Sequence[str], room: int) -> Mapping[str, bytes]:
+        """The values stored for the tree `root` under `keys`, without those that are not there: as many of them, in
+        this order, as have no more than `room` bytes together; the first one in any case."""
 
 
 class Limits(Protocol):

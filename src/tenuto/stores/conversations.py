@@ -14,12 +14,30 @@ from tenuto.tasks.segments import and_then, belongs_to, next_segment
 from tenuto.tasks.task import Task
 from tenuto.tasks.turns import Turn, model_key
 
-__all__ = ["by_key", "entry_at", "turns_of"]
+__all__ = ["Entries", "entry_at", "turns_of"]
 
 
-def by_key(steps: Sequence[Step]) -> Mapping[str, Step]:
-    """A journal's entries by their keys."""
-    return {step.key: step for step in steps}
+class Entries:
+    """A task's journal as somebody reads it: its entries by their keys, and their values."""
+
+    def __init__(self, store: Store, task: Task, steps: Sequence[Step]) -> None:
+        self._task = task
+        self._steps = {step.key: step for step in steps}
+        self._parts = large.parts_of(store, task.root)
+        self._parts.expect(steps)
+
+    def get(self, key: str) -> Step | None:
+        """The entry under `key`."""
+        return self._steps.get(key)
+
+    def done(self, key: str) -> Step | None:
+        """The same, where it has come to its end well."""
+        step = self._steps.get(key)
+        return step if step is not None and step.state is StepState.DONE else None
+
+    async def value(self, step: Step) -> Any:
+        """What `step` recorded. Raises `Unstorable` where a part of it is not in the store any more."""
+        return await large.value_of(self._parts, self._task, bytes(step.value or b"null"))
 
 
 async def entry_at(key: str, find: Callable[[str], Awaitable[Mapping[str, Any] | None]]) -> tuple[Any, str] | None:
@@ -34,20 +52,22 @@ async def entry_at(key: str, find: Callable[[str], Awaitable[Mapping[str, Any] |
     return entry, key
 
 
-async def turns_of(store: Store, task: Task, steps: Mapping[str, Step]) -> list[Turn]:
-    """The turns that have a response, in order. steps: the journal of `task`."""
+async def turns_of(entries: Entries) -> list[Turn]:
+    """The turns that have a response, in order."""
+    last: dict[str, Step] = {}
 
     async def find(key: str) -> Mapping[str, Any] | None:
-        step = steps.get(key)
-        if step is None or step.state is not StepState.DONE:
+        step = entries.done(key)
+        if step is None:
             return None
-        value: Mapping[str, Any] = await large.value_of(store, task, bytes(step.value or b"null"))
+        last[key] = step
+        value: Mapping[str, Any] = await entries.value(step)
         return value
 
     found: list[Turn] = []
     while (recorded := await entry_at(model_key(len(found) + 1), find)) is not None:
-        entry, last = recorded
+        entry, key = recorded
         if entry["response"] is None:
             break
-        found.append(msgspec.convert(entry | {"number": len(found) + 1, "at": steps[last].at}, Turn))
+        found.append(msgspec.convert(entry | {"number": len(found) + 1, "at": last[key].at}, Turn))
     return found

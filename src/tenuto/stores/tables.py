@@ -190,8 +190,8 @@ class Tables(Books, Protocol):
 
     # -- blobs
 
-    def blob(self, root: str, key: str) -> bytes | None:
-        """A large value."""
+    def blobs(self, root: str, keys: Sequence[str], room: int) -> dict[str, bytes]:
+        """Large values: see `stores.base.Blobs`."""
 
     def put_blob(self, root: str, key: str, data: bytes) -> None:
         """Stores it, unless it is there."""

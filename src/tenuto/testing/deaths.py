@@ -24,7 +24,7 @@ __all__ = ["HTTP_LIBRARIES", "Crash", "CrashPoint", "Requests", "WatchedStore"]
 HTTP_LIBRARIES = ("httpx2", "httpx")
 
 _REQUESTS = frozenset(
-    {"blob", "commit_and_claim", "goal", "inbox", "journal", "record", "slow", "task", "tasks_by_id", "transact"}
+    {"blobs", "commit_and_claim", "goal", "inbox", "journal", "record", "slow", "task", "tasks_by_id", "transact"}
 )
 """What a task has its worker ask for. What a worker does by the clock, renewing leases and sweeping, is not counted."""
 

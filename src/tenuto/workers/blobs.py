@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from tenuto.stores.large import Fetch, Parts
 from tenuto.workers.services import Services
 
 __all__ = ["Blobs", "blobs_of"]
 
-_MOST_AT_HAND = 4 * 1024 * 1024
-"""Bytes that are kept at hand: long instructions, for example, are part of each turn that a resumed task reads."""
-
 
 def blobs_of(services: Services, root: str) -> Blobs:
     """Those of the tree `root`, as a worker with these services fetches them."""
-    return Blobs(lambda key: services.patience.ask(lambda: services.store.blob(root, key), "blob"))
+
+    async def fetch(keys: Sequence[str], room: int) -> Mapping[str, bytes]:
+        return await services.patience.ask(lambda: services.store.blobs(root, keys, room), "blobs")
+
+    return Blobs(fetch)
 
 
-class Blobs:
-    """The large parts of the values of one attempt."""
+class Blobs(Parts):
+    """The large parts of the values of one attempt: what it reads, and what it adds."""
 
-    def __init__(self, fetch: Callable[[str], Awaitable[bytes | None]]) -> None:
-        """fetch: what the store has under a hash."""
-        self._fetch = fetch
+    def __init__(self, fetch: Fetch) -> None:
+        super().__init__(fetch)
         self._stored: set[str] = set()
-        self._at_hand: dict[str, bytes] = {}
-        self._bytes = 0
 
-    async def get(self, key: str) -> bytes | None:
-        """What lies under `key`; None where there is nothing."""
-        found = self._at_hand.get(key)
-        if found is None:
-            found = await self._fetch(key)
-            if found is not None:
-                self._stored.add(key)
-                self._keep(key, found)
+    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """What lies under `keys`, without those where there is nothing."""
+        found = await super().get(keys)
+        self._stored.update(found)
         return found
 
     def unsent(self, blobs: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -44,12 +39,3 @@ class Blobs:
     def sent(self, keys: Iterable[str]) -> None:
         """The store has `keys` now."""
         self._stored.update(keys)
-
-    def _keep(self, key: str, data: bytes) -> None:
-        if len(data) > _MOST_AT_HAND // 4:
-            return
-        self._at_hand[key] = data
-        self._bytes += len(data)
-        while self._bytes > _MOST_AT_HAND:
-            oldest = next(iter(self._at_hand))
-            self._bytes -= len(self._at_hand.pop(oldest))

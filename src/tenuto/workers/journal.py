@@ -119,6 +119,7 @@ class Journal:
         """Reads what was recorded before. Raises `JournalMismatch` when another version wrote it."""
         store, task_id = self.services.store, self.lease.task_id
         steps = await self.services.patience.ask(lambda: store.journal(task_id), "journal")
+        self._blobs.expect(steps)
         for step in steps:
             self._entries[step.key] = step
             if step.position != NOTE:
@@ -231,7 +232,7 @@ class Journal:
 
     async def whole(self, raw: bytes) -> bytes:
         """`raw` with its parts that are stored apart."""
-        return await large.whole(raw, self._blobs.get, self.lease.task_id)
+        return await large.whole(raw, self._blobs, self.lease.task_id)
 
     def note(self, key: str) -> Step | None:
         """What was noted under `key`."""

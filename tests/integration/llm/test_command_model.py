@@ -17,6 +17,7 @@ from tenuto.agents.llm.command_model import CommandModel, command_of
 from tenuto.agents.llm.models import build_model
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import Store
+from tenuto.tasks.blobs import references
 from tenuto.tasks.signal import Signal, SignalKind
 from tenuto.tasks.states import State
 from tests.integration.llm.rig import ask, stored
@@ -39,8 +40,8 @@ async def test_a_program_answers_what_it_reads(store: Store, tmp_path: Path) -> 
         task = await ended(store, await ask(store, agent, "hello"))
     # Then its whole output is the answer
     assert task.state is State.DONE, task.error
-    answer = await store.blob(task.root, bytes(task.result or b"").decode().split('"')[3])
-    assert answer is not None
+    (key,) = references(bytes(task.result or b""))
+    answer = (await store.blobs(task.root, [key], 1))[key]
     assert answer.startswith(b'"SAY IT LOUDER.\\n\\nHELLO')
     assert len(answer) > 3_000_000
 

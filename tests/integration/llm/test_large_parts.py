@@ -37,8 +37,8 @@ async def bytes_of(store: Store, root: str) -> int:
     values = [bytes(value) for task in tasks for value in (task.payload, task.result or b"null")]
     for task in tasks:
         values += [bytes(step.value) for step in await store.journal(task.id) if step.value is not None]
-    parts = [await store.blob(root, key) for key in {key for value in values for key in references(value)}]
-    return sum(map(len, values)) + sum(len(part or b"") for part in parts)
+    parts = await store.blobs(root, list({key for value in values for key in references(value)}), 1 << 40)
+    return sum(map(len, values)) + sum(map(len, parts.values()))
 
 
 @pytest.mark.parametrize("result", [TEXT, ROWS], ids=["text", "rows"])
@@ -233,8 +233,8 @@ class Forgetful:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def blob(self, _: str, __: str) -> bytes | None:
-        return None
+    async def blobs(self, *_: Any) -> dict[str, bytes]:
+        return {}
 
 
 async def test_a_part_that_is_missing_is_named(engine: Store) -> None:

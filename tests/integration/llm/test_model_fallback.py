@@ -21,7 +21,7 @@ from tenuto.agents.llm.agent import Agent
 from tenuto.agents.llm.models import build_model
 from tenuto.errors import InvalidInput
 from tenuto.stores.base import Store
-from tenuto.stores.conversations import by_key, turns_of
+from tenuto.stores.conversations import Entries, turns_of
 from tenuto.stores.memory import MemoryStore
 from tenuto.stores.sqlite import SqliteStore
 from tenuto.tasks.money import DOLLAR, Budget
@@ -69,7 +69,7 @@ async def test_the_next_model_answers_where_one_is_down(engine: Store) -> None:
     entries = await engine.ledger(task.id)
     assert [entry.call for entry in entries] == [f"turn-{turn}/model#{number}" for turn in (1, 2) for number in (0, 1)]
     # And the conversation is the one with the answers
-    turns = await turns_of(engine, task, by_key(await engine.journal(task.id)))
+    turns = await turns_of(Entries(engine, task, await engine.journal(task.id)))
     assert [turn.response["model_name"] for turn in turns] == ["scripted", "scripted"]
     assert [len(turn.messages) for turn in turns] == [1, 1]
 
@@ -146,7 +146,7 @@ async def test_an_answer_that_is_not_accepted_is_no_part_of_the_conversation(eng
     assert bytes(task.result or b"") == stored("open"), task.error
     assert (task.attempt, refused, script.asked) == (2, [1, 3, 5], [1, 2, 3])
     # And only what was accepted was said
-    turns = await turns_of(engine, task, by_key(await engine.journal(task.id)))
+    turns = await turns_of(Entries(engine, task, await engine.journal(task.id)))
     assert [turn.response["model_name"] for turn in turns] == ["scripted"] * 3
     # And both were paid for
     assert len(await engine.ledger(task.id)) == 6

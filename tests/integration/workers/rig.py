@@ -49,7 +49,7 @@ class CutStore:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
-        if name not in ("commit_and_claim", "record", "journal", "tasks_by_id", "blob", "transact", "inbox"):
+        if name not in ("commit_and_claim", "record", "journal", "tasks_by_id", "blobs", "transact", "inbox"):
             return found
 
         async def request(*args: Any, **kwargs: Any) -> Any:

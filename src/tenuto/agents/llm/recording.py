@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn, Unpack, cast
 
 import msgspec
@@ -64,7 +65,8 @@ class _Recording(Journal):
 
     def __init__(self, lease: Lease, store: Store, steps: Sequence[Step]) -> None:
         super().__init__(lease, cast(Services, None), "")
-        self._blobs = Blobs(lambda key: store.blob(lease.root, key))
+        self._blobs = Blobs(partial(store.blobs, lease.root))
+        self._blobs.expect(steps)
         for step in steps:
             self._entries[step.key] = step
             if step.position != NOTE:

@@ -47,7 +47,7 @@ from tenuto.agents.llm.tools import ToolOptions
 from tenuto.errors import InvalidInput
 from tenuto.stores import large
 from tenuto.stores.base import Store
-from tenuto.stores.conversations import by_key, turns_of
+from tenuto.stores.conversations import Entries, turns_of
 from tenuto.tasks.calls import call_name
 from tenuto.tasks.outcome import Step, StepState
 from tenuto.tasks.states import State
@@ -102,7 +102,7 @@ async def replay_task(store: Store, task_id: str, agent: Agent) -> Replay:
     """
     task = await store.task(task_id)
     steps = await store.journal(task_id) if task is not None else ()
-    turns = [] if task is None else await turns_of(store, task, by_key(steps))
+    turns = [] if task is None else await turns_of(Entries(store, task, steps))
     if task is None or not turns:
         raise InvalidInput(f"task {task_id!r} has no recorded turns: there is nothing to replay")
     if task.agent != agent.name:

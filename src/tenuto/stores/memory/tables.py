@@ -203,8 +203,16 @@ class MemoryTables(MemoryBooks, MemoryInboxes, Tables):
 
     # -- blobs
 
-    def blob(self, root: str, key: str) -> bytes | None:
-        return self.large[root].get(key) if root in self.large else None
+    def blobs(self, root: str, keys: Sequence[str], room: int) -> dict[str, bytes]:
+        stored = self.large.get(root, {})
+        found: dict[str, bytes] = {}
+        for key in keys:
+            if key in stored:
+                room -= len(stored[key])
+                if found and room < 0:
+                    break
+                found[key] = stored[key]
+        return found
 
     def put_blob(self, root: str, key: str, data: bytes) -> None:
         self.large[root].setdefault(key, data)

@@ -125,9 +125,9 @@ class Reads(Store):
         messages = [message_of(int(flat[at]), flat[at + 1].decode()) for at in range(0, len(flat), 2)]
         return sorted(messages, key=lambda message: message.number)
 
-    async def blob(self, root: str, key: str) -> bytes | None:
-        found: bytes | None = await self._fetch("HGET", f"blobs:{root}", key)
-        return found
+    async def blobs(self, root: str, keys: Sequence[str], room: int) -> Mapping[str, bytes]:
+        flat = await self._read("blobs", root, room, *keys)
+        return {flat[at].decode(): flat[at + 1] for at in range(0, len(flat), 2)}
 
     # -- the feed
 

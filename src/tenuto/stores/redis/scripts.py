@@ -37,6 +37,7 @@ SCRIPTS = (
     "settings",
     "money",
     "reads/tasks",
+    "reads/blobs",
     "reads/find",
     "reads/feed",
     "reads/goal",

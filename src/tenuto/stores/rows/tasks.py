@@ -300,9 +300,17 @@ class TaskRows(LaneRows):
 
     # -- large values
 
-    def blob(self, root: str, key: str) -> bytes | None:
-        found = self.value("blob", root, key)
-        return None if found is None else bytes(found)
+    def blobs(self, root: str, keys: Sequence[str], room: int) -> dict[str, bytes]:
+        answer = self.value("blobs", root, msgspec.json.encode(keys).decode(), room)
+        if answer is None:
+            return {}
+        named, _, data = bytes(answer).partition(b"\n")
+        found: dict[str, bytes] = {}
+        begin = 0
+        for key, size in msgspec.json.decode(named):
+            found[key] = data[begin : begin + size]
+            begin += size
+        return found
 
     def put_blob(self, root: str, key: str, data: bytes) -> None:
         self.run("insert_blob", root, key, data)

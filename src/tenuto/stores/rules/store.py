@@ -178,8 +178,8 @@ class RuledStore(RuledMoney, Store):
     async def limits(self) -> Sequence[LimitUse]:
         return await self._read(reads.limits)
 
-    async def blob(self, root: str, key: str) -> bytes | None:
-        return await self._read(lambda tables: tables.blob(root, key))
+    async def blobs(self, root: str, keys: Sequence[str], room: int) -> Mapping[str, bytes]:
+        return await self._read(lambda tables: tables.blobs(root, keys, room))
 
     async def task(self, task_id: str) -> Task | None:
         return await self._read(lambda tables: tables.task(task_id))

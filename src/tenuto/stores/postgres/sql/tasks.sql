@@ -167,6 +167,19 @@ SELECT coalesce(json_agg(json_build_array(agent, tasks)), '[]')::text FROM (
 -- A large value, unless it is there.
 INSERT INTO tenuto.blob (root, key, data) VALUES ($1::text, $2::text, $3::bytea) ON CONFLICT DO NOTHING;
 
--- name: blob
--- A large value.
-SELECT data FROM tenuto.blob WHERE root = $1::text AND key = $2::text;
+-- name: blobs
+-- Large values in the order of their keys, a JSON array, up to so many bytes, the first one in any case: how long each is,
+-- [[key, bytes], ...], a line break, and then one behind the other.
+WITH known AS MATERIALIZED (
+    SELECT
+        wanted.place, blob.key, octet_length(blob.data) AS size,
+        sum(octet_length(blob.data)) OVER (ORDER BY wanted.place) AS up_to,
+        row_number() OVER (ORDER BY wanted.place) AS nth
+    FROM json_array_elements_text($2::json) WITH ORDINALITY AS wanted (key, place)
+    JOIN tenuto.blob ON blob.root = $1::text AND blob.key = wanted.key
+)
+SELECT
+    convert_to(jsonb_agg(jsonb_build_array(known.key, known.size) ORDER BY known.place)::text || chr(10), 'UTF8')
+    || string_agg(blob.data, ''::bytea ORDER BY known.place)
+FROM known JOIN tenuto.blob ON blob.root = $1::text AND blob.key = known.key
+WHERE known.nth = 1 OR known.up_to <= $3::bigint;

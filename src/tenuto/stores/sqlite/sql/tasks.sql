@@ -171,6 +171,20 @@ SELECT json_group_array(json_array(agent, tasks)) FROM (
 -- A large value, unless it is there.
 INSERT OR IGNORE INTO tenuto_blob (root, key, data) VALUES (?1, ?2, ?3);
 
--- name: blob
--- A large value.
-SELECT data FROM tenuto_blob WHERE root = ?1 AND key = ?2;
+-- name: blobs
+-- Large values in the order of their keys, a JSON array, up to so many bytes, the first one in any case: how long each is,
+-- [[key, bytes], ...], a line break, and then one behind the other.
+WITH known AS MATERIALIZED (
+    SELECT
+        wanted.key AS place, tenuto_blob.key AS key, length(tenuto_blob.data) AS size,
+        sum(length(tenuto_blob.data)) OVER (ORDER BY wanted.key) AS up_to,
+        row_number() OVER (ORDER BY wanted.key) AS nth
+    FROM json_each(?2) AS wanted
+    CROSS JOIN tenuto_blob ON tenuto_blob.root = ?1 AND tenuto_blob.key = wanted.value
+)
+SELECT CAST(
+    json_group_array(json_array(known.key, known.size) ORDER BY known.place) || char(10)
+    || group_concat(tenuto_blob.data, '' ORDER BY known.place)
+AS BLOB)
+FROM known CROSS JOIN tenuto_blob ON tenuto_blob.root = ?1 AND tenuto_blob.key = known.key
+WHERE known.nth = 1 OR known.up_to <= ?3;
