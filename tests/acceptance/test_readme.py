@@ -63,6 +63,24 @@ def shell(home: Path, command: str) -> str:
     return done.stdout
 
 
+def kill_when_it_has_drafted(home: Path) -> None:
+    """Starts and kills the program in a shell of its own, as the README says."""
+    told = re.search(r"Start it with `(.*?)`, .* kill it: `(.*?)`", README.read_text())
+    assert told is not None
+    path = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with subprocess.Popen(
+        ["sh"], cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=path
+    ) as terminal:
+        assert terminal.stdin is not None
+        assert terminal.stdout is not None
+        print(told[1], file=terminal.stdin, flush=True)
+        assert terminal.stdout.readline() == "drafting\n"
+        # A person is slower than the few milliseconds that this takes.
+        assert any("WAITING" in shell(home, "tenuto task list") for _ in range(LIMIT))
+        print(told[2], "wait $!", "echo ended with $?", sep="\n", file=terminal.stdin, flush=True)
+        assert terminal.stdout.readline() == "ended with 137\n"  # by SIGKILL
+
+
 def test_the_plan_runs(home: Path) -> None:
     (plan, command) = re.findall(r"```json\n(.*?)```\n\n```\n(.*?)```", README.read_text(), re.DOTALL)[0]
     (home / "plan.json").write_text(plan)
@@ -71,18 +89,11 @@ def test_the_plan_runs(home: Path) -> None:
 
 
 def test_a_killed_letter_goes_on_and_is_not_drafted_again(home: Path) -> None:
-    # Given the program, killed when it has drafted
-    first = start(home)
-    assert first.stdout is not None
-    assert first.stdout.readline() == "drafting\n"
-    while "WAITING" not in shell(home, "tenuto task list"):
-        assert first.poll() is None  # a person is slower than the few milliseconds that this takes
-    first.kill()
-    first.wait(LIMIT)
-    first.stdout.close()
+    # Given the program, killed when it has drafted, by the commands of the README
+    kill_when_it_has_drafted(home)
 
     # Then the commands of the README show what it left behind
-    commands = re.search(r"it left behind:\n\n```\n(.*?)```", README.read_text(), re.DOTALL)
+    commands = re.search(r"it left\s+behind:\n\n```\n(.*?)```", README.read_text(), re.DOTALL)
     assert commands is not None
     listed, shown, explained = (shell(home, line) for line in commands[1].strip().splitlines())
     assert "letter-1" in listed
