@@ -12,6 +12,7 @@ import msgspec
 
 from tenuto.errors import InvalidInput
 from tenuto.testing.answer import answer_to, estimate
+from tenuto.testing.anthropic_batches import BATCHES, Batches
 from tenuto.testing.anthropic_messages import ANTHROPIC_MESSAGES
 from tenuto.testing.background import Background
 from tenuto.testing.calls import CallLog
@@ -21,7 +22,7 @@ from tenuto.testing.gates import Gates
 from tenuto.testing.http_server import HttpRequest, Response
 from tenuto.testing.openai_chat import OPENAI_CHAT
 from tenuto.testing.openai_responses import KeptResponses
-from tenuto.testing.script import Answers, Script, ScriptError, read_script
+from tenuto.testing.script import Answers, Reply, Script, ScriptError, read_script
 from tenuto.testing.wire import Refused, WireFormat
 
 __all__ = ["Routes"]
@@ -40,6 +41,7 @@ class Routes:
         self._nonce = secrets.token_hex(3)
         self.kept = kept = KeptResponses()
         self._background = Background(kept)
+        self._batches = Batches(self.log, self.gates, self._reply_to)
         self._wires = {
             "/chat/completions": OPENAI_CHAT,
             "/responses": kept.wire,
@@ -60,6 +62,10 @@ class Routes:
             await self._model(self._wires[path], request, response)
         elif request.method == "POST" and path in self._counts:
             await self._count(self._counts[path], request, response)
+        elif request.method == "POST" and path == BATCHES:
+            await self._batches.begin(request, response)
+        elif request.method == "GET" and path.startswith(f"{BATCHES}/"):
+            await self._batches.tell(response, path.removeprefix(f"{BATCHES}/"))
         elif request.method == "GET" and path == "/models":
             await send_json(response, 200, self._listed())
         elif request.method == "GET" and path.startswith("/responses/"):
@@ -84,7 +90,7 @@ class Routes:
     async def _asked(self, http: HttpRequest, delivery: Delivery) -> None:
         call = delivery.call
         try:
-            request, reply = self._answers.reply_to(self._understood(http, delivery))
+            request, reply = self._reply_to(self._understood(http, delivery))
         except Refused as refused:
             return await delivery.refuse(refused)
         except ScriptError as error:
@@ -95,6 +101,10 @@ class Routes:
             return await self._background.begin(delivery, reply, answer, self.gates.wait(reply))
         await self.gates.wait(reply)
         return await delivery.deliver(reply, answer)
+
+    def _reply_to(self, request: Request) -> tuple[Request, Reply]:
+        """What the present script says to `request`."""
+        return self._answers.reply_to(request)
 
     def _understood(self, http: HttpRequest, delivery: Delivery) -> Request:
         try:

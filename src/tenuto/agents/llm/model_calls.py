@@ -55,6 +55,8 @@ class ModelParams:
     parameters: ModelRequestParameters
     sent: Sequence[ModelMessage]
     """what the model gets: the messages of the conversation, or what was made of them for this request"""
+    serving: Model
+    """the model, or what a capability has send the request in its place (`BatchModelRequests`)"""
 
     @property
     def before(self) -> ModelResponse | None:
@@ -113,12 +115,12 @@ class _OpenTurn:
     async def ask(self, body: Callable[[], Awaitable[object]], read: int | None) -> dict[str, Any]:
         """The response, announced before and not recorded yet. read: how far the inbox was read for it."""
         attempt, place, params = self._attempt, self._place, self._params
-        made = params.before if params.before is not None and is_made(params.model, params.before) is not None else None
+        made = params.before if is_made(params.serving, params.before) is not None else None
         most = await _most_tokens(attempt, place, params, self._entry, self._offer)
         self._request = request = Request(attempt, place, params, most, read, fetches=made is not None)
         try:
             if made is not None:
-                response = await fetched(attempt, place, params.model, made, partial(request.made, body))
+                response = await fetched(attempt, place, params.serving, made, partial(request.made, body))
             else:
                 response = await request.made(body)
         except BaseException:
@@ -149,7 +151,7 @@ class _OpenTurn:
             notes=self._closed,
             consumed=steering,
             events=() if is_open(response) or place.name != MODEL else (("turn", _summary(turn, whole)),),
-            settles=await _settles(self._request, read),
+            settles=await _settles(self._request, self._params, read),
         )
         self._remember(read, whole)
 
@@ -202,9 +204,9 @@ def _whole(before: ModelResponse, response: dict[str, Any]) -> ModelResponse:
     return whole
 
 
-async def _settles(request: Request, read: ModelResponse) -> tuple[Settle, ...]:
+async def _settles(request: Request, params: ModelParams, read: ModelResponse) -> tuple[Settle, ...]:
     """What the request has cost; nothing yet as long as the provider is making its response, or does not say."""
-    if is_made(request.model, read) is not None:
+    if is_made(params.serving if request.model is params.model else request.model, read) is not None:
         return ()
     if request.call:
         settle = request.settlement(read)

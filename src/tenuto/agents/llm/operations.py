@@ -23,6 +23,7 @@ from pydantic_ai.durable_exec import (
     record_durable_unit,
 )
 from pydantic_ai.exceptions import UserError
+from pydantic_ai.models import Model
 from pydantic_ai.tools import RunContext
 
 from tenuto.agents.llm.background import give_up
@@ -55,21 +56,24 @@ async def carry_out(
     match operation_id:
         case ModelRequestId():
             model_id, sent, settings, parameters, ctx = cast("tuple[Any, ...]", cache_key)
-            params = ModelParams(attempt.model_of(model_id, ctx), ctx.messages, settings, parameters, sent)
+            model = attempt.model_of(model_id, ctx)
+            params = ModelParams(model, ctx.messages, settings, parameters, sent, _serving(model, ctx))
             return await ask_model(attempt, _next_place(scope, MODEL), params, body)
         case ModelCompactMessagesId():
             model_id, request, _, ctx = cast("tuple[Any, ...]", cache_key)
+            model = attempt.model_of(model_id, ctx)
             params = ModelParams(
-                attempt.model_of(model_id, ctx),
+                model,
                 ctx.messages,
                 request.model_settings,
                 request.model_request_parameters,
                 request.messages,
+                model,
             )
             return await ask_model(attempt, _next_place(scope, COMPACTION), params, body)
         case ModelCancelSuspendedResponseId():
             model_id, response, ctx = cast("tuple[Any, ...]", cache_key)
-            return await give_up(attempt, attempt.model_of(model_id, ctx), response, body)
+            return await give_up(attempt, _serving(attempt.model_of(model_id, ctx), ctx), response, body)
         case ToolsetCallToolId():
             tool, arguments, ctx = cast("tuple[str, dict[str, Any], RunContext[Any]]", cache_key[:3])
             if operation_id.toolset_kind == "dynamic":
@@ -84,6 +88,12 @@ async def carry_out(
     result = await run_at(attempt.journal, place, recorded, StepCall(place.name, body, type=Any))
     record_durable_unit(executed=recorded is None)
     return result
+
+
+def _serving(model: Model, ctx: RunContext[Any]) -> Model:
+    """What sends requests in place of `model`, and knows of responses that are still being made."""
+    wrapper = None if ctx.root_capability is None else ctx.root_capability.get_wrapper_model(model)
+    return model if wrapper is None else wrapper
 
 
 def _next_place(scope: Scope, name: str) -> Place:

@@ -1,0 +1,112 @@
+"""Requests that go through a provider's batches (`BatchModelRequests`): asked once, waited for, and paid for once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic_ai.capabilities import BatchModelRequests
+
+from tenuto.agents.llm.agent import Agent
+from tenuto.stores.base import Store
+from tenuto.tasks.outcome import StepState
+from tenuto.tasks.states import State
+from tenuto.tasks.usage import CallState
+from tenuto.testing import CrashRun, Endpoint, EndpointProcess, Reply, ToolCall, Usage, crash_matrix
+from tests.integration.llm.rig import ask, asking, stored
+from tests.integration.workers.rig import Clock, ended, until, waits, working
+
+SOON = timedelta(milliseconds=20)
+TURNS = [
+    Reply(tools=[ToolCall("look", {"place": "shop"})], usage=Usage(input=100, output=20)),
+    Reply(text="open", usage=Usage(input=150, output=10)),
+]
+
+
+def look(place: str) -> str:
+    """Looks something up."""
+    return f"{place} is open"
+
+
+def clerk(**batching: timedelta) -> Agent:
+    """An agent whose requests go in batches."""
+    batches = BatchModelRequests(**{"max_wait": SOON, "poll_interval": SOON, **batching})  # type: ignore[arg-type]
+    return Agent("clerk", "Serve.", "anthropic:claude-haiku-4-5", [look], capabilities=[batches], max_retries=1)
+
+
+CLERK = clerk()
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[EndpointProcess]:
+    with EndpointProcess(TURNS) as endpoint:
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        yield endpoint
+
+
+async def test_a_request_in_a_batch_is_one_call_at_the_price_of_a_batch(
+    engine: Store, provider: EndpointProcess
+) -> None:
+    # Given an agent that asks by batches
+    # When it has worked on a task
+    async with working(engine, CLERK):
+        task = await ended(engine, await ask(engine, CLERK))
+    # Then each turn is one call of the ledger, at half of $1 and $5 per million tokens, and nobody was asked twice
+    assert bytes(task.result or b"") == stored("open"), task.error
+    entries = await engine.ledger(task.id)
+    assert [(entry.call, entry.state) for entry in entries] == [
+        ("turn-1/model#0", CallState.SETTLED),
+        ("turn-2/model#0", CallState.SETTLED),
+    ]
+    assert [entry.counted.money for entry in entries] == [100_000, 100_000]
+    assert provider.count() == 2
+
+
+async def test_a_task_waits_in_the_store_for_its_batch(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a provider whose batch takes long
+    with Endpoint([Reply(text="at last", hold="gate")]) as endpoint:
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        agent = clerk(poll_interval=timedelta(seconds=6), max_poll_interval=timedelta(seconds=6))
+        async with working(store, agent):
+            task_id = await ask(store, agent)
+            # When it is asked for again
+            task = await until(store, task_id, waits)
+            # Then the task waits, with the batch on record, and the request as it was set aside
+            assert task.wait is not None
+            assert not task.wait.people
+            (step,) = await store.journal(task_id)
+            assert (step.key, step.state) == ("turn-1/model#0", StepState.DONE)
+            (entry,) = await store.ledger(task_id)
+            assert entry.actual is None
+            # When the batch has ended, and it is time
+            endpoint.release("gate")
+            clock.forward(60)
+            task = await ended(store, task_id)
+    # Then it goes on with what has come
+    assert (task.state, bytes(task.result or b"")) == (State.DONE, stored("at last")), task.error
+    assert endpoint.count() == 1
+
+
+async def test_a_kill_at_any_request_loses_no_batch_that_is_on_record(
+    tmp_path: Path, provider: EndpointProcess
+) -> None:
+    # Given an agent that asks by batches, whose worker is killed at its requests to the store and over HTTP
+    asked = 0
+
+    def check(run: CrashRun) -> None:
+        nonlocal asked
+        before, asked = asked, provider.count()
+        # Then what was lost between its submission and its record is asked again, and nothing else
+        assert asked - before <= 2 + len(run.unknown) <= 2 + len(run.crashes), run.place
+
+    # When its task is done all the same
+    runs = await crash_matrix(CLERK, asking(CLERK), folder=tmp_path, check=check, every=3)
+    # Then it has ended as it would have undisturbed
+    assert {run.result for run in runs} == {stored("open")}
+    assert len(runs) > 8
