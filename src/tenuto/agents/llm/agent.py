@@ -30,11 +30,9 @@ from tenuto.agents.llm.context import AgentContext, beginning, read_payload
 from tenuto.agents.llm.durability import TenutoDurability
 from tenuto.agents.llm.models import ModelLike, build_model, check_model
 from tenuto.agents.llm.money import CHEAPER, Terms
-from tenuto.agents.llm.options import SAID_ALREADY, check_names, check_options
+from tenuto.agents.llm.options import GIVEN, SAID_ALREADY, check_names, check_options, recipe_of
 from tenuto.agents.llm.prices import Price
 from tenuto.agents.llm.rehearsal import rehearsal_of
-from tenuto.agents.llm.tool_results import ToolResultLimit
-from tenuto.agents.llm.tools import made_tool, options_of
 from tenuto.errors import InvalidInput
 from tenuto.tasks.lease import Lease
 from tenuto.workers.context import Context
@@ -91,51 +89,15 @@ class Agent(TaskAgent):
 
         Raises `InvalidInput` that names the parameter which makes no sense.
         """
+        given = {name: value for name, value in locals().items() if name in GIVEN}  # first: nothing else is bound yet
         check_names(Agent, options, TaskOptions.__annotations__)
         super().__init__("agent" if name is None else name, **options)
-        check_options(
-            self.name,
-            {
-                "instructions": instructions,
-                "model": model,
-                "tools": tools,
-                "output_type": output_type,
-                "max_turns": max_turns,
-                "hooks": hooks,
-                "context_type": context_type,
-                "toolsets": toolsets,
-                "capabilities": capabilities,
-                "model_settings": model_settings,
-                "deps": deps,
-                "retries": retries,
-                "price": price,
-                "fallback": fallback,
-                "fallback_price": fallback_price,
-                "limit_key": limit_key,
-                "stream": stream,
-                "base_url": base_url,
-            },
-        )
+        check_options(self.name, given)
         self.max_turns = max_turns
         self._price, self._fallback, self._fallback_price = price, fallback, fallback_price
-        self._limit_key, self._base_url = limit_key, base_url
-        self._stream = stream
-        self._context_type = context_type
-        self._deps = deps
-        made = tuple(map(made_tool, tools))
-        if tool_result_limit is not None or any(options_of(each.metadata, each.name).result_limit for each in made):
-            capabilities = (*capabilities, ToolResultLimit(tool_result_limit))
-        self._recipe: Mapping[str, Any] | None = {
-            "model": model,
-            "name": self.name,
-            "instructions": instructions,
-            "tools": made,
-            "output_type": output_type,
-            "toolsets": tuple(toolsets),
-            "capabilities": (*capabilities, *(() if hooks is None else (hooks,))),
-            "model_settings": model_settings,
-            "retries": retries,
-        }
+        self._limit_key, self._base_url, self._stream = limit_key, base_url, stream
+        self._context_type, self._deps = context_type, deps
+        self._recipe: Mapping[str, Any] | None = recipe_of(self.name, given)
         self._made: pydantic_ai.Agent[Any, Any] | None = None
         self._own_terms: Terms | None = None
         self._keys: dict[str, str] = {}

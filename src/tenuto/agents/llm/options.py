@@ -1,4 +1,5 @@
-"""What an agent is given, checked where it is typed: a mistake is told before a worker meets it."""
+"""What an agent is given, checked where it is typed: a mistake is told before a worker meets it. And what of it the
+library's own agent is made of."""
 
 from __future__ import annotations
 
@@ -15,9 +16,11 @@ from pydantic_ai.toolsets import AbstractToolset
 
 from tenuto.agents.llm.context import AgentContext
 from tenuto.agents.llm.prices import check_price
+from tenuto.agents.llm.tool_results import ToolResultLimit
+from tenuto.agents.llm.tools import made_tool, options_of
 from tenuto.errors import InvalidInput
 
-__all__ = ["SAID_ALREADY", "check_names", "check_options"]
+__all__ = ["GIVEN", "SAID_ALREADY", "check_names", "check_options", "recipe_of"]
 
 SAID_ALREADY = frozenset(
     {
@@ -58,6 +61,20 @@ def check_options(agent: str, options: Mapping[str, Any]) -> None:
             raise InvalidInput(f"{name} of agent {agent!r} must be {wanted}, not {value!r:.80}{hint}")
     for name in ("price", "fallback_price"):
         check_price(options[name], f"the {name} of agent {agent!r}")
+
+
+def recipe_of(agent: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `pydantic_ai.Agent` for `options`, which have been checked."""
+    tools = tuple(map(made_tool, options["tools"]))
+    limit, hooks = options["tool_result_limit"], options["hooks"]
+    capabilities = list(options["capabilities"])
+    if limit is not None or any(options_of(each.metadata, each.name).result_limit for each in tools):
+        capabilities.append(ToolResultLimit(limit))
+    if hooks is not None:
+        capabilities.append(hooks)
+    as_given = {name: options[name] for name in ("model", "instructions", "output_type", "model_settings", "retries")}
+    made = {"tools": tools, "toolsets": tuple(options["toolsets"]), "capabilities": tuple(capabilities)}
+    return {"name": agent} | as_given | made
 
 
 def _or_none(fits: _Check) -> _Check:
@@ -126,6 +143,7 @@ _WANTED: Mapping[str, tuple[_Check, str]] = {
     ),
     "deps": (_or_none(callable), "a function of a task's context and payload"),
     "retries": (_or_none(_is_number(0)), "a whole number from 0"),
+    "tool_result_limit": (_anything, ""),
     "price": (_anything, ""),
     "fallback": (_or_none(_is_model), _A_MODEL),
     "fallback_price": (_anything, ""),
@@ -133,4 +151,7 @@ _WANTED: Mapping[str, tuple[_Check, str]] = {
     "stream": (lambda value: type(value) is bool, "True or False"),
     "base_url": (_or_none(_is_address), "an address that begins with http:// or https://"),
 }
-"""What fits, and how it is called. What a price must be says `check_price`."""
+"""What fits, and how it is called. What a price must be says `check_price`; a limit of results, `ToolResultLimit`."""
+
+GIVEN = frozenset(_WANTED)
+"""The names of an agent's options, but for those that all task agents have."""
