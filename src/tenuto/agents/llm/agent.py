@@ -10,9 +10,10 @@ simply `register_runner(pydantic_agent)`.
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from itertools import chain
 from typing import Any, Self, Unpack
 
 import pydantic_ai
@@ -33,6 +34,7 @@ from tenuto.agents.llm.money import CHEAPER, Terms
 from tenuto.agents.llm.options import GIVEN, SAID_ALREADY, check_names, check_options, recipe_of
 from tenuto.agents.llm.prices import Price
 from tenuto.agents.llm.rehearsal import rehearsal_of
+from tenuto.agents.llm.unseen_agents import functions_of, warn_of_unseen
 from tenuto.errors import InvalidInput
 from tenuto.tasks.lease import Lease
 from tenuto.workers.context import Context
@@ -219,6 +221,14 @@ class Agent(TaskAgent):
                 check_model(candidate, keys=self._keys)
             if self._recipe is not None:
                 check_recipe(self._recipe, self._context_type)
+            warn_of_unseen(self.name, self._functions())
+
+    def _functions(self) -> Iterator[tuple[str, Callable[..., Any]]]:
+        """The functions that are its tools, by name."""
+        if self._recipe is None:
+            return functions_of(self._made.toolsets if self._made is not None else ())
+        tools = ((each.name, each.function) for each in self._recipe["tools"])
+        return chain(tools, functions_of(self._recipe["toolsets"]))
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Self]:
