@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,13 @@ from tenuto.stores.base import Store
 from tenuto.tasks.states import State
 from tenuto.tasks.usage import CallState
 from tenuto.testing import Endpoint, Reply, ToolCall
-from tests.integration.llm.frozen_worker import CONFIG, buyer, worker_process
+from tests.integration.llm.frozen_worker import CONFIG, START, buyer, freeze, stopped, worker_process
 from tests.integration.llm.rig import ask, stored
 from tests.integration.workers.rig import ended, eventually, until, working
 from tests.servers.postgres import shared_postgres
 from tests.servers.redis import shared_redis
 
 BEGIN = "turn-1/model#0"
-START = 90.0
-"""Seconds that a process may take to start or to end on a busy machine."""
-
-pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -55,15 +52,9 @@ async def store(place: str) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def taking_over(store: Store, endpoint: Endpoint, folder: Path) -> AsyncIterator[None]:
-    """A second worker."""
-    async with working(store, buyer(endpoint.openai_url, str(folder)), config=CONFIG):
+    """A second worker. Nobody is to take its tasks over, however slow the machine is."""
+    async with working(store, buyer(endpoint.openai_url, str(folder)), config=replace(CONFIG, lease=60)):
         yield
-
-
-async def stopped(process: subprocess.Popen[bytes]) -> None:
-    """Returns when the process is frozen."""
-    stat = Path(f"/proc/{process.pid}/stat")
-    await eventually(lambda: asyncio.to_thread(lambda: stat.read_text().rpartition(") ")[2].startswith("T")), START)
 
 
 async def leaves(process: subprocess.Popen[bytes]) -> None:
@@ -89,12 +80,12 @@ async def test_one_that_froze_in_a_request_does_not_commit_or_ask_again(
         with worker_process(place, endpoint.openai_url, tmp_path) as process:
             task_id = await ask(store, buyer(endpoint.openai_url, str(tmp_path)))
             await asyncio.to_thread(endpoint.wait_for, 1, turn=1, timeout=START)
-            process.send_signal(signal.SIGSTOP)
+            await freeze(process)
             # When its lease ends, another worker does the task, and the frozen one wakes up to its answer
             async with taking_over(store, endpoint, tmp_path):
                 task = await ended(store, task_id)
             endpoint.release("gate")
-            await asyncio.to_thread(endpoint.wait_for, 2, outcome="answered")
+            await asyncio.to_thread(endpoint.wait_for, 2, outcome="answered", timeout=START)
             await leaves(process)
         assert endpoint.count() == 2
     # Then only one of them counts, and the ledger does not forget the other
@@ -141,7 +132,7 @@ async def test_one_that_froze_in_a_tool_does_not_go_on_behind_it(
         with worker_process(place, endpoint.openai_url, tmp_path) as process:
             task_id = await ask(store, buyer(endpoint.openai_url, str(tmp_path)))
             await eventually(lambda: asyncio.to_thread(said, tmp_path), START)
-            process.send_signal(signal.SIGSTOP)
+            await freeze(process)
             (tmp_path / "hold").unlink()
             # When another one has done the task, and it wakes up
             async with taking_over(store, endpoint, tmp_path):
@@ -163,7 +154,7 @@ async def test_one_that_froze_in_a_tool_that_runs_once_does_not_double_it(
         with worker_process(place, endpoint.openai_url, tmp_path) as process:
             task_id = await ask(store, buyer(endpoint.openai_url, str(tmp_path)))
             await eventually(lambda: asyncio.to_thread(said, tmp_path), START)
-            process.send_signal(signal.SIGSTOP)
+            await freeze(process)
             (tmp_path / "hold").unlink()
             # When its lease ends, and another one looks at the task
             async with taking_over(store, endpoint, tmp_path):
