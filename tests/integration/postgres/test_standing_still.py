@@ -12,7 +12,7 @@ import pytest
 
 from tenuto.errors import StoreUnavailable
 from tenuto.stores.base import Verdict
-from tenuto.stores.postgres import PostgresStore, session, writer
+from tenuto.stores.postgres import PostgresStore, reader, session, writer
 from tenuto.tasks.goal import Edge, Tree
 from tenuto.tasks.outcome import Answer
 from tenuto.tasks.task import TaskSpec
@@ -50,10 +50,8 @@ async def test_who_falls_silent_while_it_sends_keeps_the_lock_for_a_while_only(
     monkeypatch.setattr(session, "_STUCK", 1)
     with closing(psycopg.connect(server.url(database), autocommit=True)) as silent:
         stand_still(silent, store._address.lock)
-        begun = time.monotonic()
         (answer,) = await store.submit([Tree(spec("a"))])
         assert answer.verdict is Verdict.CREATED
-        assert time.monotonic() - begun < 10
 
 
 async def test_who_is_at_work_with_the_lock_keeps_it(
@@ -93,8 +91,12 @@ async def test_what_takes_longer_than_one_may_stand_still_is_done_all_the_same(
 # -- the end -----------------------------------------------------------------------------------------------
 
 
-async def test_a_store_whose_server_is_gone_is_closed_soon(own_server: PostgresServer) -> None:
-    # Given requests that wait for a server which does not come back
+async def test_a_store_whose_server_is_gone_is_closed_soon(
+    own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given requests that wait for a server which does not come back, for longer than this test may take
+    for module in (reader, writer):
+        monkeypatch.setattr(module, "PATIENCE", 1_000.0)
     store = PostgresStore(own_server.url(own_server.create_database()))
     await store.open()
     await asyncio.to_thread(own_server.kill)
@@ -103,8 +105,6 @@ async def test_a_store_whose_server_is_gone_is_closed_soon(own_server: PostgresS
     ]
     await asyncio.sleep(0.1)
     # When the store is closed, it does not wait as long as they would, and they are told
-    begun = time.monotonic()
     await store.close()
-    assert time.monotonic() - begun < 10  # each of them would wait for thirty seconds
     for told in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(told, StoreUnavailable)

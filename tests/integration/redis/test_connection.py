@@ -42,7 +42,7 @@ def background() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def write(connections: Connections, value: int | str = 1, patience: float = 10.0) -> Any:
+def write(connections: Connections, value: int | str = 1, patience: float = 60.0) -> Any:
     """Writes with a script, as all verbs do."""
     (answer,) = connections.ask([("EVAL", _WRITE, 1, "written", value)], writes=True, patience=patience)
     if isinstance(answer, Exception):
@@ -78,18 +78,19 @@ def test_a_server_that_comes_back_is_waited_for(version: str, opened: Opener, ba
         assert not _done(asked, 0.2)
         server.start()
         # Then the answer comes when the server is back
-        assert asked.result(10) == b"OK"
+        assert asked.result(60) == b"OK"
         assert server.command("GET", "written") == "3"
 
 
-def test_a_connection_that_the_server_has_closed_is_not_noticed(opened: Opener) -> None:
+def test_a_connection_that_the_server_has_closed_is_not_noticed(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenuto.stores.redis.connection._FIRST_PAUSE", 1_000.0)  # nobody waits for anything
     with RedisServer() as server:
         connections = opened(server.url())
         write(connections)
         server.command("CLIENT", "KILL", "TYPE", "normal")
-        begun = time.monotonic()
         assert write(connections, "2") == b"OK"
-        assert time.monotonic() - begun < 1.0
 
 
 def test_a_server_that_stays_away_is_given_up(opened: Opener) -> None:
@@ -100,7 +101,7 @@ def test_a_server_that_stays_away_is_given_up(opened: Opener) -> None:
         begun = time.monotonic()
         with pytest.raises(StoreUnavailable, match="Check that the server runs"):
             write(connections, patience=0.5)
-        assert 0.2 < time.monotonic() - begun < 2.0
+        assert 0.2 < time.monotonic() - begun < 30  # it is less patient than others
 
 
 def test_a_half_open_connection_is_given_up_and_made_anew(opened: Opener, background: ThreadPoolExecutor) -> None:
@@ -116,7 +117,7 @@ def test_a_half_open_connection_is_given_up_and_made_anew(opened: Opener, backgr
         asked = background.submit(write, connections, "2")
         assert not _done(asked, 0.5)
         server.thaw()
-        assert asked.result(10) == b"OK"
+        assert asked.result(60) == b"OK"
 
 
 def test_closing_ends_those_who_wait(opened: Opener, background: ThreadPoolExecutor) -> None:
@@ -128,7 +129,7 @@ def test_closing_ends_those_who_wait(opened: Opener, background: ThreadPoolExecu
         assert not _done(asked, 0.1)
         connections.close()
         with pytest.raises(StoreClosed):
-            asked.result(2)
+            asked.result(60)
         with pytest.raises(StoreClosed):
             write(connections)
 
@@ -140,7 +141,7 @@ def test_who_finds_no_connection_free_waits_for_one(opened: Opener, background: 
     slow = [("BLPOP", "nothing-comes-here", "0.1")]
     # When they all ask, then all get their answer
     asked = [background.submit(connections.ask, slow) for _ in range(4)]
-    assert [each.result(10) for each in asked] == [[None]] * 4
+    assert [each.result(60) for each in asked] == [[None]] * 4
 
 
 def test_too_few_connections_for_too_long(
@@ -148,8 +149,8 @@ def test_too_few_connections_for_too_long(
 ) -> None:
     monkeypatch.setattr("tenuto.stores.redis.connection.PATIENCE", 0.1)
     connections = opened(shared_redis().url(max_connections=2))
-    asked = [background.submit(connections.ask, [("BLPOP", "nothing-comes-here", "1")]) for _ in range(4)]
-    busy = [each.exception(10) for each in asked]
+    asked = [background.submit(connections.ask, [("BLPOP", "nothing-comes-here", "3")]) for _ in range(4)]
+    busy = [each.exception(60) for each in asked]
     assert sum(isinstance(error, StoreBusy) for error in busy) == 2
     assert "max_connections in its URL" in str(next(filter(None, busy)))
 
@@ -163,10 +164,8 @@ def test_a_full_memory_is_said_at_once(version: str, opened: Opener) -> None:
         connections = opened(server.url())
         server.command("SET", "big", "x" * 100_000)
         server.command("CONFIG", "SET", "maxmemory", "100kb")
-        begun = time.monotonic()
         with pytest.raises(StoreFull, match="has used up maxmemory"):
             _told(connections)
-        assert time.monotonic() - begun < 1.0
         server.command("CONFIG", "SET", "maxmemory", 0)
         assert write(connections) == b"OK"
 
@@ -187,7 +186,7 @@ def test_a_master_that_became_a_replica_is_left_in_peace_until_it_is_master_agai
         asked = background.submit(write, connections, "2")
         assert not _done(asked, 0.2)
         server.promote()
-        assert asked.result(10) == b"OK"
+        assert asked.result(60) == b"OK"
 
 
 def test_a_server_that_loads_its_data_is_waited_for(opened: Opener, background: ThreadPoolExecutor) -> None:
@@ -197,14 +196,14 @@ def test_a_server_that_loads_its_data_is_waited_for(opened: Opener, background: 
         connections = opened(server.url())
         write(connections)
         server.kill()
-        server.configure(key_load_delay=400)
+        server.configure(key_load_delay=1_000)
         if server.program != installations().get("redis6"):  # which looks after its clients each 1,000 keys
             server.configure(loading_process_events_interval_bytes=1024)
         server.start(wait=False)
         # When somebody asks who has no patience, then the reason is said
         assert _until(lambda: "is loading its data" in str(_error(connections, patience=0)))
         # And who has some gets an answer when that is done
-        assert background.submit(write, connections, "2").result(20) == b"OK"
+        assert background.submit(write, connections, "2").result(60) == b"OK"
 
 
 @pytest.mark.parametrize("version", installations())
@@ -308,9 +307,9 @@ def _done(future: Future[Any], seconds: float) -> bool:
 
 
 def _told(connections: Connections) -> None:
-    """Writes, and raises the refusal as the store does."""
+    """Writes, and raises the refusal as the store does: at once, for nobody is as patient as that."""
     try:
-        write(connections)
+        write(connections, patience=100_000)
     except redis.RedisError as error:
         raise translate(error, connections.address.url) from error
 
@@ -325,7 +324,7 @@ def _error(connections: Connections, patience: float = 10.0) -> Exception | None
     return None
 
 
-def _until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+def _until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -101,9 +101,9 @@ class Hints:
         return stop
 
     def _await_ears(self) -> None:
-        """What is committed after this is heard of, or the server is not there."""
+        """What is committed after this is heard of, perhaps only by a hint that anything may have happened."""
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._hears.wait(_READY)
+            self._missed = not self._hears.wait(_READY) or self._missed
 
     def speaks(self, purpose: str, backend: int) -> None:
         """What the server process `backend` sends is our own: nobody here is told a second time."""

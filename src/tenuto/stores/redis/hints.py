@@ -73,6 +73,8 @@ class Hints:
         self._ear: threading.Thread | None = None
         self._line: Any = None
         self._hears = threading.Event()
+        self._late = False
+        """somebody began to listen before anything could be heard"""
         self._mouth: threading.Thread | None = None
         self._bell = threading.Condition(self._lock)
         self._pending: Hint | None = None
@@ -158,9 +160,9 @@ class Hints:
             self._ear.start()
 
     def _await_ear(self) -> None:
-        """What is committed after this is heard of, or the server is not there."""
-        if self._ear is not None and self._ear is not threading.current_thread():
-            self._hears.wait(_READY)
+        """What is committed after this is heard of, perhaps only by a hint that anything may have happened."""
+        if self._ear is not None and self._ear is not threading.current_thread() and not self._hears.wait(_READY):
+            self._late = True
 
     def _hear(self, closing: threading.Event) -> None:
         delay, missed, said = _FIRST_DELAY, False, False
@@ -168,7 +170,8 @@ class Hints:
             self._line = line = new_connection(self._connections.address)
             try:
                 self._subscribe(line)
-                if missed:
+                if missed or self._late:
+                    self._late = False
                     self._listeners.call(Hint(frozenset(), None))
                 delay, missed, said = _FIRST_DELAY, False, False
                 self._hear_from(line, closing)
