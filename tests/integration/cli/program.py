@@ -113,9 +113,14 @@ class Program:
 
     def __call__(self, *arguments: str, code: int = 0, stdin: str = "", **environment: str) -> Result:
         """Runs it to its end, which must be the exit code `code`."""
+        ended = self.run(*arguments, stdin=stdin, **environment)
+        assert ended.code == code, f"tenuto {' '.join(arguments)}: {ended.code}\n{ended.out}\n{ended.err}"
+        return ended
+
+    def run(self, *arguments: str, stdin: str = "", **environment: str) -> Result:
+        """Runs it to its end, whatever that is: the store may not be there yet."""
         process = self.start(*arguments, **environment)
         out, err = process.communicate(stdin, timeout=PATIENCE)
-        assert process.returncode == code, f"tenuto {' '.join(arguments)}: {process.returncode}\n{out}\n{err}"
         return Result(process.returncode, out, err)
 
     def submit(self, agent: str, payload: object = None, *options: str) -> str:

@@ -9,7 +9,7 @@ import tenuto
 async def part(number: int) -> int:
     return number
 
-LATER, MUCH_LATER = 2, 3600  # the others begin when they are waited for: what has ended before that is not
+LATER, MUCH_LATER = 5, 3600  # the others begin when they are waited for: what has ended before that is not
 
 @tenuto.task_agent
 async def whole(ctx: tenuto.Context, last: str) -> int:

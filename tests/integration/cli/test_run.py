@@ -73,8 +73,8 @@ def test_killed_and_started_again_it_goes_on_where_it_was(tenuto: Program) -> No
             {"id": "third", "agent": "lines", "payload": "third", "after": ["second"]},
         ],
     )
-    command = ["run", "--dag", "plan.json", "--agents", "my_agents", "--lease", "1"]
-    killed = tenuto.start(*command)
+    command = ["run", "--dag", "plan.json", "--agents", "my_agents"]
+    killed = tenuto.start(*command, "--lease", "3")
     tenuto.wait_for((tenuto.home / "open.started").exists, "the second task to start")
     killed.kill()
     killed.wait()
@@ -128,9 +128,7 @@ def test_interrupted_it_hands_back_what_runs(tenuto: Program, number: signal.Sig
 def test_a_task_that_is_paused_ends_the_run_with_advice(tenuto: Program) -> None:
     tenuto.plan(id="p", tasks=[{"id": "a", "agent": "double", "payload": 1, "delay": 3600}])
     running = tenuto.start("run", "--dag", "plan.json", "--agents", "my_agents")
-    tenuto.wait_for(
-        lambda: (tenuto.home / ".tenuto/tenuto.db").exists() and "a " in tenuto("task", "list").out, "the submission"
-    )
+    tenuto.wait_for(lambda: "a " in tenuto.run("task", "list").out, "the submission")
     tenuto("task", "pause", "a", "--reason", "lunch")
     _, err = running.communicate(timeout=60)
     assert running.returncode == 1
@@ -140,11 +138,14 @@ def test_a_task_that_is_paused_ends_the_run_with_advice(tenuto: Program) -> None
 def test_a_paused_child_is_found_as_what_holds_a_goal(tenuto: Program) -> None:
     tenuto.plan(id="p", tasks=[{"id": "a", "agent": "parent"}, {"id": "b", "agent": "double", "after": ["a"]}])
     running = tenuto.start("run", "--dag", "plan.json", "--agents", "my_agents")
-    tenuto.wait_for((tenuto.home / ".tenuto/tenuto.db").exists, "the store")
     children: list[str] = []
-    while not children:
-        listed = tenuto("task", "list", "--state", "scheduled", "--format", "json").json
-        children = [task["id"] for task in listed["tasks"]]
+
+    def found() -> list[str]:
+        listed = tenuto.run("task", "list", "--state", "scheduled", "--format", "json")
+        children[:] = [] if listed.code else [task["id"] for task in listed.json["tasks"]]
+        return children
+
+    tenuto.wait_for(found, "the child")
     tenuto("task", "pause", children[0])
     _, err = running.communicate(timeout=60)
     assert running.returncode == 1
@@ -157,7 +158,7 @@ def test_a_worker_takes_what_comes_and_drains_when_told_to_end(tenuto: Program, 
         "worker", "--agents", "my_agents:double", "--agents", "my_agents:gate", "--processes", processes
     )
     task_id = tenuto.submit("double", 4)
-    assert tenuto("task", "wait", task_id, "--timeout", "30s").out == "8\n"
+    assert tenuto("task", "wait", task_id, "--timeout", "60s").out == "8\n"
     slow = tenuto.submit("gate", "open")
     tenuto.wait_for((tenuto.home / "open.started").exists, "the task to start")
 

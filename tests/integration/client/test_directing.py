@@ -104,7 +104,7 @@ async def test_retry_of_one_task(client: Client, hands: Hands) -> None:
     await hands.fail(lease)
     await client.retry_task("t")
     await hands.finish(result=1)
-    assert await client.get_task_result("t", timeout=5) == 1
+    assert await client.get_task_result("t", timeout=60) == 1
 
 
 async def test_dead_letters_are_listed_and_replayed_in_bulk(client: Client, hands: Hands) -> None:
@@ -140,7 +140,7 @@ async def test_a_dead_letter_in_a_goal_that_goes_on_is_replayed_alone(client: Cl
     assert await hands.finish() == "broken"
     assert await hands.finish() == "after"
     assert await hands.finish("slow") == "slow"
-    assert await client.get_task_result("g", timeout=5) == {"broken": None, "after": None, "slow": None}
+    assert await client.get_task_result("g", timeout=60) == {"broken": None, "after": None, "slow": None}
 
 
 async def test_cancelling_a_goal_ends_its_tasks(client: Client) -> None:

@@ -100,7 +100,7 @@ async def test_a_goal_is_submitted_whole_and_runs_in_the_order_of_its_edges(clie
     assert await hands.finish(result="brick") == "walls"
     assert await hands.finish(result="slate") == "roof"
 
-    assert await client.get_task_result("house", timeout=5) == {"walls": "brick", "roof": "slate"}
+    assert await client.get_task_result("house", timeout=60) == {"walls": "brick", "roof": "slate"}
     stored = await client.get_goal("house")
     assert [node.node for node in stored.nodes] == ["walls", "roof"]
 

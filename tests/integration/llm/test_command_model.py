@@ -109,11 +109,11 @@ async def test_what_a_program_has_left_at_work_is_killed_when_its_turn_is_over(s
     """
     agent = Agent("slow", None, program(tmp_path, source), max_retries=0)
     # When its turn takes longer than it may
-    async with working(store, agent, config=replace(CONFIG, turn_timeout=3)):
+    async with working(store, agent, config=replace(CONFIG, turn_timeout=6)):
         task = await ended(store, await ask(store, agent))
         # Then that is told, and nothing of it lives on
         assert task.error is not None
-        assert "longer than its time limit of 3 s" in task.error.message
+        assert "longer than its time limit of 6 s" in task.error.message
         await eventually(partial(asyncio.to_thread, gone, pids))
 
 

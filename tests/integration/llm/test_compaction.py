@@ -118,7 +118,7 @@ async def test_a_summary_that_a_budget_has_no_room_for_is_not_asked_for(store: S
         assert endpoint.count() == 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_summary_is_paid_for_once_wherever_the_worker_is_killed(tmp_path: Path) -> None:
     with Endpoint(script()) as endpoint:
         seen = Counter[str]()

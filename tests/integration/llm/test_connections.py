@@ -43,18 +43,18 @@ async def test_the_provider_sees_that_its_client_has_left(model: str, how: str, 
         keys = {model.partition(":")[0].partition("-")[0]: "sk-test"}
         url = getattr(endpoint, MODELS[model])
         agent = Agent("slow", None, model, base_url=url, stream=how == "streamed", max_retries=0).with_keys(keys)
-        config = replace(CONFIG, grace=0.4, turn_timeout=1.5 if why == "over its time" else 60)
+        config = replace(CONFIG, grace=0.4, turn_timeout=4 if why == "over its time" else 60)
         worker = Worker(store, [agent], config)
         running = asyncio.create_task(worker.run())
         task_id = await ask(store, agent)
-        await asyncio.to_thread(endpoint.wait_for, 1, turn=1)
+        await asyncio.to_thread(endpoint.wait_for, 1, turn=1, timeout=60)
         # When its task is cancelled, takes too long, or is handed back by a worker that ends
         if why == "cancelled":
             await Client(store).cancel_task(task_id)
         if why == "handed back":
             worker.drain()
         # Then the connection is closed at once, and the request stays counted
-        await asyncio.to_thread(endpoint.wait_for, 1, outcome="gone", timeout=10)
+        await asyncio.to_thread(endpoint.wait_for, 1, outcome="gone", timeout=60)
         worker.drain()
         await running
         assert endpoint.count() == 1
@@ -66,7 +66,6 @@ async def test_the_provider_sees_that_its_client_has_left(model: str, how: str, 
     await store.close()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_it_sees_that_too_where_the_workers_process_ends(number: int, tmp_path: Path) -> None:
     # Given a worker in a process of its own, which asks
@@ -79,7 +78,7 @@ async def test_it_sees_that_too_where_the_workers_process_ends(number: int, tmp_
             # When that is told to end, or killed
             process.send_signal(number)
             # Then the connection is closed with it
-            await asyncio.to_thread(endpoint.wait_for, 1, outcome="gone", timeout=10)
+            await asyncio.to_thread(endpoint.wait_for, 1, outcome="gone", timeout=60)
             assert await asyncio.to_thread(process.wait, 90) == (0 if number == signal.SIGTERM else -number)
     if number == signal.SIGTERM:
         await until(store, task_id, lambda task: task.state is State.READY)

@@ -78,7 +78,7 @@ async def test_a_result_does_not_wait_for_what_comes_after_it(store: Store) -> N
         # When it is held up
         await reached.wait()
         # Then the result is recorded nevertheless
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not any(step.key.endswith("/look") for step in await store.journal(task_id)):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         go_on.set()

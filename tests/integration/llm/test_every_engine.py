@@ -63,7 +63,7 @@ async def test_what_a_model_says_reaches_who_follows_through_another_connection(
         task_id = await ask(engine, agent)
         await other.open()
         # When that is heard through another connection to the store
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for event in Client(other).subscribe_to_updates(task_ids=task_id, event_types=["tokens"]):
                 told.append(event.data["data"]["text"])
                 heard.set()

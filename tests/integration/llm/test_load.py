@@ -27,7 +27,7 @@ def turns(**how: object) -> list[Reply | str | list[Reply | str]]:
     ]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 async def test_the_configuration_of_the_page_asks_for_each_turn_once_and_the_slow_delay_nobody() -> None:
     # Given the page's configuration, on Redis, and a provider that does not answer the slow agent until it is told to
     script = [Rule(turns=turns(hold="slow"), system="Slowly."), Rule(turns=turns())]
@@ -44,17 +44,17 @@ async def test_the_configuration_of_the_page_asks_for_each_turn_once_and_the_slo
             held = await orchestrator.enqueue_batch(
                 slow, [slow.create_task(payload=f"{number}") for number in range(50)]
             )
-            await asyncio.to_thread(endpoint.wait_for, 50, timeout=150)
+            await asyncio.to_thread(endpoint.wait_for, 50, timeout=240)
             tasks = [
                 fast.create_task(owner_id=f"user{number % 5}", payload=AgentContext(query=f"question {number}"))
                 for number in range(100)
             ]
             ids = await orchestrator.enqueue_batch(fast, tasks)
-            results = [await orchestrator.get_task_result(task_id, timeout=150) for task_id in ids]
+            results = [await orchestrator.get_task_result(task_id, timeout=240) for task_id in ids]
             # Then all of these end while the slow ones stand where they stood
             assert results == ["done"] * 100
             assert {(await orchestrator.get_task_status(each)).value for each in held} == {"processing"}
             # And when those are answered they end as well, and each turn was paid for once
             endpoint.release("slow")
-            assert [await orchestrator.get_task_result(task_id, timeout=150) for task_id in held] == ["done"] * 50
+            assert [await orchestrator.get_task_result(task_id, timeout=240) for task_id in held] == ["done"] * 50
         assert Counter(call.turn for call in endpoint.calls) == {1: 150, 2: 150, 3: 150}

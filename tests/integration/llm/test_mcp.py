@@ -25,7 +25,7 @@ from tests.integration.llm.rig import ask, stored
 from tests.integration.workers.rig import ended, until, working
 from tests.servers.ports import free_port
 
-LIMIT = 30
+LIMIT = 60
 SERVER = Path(__file__).parents[2] / "servers/mcp_server.py"
 TWO_PLACES: Script = [
     Reply(tools=[ToolCall("look", {"place": "shop"})]),
@@ -90,7 +90,7 @@ async def test_tools_of_a_server_are_found_and_called_once(store: Store, shop: M
     assert sum(key.endswith("/look") for key in keys) == 2
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_what_a_server_said_is_not_asked_for_again_when_the_worker_is_killed(
     shop: MCPToolset[object], log: Path, tmp_path: Path
 ) -> None:

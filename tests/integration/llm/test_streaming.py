@@ -83,7 +83,7 @@ async def test_what_is_said_arrives_before_the_turn_has_ended(store: Store) -> N
     async with working(store, agent):
         task_id = await ask(store, agent)
         # When somebody follows
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for event in Client(store).subscribe_to_updates(task_ids=task_id, event_types=["tokens", "done"]):
                 told.append(event)
                 heard.set()
@@ -270,7 +270,7 @@ async def test_telling_holds_nobody_up_and_goes_in_batches() -> None:
         lease=SimpleNamespace(hold=Hold("a", 1, 1)), services=SimpleNamespace(recorder=SimpleNamespace(put=put))
     )
     told = Tokens(journal, 1)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         # When much is said while a batch is on its way
         told.hear(PartStartEvent(index=0, part=TextPart("one ")))
         told.hear(said(0, "two "))

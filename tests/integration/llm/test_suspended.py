@@ -125,7 +125,7 @@ async def test_the_most_that_the_next_part_can_take_is_set_aside(store: Store) -
     assert all(8_192 + 1_100 < entry.bound.tokens < 8_192 + 1_500 for entry in entries[1:3])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_pause_that_is_killed_anywhere_is_paid_for_once(tmp_path: Path) -> None:
     with Endpoint(paused) as endpoint:
         seen = 0
@@ -143,7 +143,7 @@ async def test_a_pause_that_is_killed_anywhere_is_paid_for_once(tmp_path: Path) 
     assert len(runs) > 4
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_response_in_the_background_that_is_killed_anywhere_is_made_once(tmp_path: Path) -> None:
     with Endpoint(IN_BACKGROUND) as endpoint:
         seen = 0
@@ -270,13 +270,14 @@ async def test_a_response_that_came_to_nothing_is_made_anew(store: Store) -> Non
 
 
 async def test_a_response_that_is_not_kept_any_more_is_made_anew(store: Store) -> None:
-    # Given a provider that does not keep the response until somebody asks for it
-    with Endpoint(["open"]) as endpoint:
+    # Given a provider that does not keep the response until it is made
+    with Endpoint([Reply(text="open", hold="work")]) as endpoint:
         agent = background(endpoint.openai_url)
         async with working(store, agent):
             task_id = await ask(store, agent)
             await eventually(lambda: recorded(store, task_id, "turn-1/model#0"))
             endpoint.forget()
+            endpoint.release("work")
             # When it is asked for
             task = await ended(store, task_id)
         # Then it is made anew

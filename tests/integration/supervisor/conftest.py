@@ -13,6 +13,7 @@ from tenuto.supervisor.command_client import CommandClient
 from tenuto.supervisor.command_interface import CommandInterface
 from tenuto.supervisor.event_bus import OrchestratorEventBus
 from tests.integration.supervisor.crew_of_four import CrewOfFour
+from tests.integration.supervisor.stage import LIMIT
 
 
 class Kitchen:
@@ -29,7 +30,7 @@ class Kitchen:
         return self.interface
 
     def client(self, **settings: Any) -> CommandClient:
-        return self._stack.enter_context(CommandClient(self.interface.address, timeout=20, **settings))
+        return self._stack.enter_context(CommandClient(self.interface.address, timeout=LIMIT, **settings))
 
     def audited(self) -> list[tuple[str, int]]:
         """The commands in the history, each with its code."""

@@ -15,9 +15,9 @@ from tenuto.supervisor.entry import AgentEntry
 from tenuto.supervisor.states import AgentState
 from tenuto.supervisor.supervisor import Supervisor
 
-__all__ = ["LIMIT", "Stage", "children", "descriptors", "stage", "until"]
+__all__ = ["LIMIT", "Stage", "children", "dead", "descriptors", "stage", "until"]
 
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds after which a test has waited long enough."""
 
 
@@ -68,11 +68,21 @@ def children() -> set[psutil.Process]:
     return set(psutil.Process().children())
 
 
+def dead(process: psutil.Process) -> bool:
+    """Whether it has ended; perhaps nobody has asked how."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
 @contextmanager
 def stage(*, survivors: tuple[str, ...] = (), **settings: Any) -> Iterator[Stage]:
     """A supervisor that is shut down at the end, with what it leaves behind: nothing but `survivors`."""
     processes, threads, open_before = children(), set(threading.enumerate()), descriptors()
-    made = Stage(**{"history_max_events": 100_000, "history_payload_bytes": 4_000, "agent_stop_timeout": 5, **settings})
+    made = Stage(
+        **{"history_max_events": 100_000, "history_payload_bytes": 4_000, "agent_stop_timeout": 20, **settings}
+    )
     try:
         yield made
     finally:

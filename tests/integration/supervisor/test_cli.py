@@ -144,7 +144,7 @@ def test_shutdown_returns_when_the_address_is_free(tenuto: Program, kitchen: Kit
     kitchen.listen(interface.address)  # at once
 
     slow = kitchen.interface
-    kitchen.crew.at_shutdown = lambda: time.sleep(2)
+    kitchen.crew.at_shutdown = kitchen.crew.patience.wait
     ended = tenuto("shutdown", "--timeout", "300ms", code=5, TENUTO_COMMAND_ADDRESS=slow.address)
     assert "still shutting down" in ended.err
 

@@ -15,7 +15,7 @@ from tenuto.errors import InvalidInput
 from tenuto.observability.agent_logs import log_file
 from tenuto.supervisor.agents.command import CommandAgent
 from tenuto.supervisor.states import AgentState
-from tests.integration.supervisor.stage import LIMIT, stage, until
+from tests.integration.supervisor.stage import LIMIT, dead, stage, until
 
 TERMINATED, FAILED = AgentState.TERMINATED, AgentState.FAILED
 Config = CommandAgent.Config
@@ -23,6 +23,11 @@ Config = CommandAgent.Config
 
 def python(program: str) -> list[str]:
     return [sys.executable, "-c", program]
+
+
+def logged(name: str) -> str:
+    """The agent's log, empty while there is none."""
+    return log_file(name).read_text() if log_file(name).exists() else ""
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +74,7 @@ time.sleep(1000)
     with stage(executor=executor) as world:
         world.register_agent(CommandAgent, "a", Config(command=python(program), stop_signal=signal.SIGINT))
         world.start()
-        until(lambda: log_file("a").exists() and "up" in log_file("a").read_text())
+        until(lambda: "up" in logged("a"))
         world.lifecycle_manager.stop_agent("a")
         assert (world["a"].state, world["a"].reason) == (TERMINATED, "")
         assert "bye" in log_file("a").read_text()
@@ -85,7 +90,7 @@ def test_one_that_does_not_stop_is_killed_and_dies_with_its_agent() -> None:
         world.start()
         for name in ("stopped", "killed"):
             world.running(name)
-            until(lambda: "up" in log_file(name).read_text())  # noqa: B023 - called before the next turn
+            until(lambda: "up" in logged(name))  # noqa: B023 - called before the next turn
         pid = world["killed"].pid
         assert pid is not None
         (command,) = psutil.Process(pid).children()
@@ -135,8 +140,8 @@ def test_what_it_has_started_ends_with_it(executor: str, tmp_path: Path) -> None
         note = tmp_path / "pid"
         world.register_agent(CommandAgent, "a", {"command": ["sh", "-c", f"sleep 1000 & echo $! > {note}; wait"]})
         world.start()
-        pid = int(until(lambda: note.exists() and note.read_text().strip()))
+        process = psutil.Process(int(until(lambda: note.exists() and note.read_text().strip())))
         # When
         world.lifecycle_manager.stop_agent("a")
         # Then
-        until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        until(lambda: dead(process))

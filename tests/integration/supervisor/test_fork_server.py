@@ -45,7 +45,6 @@ def test_a_killed_fork_server_takes_its_agents_along_and_another_follows() -> No
 
 
 def test_a_frozen_fork_server_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_ANSWERS", 0.5)
     others = children()
     with stage() as world:
         world.register_agent(agents.WaitsInProcess, "a")
@@ -56,8 +55,10 @@ def test_a_frozen_fork_server_is_replaced(monkeypatch: pytest.MonkeyPatch) -> No
         world.running("a")
         (server,) = children() - others
         server.suspend()
-        world.lifecycle_manager.start_agent("b")
-        world.over("b", FAILED)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(processes, "_ANSWERS", 0.5)
+            world.lifecycle_manager.start_agent("b")
+            world.over("b", FAILED)
         assert world["b"].reason == "the fork server did not answer within 0.5 s"
         world.over("a", FAILED)
         world.lifecycle_manager.start_agent("b")
@@ -66,7 +67,6 @@ def test_a_frozen_fork_server_is_replaced(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_frozen_fork_server_hides_no_death_and_keeps_no_agent_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given
-    monkeypatch.setattr(processes, "_ANSWERS", 0.5)
     others = children()
     with stage(agent_stop_timeout=0.1) as world:
         world.register_agent(agents.WaitsInProcess, "dies")
@@ -77,10 +77,12 @@ def test_a_frozen_fork_server_hides_no_death_and_keeps_no_agent_alive(monkeypatc
         (server,) = children() - others
         # When
         server.suspend()
-        psutil.Process(pid).kill()
-        # Then
-        world.over("dies", FAILED)
-        world.over("deaf", FAILED)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(processes, "_ANSWERS", 0.5)
+            psutil.Process(pid).kill()
+            # Then
+            world.over("dies", FAILED)
+            world.over("deaf", FAILED)
         # When
         world.lifecycle_manager.start_agent("deaf")
         world.running("deaf")
@@ -91,10 +93,12 @@ def test_a_frozen_fork_server_hides_no_death_and_keeps_no_agent_alive(monkeypatc
         assert world["deaf"].state is TERMINATED
 
 
-def test_a_fork_server_that_never_answers_is_replaced() -> None:
+def test_a_fork_server_that_never_answers_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     others = children()
-    with stage(agent_start_timeout=2) as world:
+    with stage() as world:
         # Given
+        server = world.lifecycle_manager._lives.processes
+        monkeypatch.setattr(server, "_start_timeout", 2.0)
         frozen_server(world, others)
         world.register_agent(agents.WaitsInProcess, "a")
         # When
@@ -103,6 +107,7 @@ def test_a_fork_server_that_never_answers_is_replaced() -> None:
         world.over("a", FAILED)
         assert world["a"].reason == "the fork server did not answer within 2 s"
         # When
+        monkeypatch.setattr(server, "_start_timeout", LIMIT)
         world.lifecycle_manager.start_agent("a")
         # Then
         assert world.running("a").pid is not None

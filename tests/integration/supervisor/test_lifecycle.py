@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tenuto.errors import Conflict, InvalidInput, NotFound
+from tenuto.supervisor import start
 from tenuto.supervisor.agents.base import BaseAgent, BaseProcessAgent
 from tenuto.supervisor.heartbeat import HeartbeatPlugin
 from tenuto.supervisor.states import AgentState
@@ -85,14 +86,13 @@ def test_an_agent_whose_setup_fails_was_never_ready() -> None:
 
 def test_a_killed_process_is_noticed_before_its_heartbeats_are_missed() -> None:
     with stage() as world:
-        world.register_agent(agents.WaitsInProcess, "a")
+        world.register_agent(Beats, "a", Beats.Config(heartbeat_timeout=2 * LIMIT))
         world.start()
         pid = world.running("a").pid
         assert pid is not None
-        began = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         world.over("a", FAILED)
-        assert time.monotonic() - began < 10
+        assert world["a"].reason == "killed by SIGKILL"
 
 
 def test_on_close_that_raises_frees_the_slot_and_finalizes_plugins_once() -> None:
@@ -124,15 +124,16 @@ def test_an_agent_that_looks_at_its_stop_event_stops_at_once(kind: type[BaseAgen
         world.register_agent(kind, "a")
         world.start()
         world.running("a")
-        began = time.monotonic()
-        assert world.lifecycle_manager.stop_agent("a", timeout=60)
-        assert time.monotonic() - began < 30
+        assert world.lifecycle_manager.stop_agent("a", timeout=LIMIT)
         assert (world["a"].state, world["a"].reason) == (TERMINATED, "")
         assert "AGENT_TIMEOUT" not in world.events()
 
 
 @pytest.mark.parametrize("kind", [agents.SleepsInProcess, agents.SleepsOnLoop])
-def test_one_that_does_not_is_interrupted_and_still_closes(kind: type[BaseAgent]) -> None:
+def test_one_that_does_not_is_interrupted_and_still_closes(
+    kind: type[BaseAgent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "_INTERRUPTED", LIMIT)  # it is not killed, however slow the machine is
     with stage() as world:
         world.register_agent(kind, "a")
         world.start()
@@ -148,9 +149,7 @@ def test_one_that_ignores_everything_is_killed() -> None:
         world.register_agent(agents.Deaf, "a")
         world.start()
         world.running("a")
-        began = time.monotonic()
         assert world.lifecycle_manager.stop_agent("a", timeout=0.2)
-        assert time.monotonic() - began < 15
         assert (world["a"].state, world["a"].exit_signal_name) == (TERMINATED, "SIGKILL")
         assert "did not stop in time" in world["a"].reason
         assert "AGENT_ERROR" not in world.events("a")
@@ -198,22 +197,23 @@ def test_a_stuck_thread_that_ends_after_all_can_be_started_again() -> None:
 
 
 def test_all_agents_share_one_budget_when_all_are_stopped() -> None:
-    with stage(agent_stop_timeout=3) as world:
-        for number in range(5):
+    with stage(max_workers=11, agent_stop_timeout=3) as world:
+        for number in range(11):
             world.register_agent(agents.SleepsInProcess, f"a{number}")
         world.start()
-        for number in range(5):
+        for number in range(11):
             world.running(f"a{number}")
-        began = time.monotonic()
         assert world.shutdown() == []
-        assert time.monotonic() - began < 5 * 3
+        late = [each.timestamp for each in world.records(event="AGENT_TIMEOUT")]
+        assert len(late) == 11
+        assert max(late) - min(late) < 15  # one after the other would be half a minute
 
 
 def test_an_agent_that_is_not_ready_in_time_is_given_up() -> None:
-    with stage(agent_start_timeout=1) as world:
-        world.register_agent(agents.SlowToStart, "a")
+    with stage() as world:
+        world.register_agent(agents.SlowToStart, "a", agents.SlowToStart.Config(start_timeout=3))
         world.simple_join()
-        assert (world["a"].state, world["a"].reason) == (FAILED, "it was not ready within 1 s")
+        assert (world["a"].state, world["a"].reason) == (FAILED, "it was not ready within 3 s")
         assert world.events("a") == [
             "AGENT_REGISTERED",
             "AGENT_STARTED",
@@ -225,7 +225,7 @@ def test_an_agent_that_is_not_ready_in_time_is_given_up() -> None:
 
 class Beats(BaseProcessAgent):
     class Config(BaseProcessAgent.Config):
-        heartbeat_timeout = 0.5
+        heartbeat_timeout = 3
 
     class Plugin(BaseProcessAgent.Plugin):
         heartbeat = HeartbeatPlugin(interval=0.05)
@@ -243,7 +243,7 @@ def test_a_frozen_agent_whose_heart_was_heard_is_given_up() -> None:
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         world.over("a", FAILED)
-        assert world["a"].reason == "there was no heartbeat for 0.5 s"
+        assert world["a"].reason == "there was no heartbeat for 3 s"
 
 
 def test_messages_go_both_ways() -> None:

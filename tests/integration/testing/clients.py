@@ -23,11 +23,11 @@ KEY = "sk-test-0123456789"
 
 
 def openai_sdk(endpoint: Addresses, retries: int = 0) -> AsyncOpenAI:
-    return AsyncOpenAI(base_url=endpoint.openai_url, api_key=KEY, max_retries=retries, timeout=20)
+    return AsyncOpenAI(base_url=endpoint.openai_url, api_key=KEY, max_retries=retries, timeout=120)
 
 
 def anthropic_sdk(endpoint: Addresses, retries: int = 0) -> AsyncAnthropic:
-    return AsyncAnthropic(base_url=endpoint.anthropic_url, api_key=KEY, max_retries=retries, timeout=20)
+    return AsyncAnthropic(base_url=endpoint.anthropic_url, api_key=KEY, max_retries=retries, timeout=120)
 
 
 @asynccontextmanager

@@ -30,7 +30,7 @@ async def test_fifty_connections_are_served_at_once() -> None:
 
 def test_a_connection_serves_one_request_after_the_other() -> None:
     with Endpoint(["yes"]) as endpoint:
-        connection = HTTPConnection("127.0.0.1", endpoint.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", endpoint.port, timeout=60)
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Go"}]})
         sockets = set()
         for _ in range(3):
@@ -45,7 +45,7 @@ def test_a_connection_serves_one_request_after_the_other() -> None:
 @pytest.mark.parametrize("streamed", [False, True])
 def test_how_a_call_ended_is_noted_before_its_client_can_look(streamed: bool) -> None:
     with Endpoint(["yes"]) as endpoint:
-        connection = HTTPConnection("127.0.0.1", endpoint.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", endpoint.port, timeout=60)
         body = json.dumps({"model": "m", "stream": streamed, "messages": [{"role": "user", "content": "Go"}]})
         for _ in range(200):
             connection.request("POST", "/v1/chat/completions", body)
@@ -61,7 +61,7 @@ async def test_closing_ends_what_is_under_way_at_once(format: str) -> None:
         running = [asyncio.create_task(Agent(asked).run(f"Go {number}")) for number in range(5)]
         await asyncio.to_thread(endpoint.wait_for, 5, turn=1)
         # When
-        async with asyncio.timeout(15):  # less than the clients wait
+        async with asyncio.timeout(60):  # less than the clients wait
             await asyncio.to_thread(endpoint.close)
         # Then
         ended = await asyncio.gather(*running, return_exceptions=True)
@@ -77,7 +77,7 @@ async def test_what_is_remembered_holds_no_secret() -> None:
             assert (call.has_key, call.key_end) == (True, KEY[-4:])
             assert call.headers["content-type"] == "application/json"
             assert call.at > 1_700_000_000
-        connection = HTTPConnection("127.0.0.1", endpoint.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", endpoint.port, timeout=60)
         connection.request("GET", "/_calls")
         shown = connection.getresponse().read().decode()
         connection.close()
@@ -118,13 +118,13 @@ async def test_models_are_listed_and_tokens_counted(format: str) -> None:
 )
 def test_what_is_no_request_is_refused(request_line: str, body: bytes, status: int) -> None:
     with Endpoint(["yes"]) as endpoint:
-        with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", endpoint.port), timeout=60) as connection:
             head = f"{request_line} HTTP/1.1\r\nhost: here\r\ncontent-length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body)
             assert connection.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
-        connection = socket.create_connection(("127.0.0.1", endpoint.port), timeout=20)
+        connection = socket.create_connection(("127.0.0.1", endpoint.port), timeout=60)
         connection.close()  # without a word, which must not harm the next
-        with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", endpoint.port), timeout=60) as connection:
             connection.sendall(b"GET /v1/models HTTP/1.1\r\nhost: here\r\n\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 

@@ -136,7 +136,7 @@ async def test_silence_ends_with_the_clients_patience_and_is_noticed(format: str
         with pytest.raises(exceptions.ModelTimeoutError):
             await Agent(asked).run(
                 "Go",
-                model_settings=ModelSettings(timeout=0.3),
+                model_settings=ModelSettings(timeout=1.0),
                 event_stream_handler=_drain if streamed else None,
             )
         (call,) = await asyncio.to_thread(endpoint.wait_for, 1, outcome="gone")

@@ -18,7 +18,7 @@ from tenuto.workers.config import MaintenanceWorkerConfig, WorkerConfig
 from tenuto.workers.handler import Handler
 from tenuto.workers.worker import Worker
 
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds after which a test has waited long enough."""
 
 

@@ -437,7 +437,7 @@ async def test_code_that_catches_everything_cannot_swallow_a_wait(store: Store) 
 async def test_a_task_group_of_the_program_lets_a_wait_through(store: Store) -> None:
     @task_agent
     async def grouped(ctx: Context) -> Any:
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             got = group.create_task(ctx.wait_event("go"))
             group.create_task(ctx.step("beside", count, "beside"))
         return got.result()

@@ -28,7 +28,7 @@ from tenuto.workers.context import Context
 from tenuto.workers.loops import run
 from tenuto.workers.maintenance import Sweeper
 from tenuto.workers.worker import Worker, WorkerStuck
-from tests.integration.workers.rig import CONFIG, Clock, ended, eventually, kinds, submit, until, working
+from tests.integration.workers.rig import CONFIG, LIMIT, Clock, ended, eventually, kinds, submit, until, working
 
 QUICK = RetryPolicy(max_retries=2, base=1, longest=5)
 
@@ -81,7 +81,7 @@ async def blocks(ctx: Context) -> str:
 
 @task_agent
 def blocks_thread() -> None:
-    hold_threads.wait(20)
+    hold_threads.wait(2 * LIMIT)
 
 
 def odd() -> object:
@@ -185,8 +185,8 @@ async def test_an_attempt_that_takes_too_long_is_stopped(store: Store) -> None:
 
 @pytest.mark.parametrize("kind", ["Deadline", "TimeLimit"])
 async def test_deadline_and_total_time_limit_end_a_running_task(store: Store, kind: str) -> None:
-    limits: dict[str, Any] = {"timeout": 0.1} if kind == "TimeLimit" else {"deadline": time.time() + 0.1}
     async with working(store, blocks):
+        limits: dict[str, Any] = {"timeout": 1.5} if kind == "TimeLimit" else {"deadline": time.time() + 1.5}
         (task_id,) = await submit(store, blocks.create_task(**limits))
         task = await ended(store, task_id)
         await eventually(lambda: true(lambda: ("interrupted", task_id) in seen))
@@ -258,7 +258,7 @@ async def test_an_idle_worker_starts_a_task_at_once(store: Store) -> None:
 
 async def test_a_draining_worker_hands_back_what_it_cannot_finish(store: Store) -> None:
     # Given a worker with one task that ends in time and one that does not, and more tasks that wait
-    config = WorkerConfig(concurrency=2, grace=0.6, lease=60)
+    config = WorkerConfig(concurrency=2, grace=2, lease=60)
     worker = Worker(store, [blocks], config)
     work = asyncio.create_task(worker.run())
     ids = await submit(store, *(blocks.create_task() for _ in range(2)))
@@ -271,7 +271,7 @@ async def test_a_draining_worker_hands_back_what_it_cannot_finish(store: Store) 
     gates[ids[0]].set()
 
     # Then it is gone behind the grace time, before any lease ends; one task is done, the others wait for another worker
-    await asyncio.wait_for(work, 30)
+    await asyncio.wait_for(work, LIMIT / 2)
     assert (await ended(store, ids[0])).state is State.DONE
     for task_id in (ids[1], third):
         task = await store.task(task_id)
@@ -374,19 +374,35 @@ async def test_a_call_that_outlives_its_lease_gives_its_slot_back_when_its_task_
 async def test_a_worker_that_cannot_renew_stops_before_the_lease_ends(store: Store) -> None:
     # Given a store that answers no renewal
     class Mute:
+        claimed = 0.0
+
         def __getattr__(self, name: str) -> Any:
-            if name == "renew":
-                return self.renew
             return getattr(store, name)
+
+        async def commit_and_claim(self, exchange: Exchange) -> Any:
+            sent = time.monotonic()
+            answer = await store.commit_and_claim(exchange)
+            self.claimed = sent if answer.leases else self.claimed
+            return answer
 
         async def renew(self, *args: Any) -> Any:
             raise StoreUnavailable("no route")
 
-    began = time.monotonic()
-    async with working(Mute(), blocks, config=WorkerConfig(lease=3, grace=0.2, maintenance=None)):
-        (task_id,) = await submit(store, blocks.create_task())
-        await eventually(lambda: true(lambda: ("interrupted", task_id) in seen))
-        assert time.monotonic() - began < 3
+    @task_agent
+    async def notes_its_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            seen.append(time.monotonic())
+            raise
+
+    mute: Any = Mute()
+    # When its lease comes to its end
+    async with working(mute, notes_its_end, config=WorkerConfig(lease=10, grace=0.2, maintenance=None)):
+        await submit(store, notes_its_end.create_task())
+        await eventually(lambda: true(lambda: bool(seen)))
+    # Then it has stopped before that
+    assert seen[0] - mute.claimed < 10
 
 
 async def test_who_lost_the_lease_does_not_wait_for_what_is_on_its_way_to_the_store(
@@ -410,9 +426,9 @@ async def test_who_lost_the_lease_does_not_wait_for_what_is_on_its_way_to_the_st
         return str(await ctx.step("s", lambda: "x"))
 
     # When the lease ends while a record is on its way
-    async with working(Silent(), records, config=WorkerConfig(lease=0.6, grace=0.2, maintenance=None)) as worker:
+    async with working(Silent(), records, config=WorkerConfig(lease=2, grace=0.2, maintenance=None)) as worker:
         await submit(store, records.create_task())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT):
             await sent.wait()
         # Then the slot is free again
         await eventually(lambda: true(lambda: worker.busy == 0))
@@ -467,7 +483,7 @@ async def test_a_worker_full_of_abandoned_threads_ends(store: Store) -> None:
     config = WorkerConfig(concurrency=2, grace=0.5, poll=0.05)
     worker = Worker(store, [blocks_thread], config)
     work = asyncio.create_task(worker.run())
-    await submit(store, blocks_thread.create_task(attempt_timeout=0.05, max_retries=0))
+    await submit(store, blocks_thread.create_task(attempt_timeout=1.0, max_retries=0))  # its thread has begun by then
     with pytest.raises(WorkerStuck, match="1 of its 2 slots"):
         await work
 
@@ -477,11 +493,11 @@ async def test_a_worker_outlives_stopped_calls_that_return_in_a_moment(store: St
 
     @task_agent
     def slow() -> None:
-        returns.wait(20)
+        returns.wait(2 * LIMIT)
 
     async with working(store, slow, double, config=WorkerConfig(concurrency=2, poll=0.05)):
         # Given a call that was stopped, and takes half of the slots.
-        (task_id,) = await submit(store, slow.create_task(attempt_timeout=0.05, max_retries=0))
+        (task_id,) = await submit(store, slow.create_task(attempt_timeout=1.0, max_retries=0))
         assert (await ended(store, task_id)).state is State.FAILED
         # When it returns at last, the worker is as good as new.
         returns.set()
@@ -515,7 +531,7 @@ async def test_a_keyboard_interrupt_hands_the_task_back_and_ends_the_worker(stor
     (task_id,) = await submit(store, interrupted.create_task())
     with ThreadPoolExecutor(1) as thread:  # where it ends the loop of the worker, and not that of the tests
         ended_by = thread.submit(lambda: run(Worker(store, [interrupted], CONFIG).run()))
-        assert isinstance(await asyncio.to_thread(ended_by.exception, 10), KeyboardInterrupt)
+        assert isinstance(await asyncio.to_thread(ended_by.exception, LIMIT), KeyboardInterrupt)
     assert (await kinds(store, task_id))[-1] == "released"
 
 
