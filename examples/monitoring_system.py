@@ -12,7 +12,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from tenuto import Orchestrator, OrchestratorEvent, PeriodicAsyncAgent, RecoverableException, RunMode
+from tenuto import BaseAsyncAgent, Orchestrator, OrchestratorEvent, PeriodicAsyncAgent, RecoverableException, RunMode
 
 
 class Probe(PeriodicAsyncAgent):
@@ -34,16 +34,22 @@ class Probe(PeriodicAsyncAgent):
         self.send_message({"up": True})
 
 
-class Shop(PeriodicAsyncAgent):
-    """What is watched: a service that stops answering after a while."""
-
-    class Config(PeriodicAsyncAgent.Config):
-        execution_interval = 0.5
-        limit = 2
+class Shop(BaseAsyncAgent):
+    """What is watched: a service that stops answering after a few visitors."""
 
     async def setup(self) -> None:
-        self.server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        self.visitors, self.sold_out = 0, asyncio.Event()
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         self.send_message({"port": self.server.sockets[0].getsockname()[1]})
+
+    def serve(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        self.visitors += 1
+        if self.visitors == 5:
+            self.sold_out.set()
+
+    async def execute(self) -> None:
+        await self.sold_out.wait()
 
     async def on_close(self) -> None:
         self.server.close()

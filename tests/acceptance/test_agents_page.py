@@ -16,7 +16,7 @@ from tenuto.testing import EndpointProcess, Reply, Rule, ToolCall
 from tenuto.testing.script import read_script
 
 PAGE = (Path(__file__).parents[2] / "docs/agents.md").read_text(encoding="utf-8")
-LIMIT = 90
+LIMIT = 180
 BEGIN = """
 import asyncio
 from tenuto import Agent, AgentContext, Orchestrator, RetryPolicy

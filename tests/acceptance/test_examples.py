@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from tenuto.testing import EndpointProcess, Reply
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+LIMIT = 180
 
 
 def run(tmp_path: Path, name: str, *arguments: str) -> list[str]:
@@ -26,7 +27,7 @@ def run(tmp_path: Path, name: str, *arguments: str) -> list[str]:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=LIMIT,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
@@ -63,7 +64,7 @@ def test_order_pipeline_killed_at_any_moment_and_started_again(tmp_path: Path) -
         with contextlib.suppress(subprocess.TimeoutExpired):
             killed.wait(seconds)
         killed.kill()
-        killed.wait(10)
+        killed.wait(LIMIT)
     assert run(tmp_path, "order_pipeline.py")[3].split()[:2] == ["ship", "done"]
 
 
@@ -174,9 +175,9 @@ def test_research_team_killed_while_the_writer_writes_pays_for_nothing_twice(
         environment = {**os.environ, "TENUTO_STORE": f"sqlite:///{tmp_path}/tenuto.db"}
         with subprocess.Popen([sys.executable, EXAMPLES / "research_team.py"], env=environment, cwd=tmp_path) as first:
             # When it is killed in the middle of that, and started again
-            endpoint.wait_for(8, timeout=60)
+            endpoint.wait_for(8, timeout=LIMIT)
             first.kill()
-        endpoint.wait_for(1, outcome="gone", timeout=60)  # its workers end with it
+        endpoint.wait_for(1, outcome="gone", timeout=LIMIT)  # its workers end with it
         endpoint.release("writer")
         text, _ = run(tmp_path, "research_team.py")
         # Then the text is there, and only the request that was under way was made again

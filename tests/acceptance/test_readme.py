@@ -17,7 +17,7 @@ from tests.servers.postgres import shared_postgres
 from tests.servers.redis import shared_redis
 
 README = Path(__file__).parents[2] / "README.md"
-LIMIT = 60
+LIMIT = 180
 
 
 @pytest.fixture(params=["sqlite", "redis", "postgresql"])
@@ -35,11 +35,11 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def home(tmp_path: Path, engine: str) -> Path:
-    """A folder with `letters.py`, whose letter sleeps for five seconds instead of twenty."""
+    """A folder with `letters.py`, whose letter sleeps for fifteen seconds instead of twenty."""
     assert f"| `{engine}://" in README.read_text()
     (code,) = re.findall(r"Put this into `letters.py`:\n\n```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert '"seconds": 20' in code
-    (tmp_path / "letters.py").write_text(code.replace('"seconds": 20', '"seconds": 5'))
+    (tmp_path / "letters.py").write_text(code.replace('"seconds": 20', '"seconds": 15'))
     return tmp_path
 
 

@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs/supervisor.md"
-LIMIT = 60
+LIMIT = 180
 
 
 def sample(*words: str) -> str:

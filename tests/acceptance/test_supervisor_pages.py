@@ -12,6 +12,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+LIMIT = 180
 FRAME = """
     import logging, time
     from tenuto import (
@@ -33,7 +34,7 @@ def run(tmp_path: Path, *parts: str) -> list[str]:
     script = tmp_path / "script.py"
     script.write_text("\n".join(textwrap.dedent(part) for part in (FRAME, *parts)))
     ran = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT, check=False
     )
     assert ran.returncode == 0, ran.stderr
     first, *lines = ran.stdout.splitlines()
@@ -99,12 +100,12 @@ def test_production_setup_with_monitoring(tmp_path: Path) -> None:
 
         def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
             command = [sys.executable, "-m", "tenuto", *arguments, "--address", address]
-            return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+            return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT, check=False)
 
         # When it is watched, it answers; when it is told to do something, it does not
         status, stop = ask("status", "service"), ask("stop", "service")
         running.send_signal(signal.SIGTERM)
-        assert running.wait(30) == 0
+        assert running.wait(LIMIT) == 0
     assert status.returncode == 0, status.stderr
     assert "RUNNING" in status.stdout
     assert stop.returncode != 0
@@ -164,7 +165,7 @@ def test_custom_event_policies(tmp_path: Path) -> None:
         class Beating(PeriodicProcessAgent):
             class Config(PeriodicProcessAgent.Config):
                 execution_interval = 0.1
-                limit = 5
+                limit = 15
 
             class Plugin(PeriodicProcessAgent.Plugin):
                 heartbeat = HeartbeatPlugin(interval=0.05)
@@ -282,7 +283,7 @@ def test_a_daemon_stays_without_agents_until_it_is_told_to_end(tmp_path: Path) -
         over = threading.Event()
         orchestrator.register_event(OrchestratorEvent.ALL_AGENTS_TERMINATED, over.set)
         orchestrator.start()
-        over.wait(20)
+        over.wait(100)
         print(orchestrator.join(timeout=0.2))
         threading.Timer(0.1, orchestrator.shutdown).start()
         print(orchestrator.join())

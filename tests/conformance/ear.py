@@ -9,7 +9,7 @@ from tenuto.stores.base import Hint, Store
 
 __all__ = ["Ear", "ready", "told"]
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which a hint counts as lost."""
 
 

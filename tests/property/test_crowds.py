@@ -31,7 +31,7 @@ from tests.property.pair import look
 TREES = int(os.environ.get("TENUTO_CROWD_TREES", "40"))
 SEED = int(os.environ.get("TENUTO_CROWD_SEED", str(random.randrange(10**6))))
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Crowd:

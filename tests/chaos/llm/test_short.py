@@ -14,7 +14,7 @@ from tenuto.testing import CrashPoint
 from tests.chaos.llm.matrix import ENGINES, FORMS, run_matrix
 from tests.chaos.llm.rates import SHORT, run_rates
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 def _quiet(runs: int) -> None:

@@ -40,7 +40,7 @@ def arguments(*given: str | Path) -> list[str]:
     return [sys.executable, "-m", "tests.integration.faults.children", *map(str, given)]
 
 
-def run(*given: str | Path, seconds: float = 60) -> list[Any]:
+def run(*given: str | Path, seconds: float = 200) -> list[Any]:
     """Runs a child to its end; what it has printed, log lines left out."""
     done = subprocess.run(arguments(*given), cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -138,7 +138,7 @@ async def _work(path: Path) -> None:
     await store.submit([Tree(TaskSpec(id=f"t{number}", agent="echo")) for number in range(300)])
     worker = Worker(store, [echo], WorkerConfig(concurrency=10))
     working = asyncio.create_task(worker.run())
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(150):
         await _done(store, 100)
         _limit_files(max(_sizes(path)) + 50_000)
         number = 0

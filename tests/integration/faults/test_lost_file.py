@@ -59,7 +59,7 @@ async def test_a_worker_ends_and_says_why(store: SqliteStore) -> None:
     store.path.unlink()
 
     with pytest.raises(StoreGone, match="was removed"):
-        await asyncio.wait_for(working, 20)
+        await asyncio.wait_for(working, 60)
 
 
 async def test_a_log_without_its_store_is_not_thrown_away(store: SqliteStore, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def proxy(echo: socketserver.ThreadingTCPServer) -> Iterator[Proxy]:
 
 
 def _connect(proxy: Proxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=60)
 
 
 def _ask(connection: socket.socket, word: bytes) -> bytes:
@@ -59,7 +59,7 @@ def _silent(connection: socket.socket) -> bool:
     except TimeoutError:
         return True
     finally:
-        connection.settimeout(5)
+        connection.settimeout(60)
     return False
 
 
@@ -81,7 +81,7 @@ def test_an_answer_is_lost_and_its_request_is_not(proxy: Proxy, echo: socketserv
     with _connect(proxy) as connection:
         proxy.silence(requests=False)
         connection.sendall(b"one")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not echo.heard and time.monotonic() < deadline:  # type: ignore[attr-defined]  # our own attribute
             time.sleep(0.005)
         assert echo.heard == [b"one"]  # type: ignore[attr-defined]  # our own attribute

@@ -26,7 +26,7 @@ __all__ = ["LARGEST"]
 
 LARGEST = 1_000
 """Nano-dollars: the most that one call may cost."""
-LEASE: Millis = 2_000
+LEASE: Millis = 5_000
 RATE = "rpm"
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -58,7 +57,7 @@ async def test_a_killed_review_goes_on_where_it_was_and_says_so(tree: Path, tmp_
     # Given a review that is killed while it reads
     first = demo(tree, store, out)
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await half_read(store, file)
     finally:
         first.kill()
@@ -68,9 +67,8 @@ async def test_a_killed_review_goes_on_where_it_was_and_says_so(tree: Path, tmp_
     assert not out.exists()
 
     # When it is started again
-    began = time.monotonic()
     second = demo(tree, store, out)
-    printed, said = await asyncio.to_thread(second.communicate, timeout=90)
+    printed, said = await asyncio.to_thread(second.communicate, timeout=150)
 
     # Then it says where it goes on, does nothing again that was done, and comes to its end
     assert second.returncode == 0, said
@@ -83,4 +81,3 @@ async def test_a_killed_review_goes_on_where_it_was_and_says_so(tree: Path, tmp_
     after = {task.id: task.attempt for task in await tasks_of(store)}
     assert {task_id: after[task_id] for task_id in done} == done
     assert len(after) == outcome["tasks"]
-    assert time.monotonic() - began < 60

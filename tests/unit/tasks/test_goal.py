@@ -117,7 +117,7 @@ def test_the_largest_goal_is_checked_in_seconds_and_a_larger_one_refused() -> No
     largest = Tree(TaskSpec(id="goal-1"), nodes, edges)
     began = time.perf_counter()
     check_tree(largest)
-    assert time.perf_counter() - began < 20
+    assert time.perf_counter() - began < 60
     with pytest.raises(InvalidInput, match="50,001 nodes"):
         check_tree(replace(largest, nodes=(*nodes, spec("one-more"))))
 
