@@ -29,7 +29,7 @@ _WINDOW = 256
 """Chunks on their way at once, in each direction of a connection."""
 _STEPS = 5
 """Turns of the event loop until a connection is made, or closed."""
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing tells the peer with a reset, at once."""
 

