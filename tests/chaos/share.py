@@ -37,8 +37,6 @@ __all__ = ["Shares", "run_share"]
 _ORCHESTRATORS = 2
 _WORKERS = 2
 """Of each orchestrator."""
-_TOGETHER = 0.1
-"""For which part of the time one of them may have nothing to do in the end."""
 _BATCH = 500
 _TICK = 0.05
 
@@ -66,10 +64,13 @@ class Shares:
     violations: list[str] = field(default_factory=list)
 
 
-async def run_share(place: Place, folder: Path, tasks: int, seconds: float, fair: float = 0.2) -> Shares:
+async def run_share(
+    place: Place, folder: Path, tasks: int, seconds: float, fair: float = 0.2, together: float = 0.1
+) -> Shares:
     """Runs so many tasks in a new store at `place`; gives up after so many `seconds`.
 
-    `fair`: how far the share of an orchestrator may be from the fair one.
+    `fair`: how far the share of an orchestrator may be from the fair one. `together`: for which part of the time one of
+    them may have nothing to do in the end.
     """
     await asyncio.to_thread(folder.mkdir, parents=True)
     place.begin(folder.name, 0)
@@ -80,11 +81,11 @@ async def run_share(place: Place, folder: Path, tasks: int, seconds: float, fair
             deadline = time.monotonic() + seconds
             while (await client.stats())[State.DONE] < tasks and time.monotonic() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(_TICK)
-            codes = await asyncio.gather(*(asyncio.to_thread(program.end, 20.0) for program in programs))
+            codes = await asyncio.gather(*(asyncio.to_thread(program.end, 60.0) for program in programs))
             for program, code in zip(programs, codes, strict=True):
                 if code != 0:
                     shares.violations.append(f"{program.name} ended with {code}")
-            await _judge(client, shares, fair)
+            await _judge(client, shares, fair, together)
     return shares
 
 
@@ -93,7 +94,7 @@ def _orchestrator(children: Children, url: str, number: int, tasks: int) -> Chil
     return children.start(f"orchestrator-{number}", "tests.chaos.share", *given)
 
 
-async def _judge(client: Client, shares: Shares, fair: float) -> None:
+async def _judge(client: Client, shares: Shares, fair: float, together: float) -> None:
     who: Counter[int] = Counter()
     workers: Counter[int] = Counter()
     last: dict[int, Millis] = {}
@@ -125,7 +126,7 @@ async def _judge(client: Client, shares: Shares, fair: float) -> None:
             shares.violations.append(f"orchestrator {orchestrator} has done {count:,} tasks, and {even:,.0f} is fair")
     if len(workers) != _ORCHESTRATORS * _WORKERS:
         shares.violations.append(f"only {len(workers)} worker processes have worked")
-    if shares.early > max(_TOGETHER * shares.seconds, 0.1):
+    if shares.early > max(together * shares.seconds, 0.1):
         shares.violations.append(f"one orchestrator had nothing to do in the last {shares.early:g} s")
 
 

@@ -274,7 +274,7 @@ class _Storm:
             child.thaw()
         for child in self.slots[: self.settings.workers]:
             allowed = (0, -signal.SIGTERM) if child.age < _YOUNG else (0,)
-            code = await asyncio.to_thread(child.end, 15.0)
+            code = await asyncio.to_thread(child.end, 60.0)
             if code not in allowed:
                 self.report.violations.append(f"{child.name} did not end in good order at SIGTERM: {code}")
         self.reader.kill()

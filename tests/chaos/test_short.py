@@ -23,7 +23,7 @@ def _quiet(executions: int, expected: int, words: str) -> None:
 @pytest.mark.parametrize("name", _TASKS)
 async def test_a_storm_leaves_everything_done_once_and_nothing_behind(name: str, tmp_path: Path) -> None:
     size = Size(seed=20_260, tasks=_TASKS[name], steps=4)
-    settings = Settings(size, workers=3, seconds=80, lease=1.0, blows=5, stubborn=1)
+    settings = Settings(size, workers=3, seconds=200, lease=1.0, blows=5, stubborn=1)
     report = await run_storm(VARIANTS[name], settings, FilePlace(tmp_path), tmp_path / name, _quiet)
     assert report.violations == []
     assert report.counts["executions"] > 0

@@ -21,12 +21,12 @@ from tests.servers.proxy import Proxy
 
 pytestmark = pytest.mark.chaos
 
-_SOON = 4.0
+_SOON = 15.0
 """Seconds in which others must get their answer, whatever somebody holds."""
 
 
 async def _eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # a network sets no event
             await asyncio.sleep(0.01)
 
@@ -102,7 +102,7 @@ async def test_a_claim_whose_answer_was_lost_is_given_again_and_not_twice(two: _
     for answers in range(6):
         # When a claim is cut off after so many answers of the server: before it happened, or afterwards
         two.proxy.cut_after(answers)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             held += [lease.task_id for lease in await worker.claim(10)]
     # Then the worker knows of every task that it was given, once
     assert sorted(held) == sorted(f"task-{number}" for number in range(60))

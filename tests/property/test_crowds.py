@@ -105,7 +105,7 @@ class Crowd:
         workers = [asyncio.create_task(self.worker()) for _ in range(4)]
         try:
             await asyncio.gather(*(self.client() for _ in range(3)))
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(400):
                 while True:
                     if not await self.unfinished():
                         break

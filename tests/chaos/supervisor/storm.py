@@ -38,6 +38,8 @@ class Settings:
 
     seed: int
     seconds: float = 20.0
+    least: int = 0
+    """blows; a slow machine takes longer for them"""
     max_workers: int = 12
     events: int = 200_000
     askers: int = 4
@@ -121,7 +123,7 @@ class _Storm:
         began = time.monotonic()
         early = 0
         with CommandClient(self._address, timeout=_PATIENCE) as client:
-            while (now := time.monotonic() - began) < self._settings.seconds:
+            while (now := time.monotonic() - began) < self._settings.seconds or self._too_few():
                 if not early and now > self._settings.seconds / 3:
                     early = self._memory()
                 self._strike(client)
@@ -135,6 +137,9 @@ class _Storm:
         self._check()
 
     # -- blows
+
+    def _too_few(self) -> bool:
+        return self._report.blows.total() < self._settings.least
 
     def _strike(self, client: CommandClient) -> None:
         rows = [row for row in client.request("ps") if row["executor"] == "process" and row["state"] in _LIVE]
@@ -244,7 +249,7 @@ class _Storm:
             return
         if code:
             self._violated(f"the orchestrator ended with {code}")
-        _, left = psutil.wait_procs(family, timeout=5)
+        _, left = psutil.wait_procs(family, timeout=_PATIENCE)
         if left:
             self._violated(f"processes outlived the orchestrator: {[process.pid for process in left]}")
         if list((self._folder / "run").glob("*.sock")):

@@ -67,7 +67,7 @@ async def test_a_batch_is_followed_to_the_end_of_its_task(client: Client, store:
     [last] = await hands.claim()
     await hands.fail(last)
     await hands.done(lease)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         told += [progress async for progress in followed]
 
     # Then it begins with what there was, and ends with all of it; what it tells is new each time
@@ -84,7 +84,7 @@ async def test_a_large_batch_is_read_in_pages(client: Client, store: Store, hand
     followed = client.follow_batch("parent")
     first = await anext(followed)
     await client.cancel_task("parent")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         last = [progress async for progress in followed][-1]
 
     # Then none is left out

@@ -102,6 +102,6 @@ async def test_a_worker_on_a_damaged_store_ends_and_says_why(tmp_path: Path) -> 
     await store.open()
     try:
         with pytest.raises(StoreCorrupt, match="backup"):
-            await asyncio.wait_for(Worker(store, [echo], WorkerConfig(poll=0.05)).run(), 30)
+            await asyncio.wait_for(Worker(store, [echo], WorkerConfig(poll=0.05)).run(), 60)
     finally:
         await store.close()

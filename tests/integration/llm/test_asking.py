@@ -20,7 +20,7 @@ async def test_an_agent_is_asked_in_one_line_and_under_one_id_only_once(store: S
     client = Client(store)
     async with working(store, agent):
         # When it is asked twice under one id
-        answers = [await client.ask(agent, "Well?", owner_id="ann", id="q", timeout=30) for _ in range(2)]
+        answers = [await client.ask(agent, "Well?", owner_id="ann", id="q", timeout=60) for _ in range(2)]
         # Then it has answered once, for the owner that was named
         assert answers == ["forty-two"] * 2
         assert script.asked == [1]
@@ -44,7 +44,7 @@ async def test_who_asks_an_agent_that_fails_or_is_not_served_is_told(store: Stor
     failing = Agent("failing", None, Scripted("never").model, deps=refuse, max_retries=0)
     async with working(store, failing):
         with pytest.raises(TaskFailed, match="no"):
-            await client.ask(failing, "Well?", timeout=30)
+            await client.ask(failing, "Well?", timeout=60)
 
 
 async def test_a_function_that_became_a_tool_is_called_as_before() -> None:

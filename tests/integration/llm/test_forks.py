@@ -225,9 +225,9 @@ async def test_an_orchestrator_forks_too(store: Store) -> None:
     orchestrator.register_runner(shop.agent)
     async with orchestrator:
         await orchestrator.enqueue_task("buyer", shop.agent.create_task(id="old", payload="go"))
-        await orchestrator.get_task_result("old", timeout=20)
+        await orchestrator.get_task_result("old", timeout=60)
         new = await orchestrator.fork_task("old", 2)
-        assert await orchestrator.get_task_result(new, timeout=20) == "both are open"
+        assert await orchestrator.get_task_result(new, timeout=60) == "both are open"
     await store.open()
 
 

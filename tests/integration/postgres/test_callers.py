@@ -245,7 +245,7 @@ async def test_a_unique_key_of_an_open_transaction_is_not_taken_by_a_schedule(
     await store.put_schedule(Schedule(name="often", task=spec("", unique=Unique("k")), every=1_000))
     with psycopg.connect(orders) as connection:
         await store.submit([Tree(spec("mine", unique=Unique("k")))], connection=connection)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             swept = await store.sweep(10, TimeToLive())
             while not swept.changed:
                 swept = await store.sweep(10, TimeToLive())

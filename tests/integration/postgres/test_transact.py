@@ -60,7 +60,7 @@ async def test_a_function_that_takes_its_time_holds_nobody_up(
     def slow(connection: psycopg.Connection[Any]) -> bytes:
         insert(connection)
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return b"1"
 
     running = asyncio.create_task(stage.store.transact(hold, Step("pay", 0), slow, LEASE))
@@ -82,7 +82,7 @@ async def test_a_lease_that_is_lost_meanwhile_undoes_it(
     def slow(connection: psycopg.Connection[Any]) -> bytes:
         insert(connection)
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return b"1"
 
     running = asyncio.create_task(stage.store.transact(hold, Step("pay", 0), slow, LEASE))
@@ -100,7 +100,7 @@ async def test_a_request_that_was_made_twice_commits_once(
     both = threading.Barrier(2)
 
     def together(connection: psycopg.Connection[Any]) -> bytes:
-        both.wait(20)
+        both.wait(60)
         return insert(connection)
 
     answers = await asyncio.gather(*(stage.store.transact(hold, Step("pay", 0), together, LEASE) for _ in range(2)))

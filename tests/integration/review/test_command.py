@@ -96,7 +96,7 @@ def test_interrupted_it_hands_its_work_back_and_goes_on_at_once(tmp_path: Path, 
         said = first.stderr.readline()
         assert said, "it ended before it was interrupted"
     first.send_signal(how)
-    _, rest = first.communicate(timeout=30)
+    _, rest = first.communicate(timeout=60)
 
     # When it is started again
     second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

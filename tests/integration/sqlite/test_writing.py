@@ -159,7 +159,7 @@ async def test_a_file_that_was_open_at_a_fork_is_not_opened_by_the_child(store: 
 async def test_several_processes_write_one_file(store: SqliteStore, path: Path, tree: Callable[[str], Tree]) -> None:
     children = [await submitter(path, f"child-{number}", 50) for number in range(3)]
     mine = [(await store.submit([tree(f"mine-{number}")]))[0] for number in range(50)]
-    assert [await asyncio.wait_for(child.wait(), 60) for child in children] == [0, 0, 0]
+    assert [await asyncio.wait_for(child.wait(), 150) for child in children] == [0, 0, 0]
     assert {answer.verdict for answer in mine} == {Verdict.CREATED}
     names = [f"child-{child}-{n}" for child in range(3) for n in range(50)] + [f"mine-{n}" for n in range(50)]
     assert len(await store.tasks_by_id(names)) == 200
@@ -178,8 +178,8 @@ async def test_a_hint_crosses_processes(store: SqliteStore, path: Path) -> None:
 
     stop = store.listen(listener)
     child = await submitter(path, "child", 1)
-    await asyncio.wait_for(heard.wait(), 30)
-    assert await asyncio.wait_for(child.wait(), 30) == 0
+    await asyncio.wait_for(heard.wait(), 60)
+    assert await asyncio.wait_for(child.wait(), 60) == 0
     stop()
 
 
@@ -196,8 +196,8 @@ async def test_who_listens_before_the_store_is_opened_hears_all_the_same(tmp_pat
         await store.open()
         heard.clear()
         child = await submitter(store.path, name, 1)
-        await asyncio.wait_for(heard.wait(), 30)
-        assert await asyncio.wait_for(child.wait(), 30) == 0
+        await asyncio.wait_for(heard.wait(), 60)
+        assert await asyncio.wait_for(child.wait(), 60) == 0
         await store.close()
     stop()
 
@@ -212,7 +212,7 @@ async def test_a_listener_that_raises_is_reported_and_stops_nobody(
         raise RuntimeError("Event loop is closed")
 
     stop = store.listen(broken)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await store.submit([tree("first")])
         await store.submit([tree("second")])
         await store.close()  # answers come before hints
@@ -229,10 +229,10 @@ async def test_sockets_of_the_dead_are_removed(store: SqliteStore, path: Path, t
         "asyncio.run(main())\n"
     )
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(path))
-    await asyncio.wait_for(child.wait(), 30)
+    await asyncio.wait_for(child.wait(), 60)
     folder = hint_folder(path)
     assert len(list(folder.iterdir())) == 1
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         number = 0
         while list(folder.iterdir()):
             number += 1

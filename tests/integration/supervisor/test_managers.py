@@ -29,7 +29,7 @@ def test_a_lifecycle_manager_alone() -> None:
     manager = AgentLifecycleManager(OrchestratorConfig(max_workers=2))
     entry = manager.register(agents.WaitsInProcess, "a")
     manager.start_agent("a")
-    assert entry.wait(AgentState.RUNNING, timeout=20)
+    assert entry.wait(AgentState.RUNNING, timeout=60)
     assert manager.stop_all(5) == []
     assert entry.state is AgentState.TERMINATED
     assert manager.close()

@@ -136,7 +136,7 @@ class Waker(BaseThreadAgent):
         self.event = threading.Event()
 
     def execute(self) -> None:
-        assert self.event.wait(20)
+        assert self.event.wait(60)
 
     def on_stop(self) -> None:
         self.event.set()
@@ -150,7 +150,7 @@ def test_on_stop_is_called_beside_what_blocks() -> None:
         continue
     agent.ask_stop()
     agent.ask_stop()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -120,7 +120,7 @@ def test_an_agent_that_does_not_read_is_told_what_fits_and_gets_it_in_the_end(pa
     reader.start()
     while not pair.end.flush():
         continue
-    reader.join(20)
+    reader.join(60)
     assert got == ["x" * 1_000_000] * taken
 
 
@@ -174,7 +174,7 @@ def test_a_message_that_a_signal_interrupts_is_finished_by_the_next(pair: Pair) 
         raise SystemExit
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
     try:
         with pytest.raises(SystemExit):
             pair.agent.send(message(content="x" * 10_000_000))
@@ -187,7 +187,7 @@ def test_a_message_that_a_signal_interrupts_is_finished_by_the_next(pair: Pair) 
     while len(found) < 2:
         select.select([pair.ours], [], [], 20)
         found += pair.received()
-    last.join(20)
+    last.join(60)
     # Then both arrive whole
     assert [each.kind for each in found] == [MessageKind.MESSAGE, MessageKind.TERMINATED]
     assert found[0].content == "x" * 10_000_000
@@ -211,7 +211,7 @@ def test_an_agent_in_a_thread_waits_when_nobody_reads_what_it_sends(monkeypatch:
         found = [each.content for each in channel.receive()]
         most = max(most, len(found))
         got += found
-    flooding.join(20)
+    flooding.join(60)
     # Then
     assert got == list(range(20_000))
     assert most <= 1_000

@@ -33,7 +33,7 @@ def test_ids_are_unique_across_threads() -> None:
     start = threading.Barrier(8)
 
     def draw() -> list[str]:
-        start.wait(timeout=30)
+        start.wait(timeout=60)
         return [new_id() for _ in range(5_000)]
 
     with ThreadPoolExecutor(8) as threads:

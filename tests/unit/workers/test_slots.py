@@ -42,7 +42,7 @@ async def test_an_attempt_that_is_stopped_before_its_first_moment_frees_its_slot
     (execution,) = slots.held.values()
     # When it is stopped before the event loop has come to it
     slots.stop(execution, cause)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await ended.wait()
     # Then nothing of it is left
     assert [(outcome.hold, outcome.ending) for outcome in slots.outcomes] == [(execution.lease.hold, ending)]

@@ -51,7 +51,7 @@ async def test_no_more_threads_run_than_asked_for(threads: Threads) -> None:
         with lock:
             now += 1
             most = max(most, now)
-        both.wait(5)
+        both.wait(60)
         with lock:
             now -= 1
 
@@ -65,10 +65,10 @@ async def test_a_call_that_is_cancelled_is_abandoned_and_replaced(threads: Threa
 
     def stuck() -> None:
         begun.release()
-        go.wait(10)
+        go.wait(60)
 
     calls = [asyncio.create_task(threads.run(stuck)) for _ in range(2)]
-    await asyncio.to_thread(lambda: [begun.acquire(timeout=5) for _ in calls])
+    await asyncio.to_thread(lambda: [begun.acquire(timeout=60) for _ in calls])
 
     # When they are cancelled
     for call in calls:
@@ -79,7 +79,7 @@ async def test_a_call_that_is_cancelled_is_abandoned_and_replaced(threads: Threa
     assert threads.abandoned == 2
     assert await threads.run(lambda: "served") == "served"
     go.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while threads.abandoned:  # noqa: ASYNC110 - a count, not an event
             await asyncio.sleep(0.001)
     assert threads.abandoned == 0
