@@ -132,7 +132,7 @@ def test_automation_workflow(tmp_path: Path) -> None:
         ["worker:count_words:1", "TERMINATED"],
         ["watcher", "TERMINATED"],
         ["report", "TERMINATED"],
-    ]
+    ], lines
 
 
 def test_resilient_application(tmp_path: Path) -> None:

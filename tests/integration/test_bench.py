@@ -15,6 +15,8 @@ from bench.plan import METRICS, ORDER, Subject
 from bench.report import Group, as_json
 from tests.conformance.engines import ENGINES
 
+pytestmark = pytest.mark.timeout(600)
+
 ROOT = Path(__file__).parents[2]
 
 DRAINS = {f"drain.{processes}x{concurrency}" for processes, concurrency in EVERY_SHAPE}
@@ -32,7 +34,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=560,
         check=False,
     )
 

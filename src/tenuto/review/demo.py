@@ -30,7 +30,7 @@ from tenuto.tasks.task import Task
 from tenuto.workers.config import WorkerConfig
 from tenuto.workers.worker import Worker
 
-LEASE = 5.0
+LEASE = 15.0
 """Seconds. So long after a kill, what the killed process held is taken over; a busy worker renews well before."""
 
 _LOOK = 0.1

@@ -16,7 +16,7 @@ from tests.servers.pooler import TransactionPooler
 from tests.servers.postgres import PostgresServer
 
 _HOUR = 3_600_000
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 class Pair:
