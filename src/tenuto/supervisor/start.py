@@ -25,7 +25,10 @@ _INTERRUPTED = 1.0
 _KILLED = 7.0
 """Seconds within which a killed process is gone, even if a frozen fork server has to be found out and killed first."""
 _CLOSED = 0.5
-"""Seconds that the channel of a process may outlive it (something that it has started may hold it open), or it that."""
+"""Seconds that a process may outlive its channel."""
+_LAST_WORDS = 3.0
+"""Seconds that the channel of an agent may outlive it: what it has said is still read, and something that it has
+started may hold the channel open."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ class Start:
             reason = f"{self._failure}; " if self._failure else ""
             return Ending(AgentState.FAILED, f"{reason}it does not stop, and is left behind", left_behind=True)
         try:
-            async with asyncio.timeout(_CLOSED):
+            async with asyncio.timeout(_LAST_WORDS):
                 await self._closed.wait()
         except TimeoutError:
             pass
