@@ -17,6 +17,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from tenuto.testing.listening import stop_listening
 from tests.servers.ports import free_port
 from tests.servers.postgres import PostgresServer
 
@@ -65,7 +66,7 @@ class TransactionPooler:
         self._loop.close()
 
     async def _end(self) -> None:
-        self._listening.close()
+        await stop_listening(self._listening)
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
+from tenuto.testing.listening import stop_listening
+
 __all__ = ["Proxy"]
 
 T = TypeVar("T")
@@ -126,11 +128,8 @@ class Proxy:
             self._loop.close()
 
     async def _close(self) -> None:
-        """Listens no more. A connection that asyncio has accepted and not made yet would stay open, so it is made first
-        (CPython 3.11: `Server._attach` fails once the server is closed)."""
-        while any("accept_connection" in str(task.get_coro()) for task in asyncio.all_tasks()):  # noqa: ASYNC110 - no event tells
-            await asyncio.sleep(0)
-        self._server.close()
+        """Listens no more."""
+        await stop_listening(self._server)
 
     async def _finish(self) -> None:
         """Whoever came last is let in before all are sent away: what is half made cannot be closed."""

@@ -13,6 +13,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from tenuto.testing.listening import stop_listening
+
 __all__ = ["RawHttp", "answer"]
 
 
@@ -54,7 +56,7 @@ class RawHttp:
         self._loop.close()
 
     async def _end(self) -> None:
-        self._server.close()
+        await stop_listening(self._server)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

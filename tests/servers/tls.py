@@ -18,6 +18,7 @@ from typing import Self
 
 import trustme
 
+from tenuto.testing.listening import stop_listening
 from tests.servers.ports import free_port
 
 __all__ = ["TlsFront"]
@@ -68,7 +69,7 @@ class TlsFront:
 
     async def _end(self) -> None:
         assert self._server is not None
-        self._server.close()
+        await stop_listening(self._server)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from tenuto.errors import MissingExtra
+from tenuto.testing.listening import stop_listening
 
 try:
     import h11
@@ -92,7 +93,7 @@ class HttpServer:
     async def close(self) -> None:
         """Ends all connections, whatever they are at."""
         if self._server is not None:
-            self._server.close()
+            await stop_listening(self._server)
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import socket
+import sys
 from http.client import HTTPConnection
 
 import pytest
 from pydantic_ai import Agent
 
 from tenuto.testing import Endpoint, Reply
+from tenuto.testing.http_server import HttpServer
 from tests.integration.testing.clients import FORMATS, KEY, anthropic_sdk, model, openai_sdk
 
 each_format = pytest.mark.parametrize("format", FORMATS)
@@ -67,6 +71,30 @@ async def test_closing_ends_what_is_under_way_at_once(format: str) -> None:
         ended = await asyncio.gather(*running, return_exceptions=True)
         assert all(isinstance(one, Exception) for one in ended)
         assert {call.outcome for call in endpoint.calls} == {"closed"}
+
+
+async def test_who_comes_while_it_closes_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: told.append(what.exc_value))
+
+    async def answer(_: object, __: object) -> None:
+        """Nothing is asked."""
+
+    for steps in range(4):
+        # Given a server to which somebody has just connected
+        server = HttpServer(answer)
+        port = await server.start()
+        with contextlib.ExitStack() as stack:
+            for _ in range(5):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            # When it is closed
+            await server.close()
+    # Then no connection is left behind
+    await asyncio.sleep(0)
+    gc.collect()
+    assert told == []
 
 
 async def test_what_is_remembered_holds_no_secret() -> None:
