@@ -22,7 +22,7 @@ _UNFLUSHED = 1.0
 _OFTEN = 0.02
 _DISTANCE = 0.02
 """Seconds between a master and its replicas."""
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 class Crash(Protocol):

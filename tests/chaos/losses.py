@@ -45,7 +45,7 @@ _BATCH = 8
 _LEASE = 1_000
 _AFTERWARDS = 0.5
 """Seconds for which the load goes on when the server is back."""
-_PATIENCE = 30.0
+_PATIENCE = 100.0
 """Seconds in which everything must have ended."""
 
 
