@@ -19,7 +19,7 @@ PIP := -m pip --disable-pip-version-check -qq
 
 # Two at a time suits a small machine; a hung test ends after its own limit, and the whole run after this one.
 TEST_WORKERS ?= 2
-TEST_SECONDS ?= 7200
+TEST_SECONDS ?= 4800
 # What depends on the versions of what others have made: the event loop, the command line, providers' SDKs, Pydantic AI.
 OLDEST_TESTS ?= tests/unit $(addprefix tests/integration/,workers llm testing cli)
 
