@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic_ai.capabilities import BatchModelRequests
 
 from tenuto.agents.llm.agent import Agent
+from tenuto.client import Client
 from tenuto.stores.base import Store
 from tenuto.tasks.outcome import StepState
+from tenuto.tasks.retry import RetryPolicy
 from tenuto.tasks.states import State
 from tenuto.tasks.usage import CallState
 from tenuto.testing import CrashRun, Endpoint, EndpointProcess, Reply, ToolCall, Usage, crash_matrix
@@ -19,6 +22,7 @@ from tests.integration.llm.rig import ask, asking, stored
 from tests.integration.workers.rig import Clock, ended, until, waits, working
 
 SOON = timedelta(milliseconds=20)
+RETRY = RetryPolicy(max_retries=2, base=1)
 TURNS = [
     Reply(tools=[ToolCall("look", {"place": "shop"})], usage=Usage(input=100, output=20)),
     Reply(text="open", usage=Usage(input=150, output=10)),
@@ -30,10 +34,10 @@ def look(place: str) -> str:
     return f"{place} is open"
 
 
-def clerk(**batching: timedelta) -> Agent:
+def clerk(**batching: Any) -> Agent:
     """An agent whose requests go in batches."""
-    batches = BatchModelRequests(**{"max_wait": SOON, "poll_interval": SOON, **batching})  # type: ignore[arg-type]
-    return Agent("clerk", "Serve.", "anthropic:claude-haiku-4-5", [look], capabilities=[batches], max_retries=1)
+    batches = BatchModelRequests(**{"max_wait": SOON, "poll_interval": SOON, **batching})
+    return Agent("clerk", "Serve.", "anthropic:claude-haiku-4-5", [look], capabilities=[batches], retry=RETRY)
 
 
 CLERK = clerk()
@@ -110,3 +114,47 @@ async def test_a_kill_at_any_request_loses_no_batch_that_is_on_record(
     # Then it has ended as it would have undisturbed
     assert {run.result for run in runs} == {stored("open")}
     assert len(runs) > 8
+
+
+async def test_what_a_batch_refuses_for_now_is_asked_for_in_another_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a provider that refuses the request in its first batches
+    with Endpoint([[Reply(status=529), Reply(status=500), Reply(text="open")]]) as endpoint:
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        agent = clerk(max_resubmissions=0)
+        # When it has worked on a task
+        async with working(store, agent):
+            task = await ended(store, await ask(store, agent))
+        # Then each attempt had a batch of its own, and what may have been paid for stays counted
+        assert bytes(task.result or b"") == stored("open"), task.error
+        assert endpoint.count() == 3
+    states = [entry.state for entry in await store.ledger(task.id)]
+    assert states == [CallState.SETTLED, CallState.UNKNOWN, CallState.SETTLED]
+
+
+async def test_what_a_batch_refuses_for_good_costs_nothing_and_is_asked_for_again_on_demand(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a provider that refuses the request in its first batch
+    with Endpoint(
+        [[Reply(status=400, error="too long"), Reply(text="open", usage=Usage(input=100, output=20))]]
+    ) as endpoint:
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        agent = clerk()
+        async with working(store, agent):
+            task = await ended(store, await ask(store, agent))
+            # Then the task fails at once, as with a request of its own, and nothing is counted
+            assert task.error is not None
+            assert (task.state, endpoint.count()) == (State.FAILED, 1)
+            assert task.error.message.endswith("answered with HTTP 400: too long")
+            (entry,) = await store.ledger(task.id)
+            assert (entry.state, entry.counted.money) == (CallState.SETTLED, 0)
+            # When somebody retries the task
+            await Client(store).retry_task(task.id)
+            task = await ended(store, task.id)
+        # Then the provider is asked again
+        assert bytes(task.result or b"") == stored("open"), task.error
+        assert [entry.counted.money for entry in await store.ledger(task.id)] == [0, 100_000]

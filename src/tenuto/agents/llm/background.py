@@ -9,22 +9,24 @@ For the first minute or so the worker asks. Then the task waits in the store, an
 two of them there is a tenth of the time that the response has taken so far, and at most a minute.
 
 A response that came to nothing, because the provider has failed or does not keep it any more, is recorded as that, and
-made anew by the next attempt.
+made anew by the next attempt. So is a request that a batch turns out to have refused: its status says whether another
+attempt is worth it, and whether it has cost something.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError
 from pydantic_ai.messages import ModelResponse
 from pydantic_ai.models import Model
 
 from tenuto.agents.llm.failures import failed
-from tenuto.agents.llm.model_errors import came_to_nothing
-from tenuto.agents.llm.money import settlement
+from tenuto.agents.llm.model_errors import came_to_nothing, explained, is_free
+from tenuto.agents.llm.money import refused_for_free, settlement
 from tenuto.errors import ModelError
 from tenuto.tasks.money import Settle
 from tenuto.tasks.segments import is_open, previous_segment
@@ -75,10 +77,10 @@ async def fetched(
             response = await body()
         except Exception as error:
             if await failed(attempt, model, error) and came_to_nothing(error):
-                await _lost(attempt, place, str(error))
+                await _lost(attempt, place, model, error)
             raise
         if response.get("finish_reason") == "error" and not response["parts"]:
-            await _lost(attempt, place, "the provider has given it up")
+            await _lost(attempt, place, model, ModelAPIError(model.model_name, "the provider has given it up"))
         if not is_open(response) or response.get("provider_response_id") != before.provider_response_id:
             return response
         journal.check()
@@ -91,12 +93,18 @@ async def fetched(
 
 async def settled(attempt: Attempt, place: Place, model: Model, response: ModelResponse) -> Settle | None:
     """What a response that was fetched at `place` has used, for the request that had it begun."""
-    journal, key = attempt.journal, previous_segment(place.key)
+    call, begun = await _begun(attempt.journal, place)
+    settle = settlement(attempt, call, model, response)
+    return None if settle is None else msgspec.structs.replace(settle, attempt=begun)
+
+
+async def _begun(journal: Journal, place: Place) -> tuple[str, int]:
+    """The request that had the response at `place` begun: its name in the ledger, and its attempt."""
+    key = previous_segment(place.key)
     entry: Mapping[str, Any] = {}
     while (begun := journal.note(key)) is not None and (entry := await journal.value(begun)).get("fetched"):
         key = previous_segment(key)
-    settle = settlement(attempt, entry.get("call", key), model, response)
-    return settle if begun is None or settle is None else msgspec.structs.replace(settle, attempt=begun.attempt)
+    return entry.get("call", key), 0 if begun is None else begun.attempt
 
 
 async def give_up(
@@ -115,16 +123,27 @@ async def give_up(
     return await body() if task is None or task.is_final else None
 
 
-async def _lost(attempt: Attempt, place: Place, why: str) -> NoReturn:
-    """Records that the response came to nothing; it may have been paid for, so what was set aside for it stays so."""
+async def _lost(attempt: Attempt, place: Place, model: Model, error: Exception) -> None:
+    """Records that the response came to nothing. Where it was not refused it may have been paid for, so what was set
+    aside for it stays so. Raises `ModelError`, but for a refusal that may be another one the next time: that is for
+    whoever asked."""
+    refused = isinstance(error, ModelHTTPError)
     lost = 1 + await _lost_before(attempt.journal, place.key)
-    await attempt.journal.settle(place, {"from": 0, "messages": [], "response": None})
+    settles = (await _free(attempt, place, model),) if refused and is_free(error) else ()
+    await attempt.journal.settle(place, {"from": 0, "messages": [], "response": None}, settles=settles)
     again = lost < _MOST_LOST
-    raise ModelError(
-        f"{attempt.who}: a response that the provider was making in the background came to nothing: {why[:500]}"
-        + ("" if again else f" ({lost} times, so it is not tried again)"),
-        retryable=again,
-    )
+    if refused and again:
+        return
+    said = f"{attempt.who}: a response that the provider was making came to nothing: {str(error)[:500]}"
+    told = explained(attempt.who, error, model) if refused else ModelError(said)
+    often = "" if again else f" ({lost} times, so it is not tried again)"
+    raise ModelError(f"{told}{often}", status=told.status, retryable=again)
+
+
+async def _free(attempt: Attempt, place: Place, model: Model) -> Settle:
+    """The response at `place` has cost nothing."""
+    call, begun = await _begun(attempt.journal, place)
+    return refused_for_free(attempt, call, model, begun)
 
 
 async def _lost_before(journal: Journal, key: str) -> int:

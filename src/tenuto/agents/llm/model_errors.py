@@ -70,8 +70,10 @@ def was_reached(error: Exception) -> bool:
 
 def came_to_nothing(error: Exception) -> bool:
     """Whether a response that a provider was making is lost: it has failed, or is not kept any more. (Not where only
-    the question for it has failed.)"""
-    if isinstance(error, ModelHTTPError | ModelConnectionError) or _sent_elsewhere(error) is not None:
+    the question for it has failed: then a request over HTTP is the cause of the error.)"""
+    if isinstance(error, ModelHTTPError):
+        return error.__cause__ is None and not error.in_stream
+    if isinstance(error, ModelConnectionError) or _sent_elsewhere(error) is not None:
         return False
     return isinstance(error, ModelAPIError | SuspendedResponseExpired)
 

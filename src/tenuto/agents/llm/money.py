@@ -43,6 +43,7 @@ __all__ = [
     "Terms",
     "make_room",
     "not_sent",
+    "refused_for_free",
     "reservation",
     "settlement",
     "slow_down",
@@ -114,6 +115,12 @@ def not_sent(reserve: Reserve, *, reached: bool = False) -> Settle:
     reached: by the provider, which may count it as a request, and counts no tokens.
     """
     return Settle(reserve.call, NOTHING, tuple((key, 0) for key, _ in reserve.rates[1 if reached else 0 :]))
+
+
+def refused_for_free(attempt: Attempt, key: str, model: Model, begun: int) -> Settle:
+    """The request `key` of the attempt `begun` was refused later, before it cost anything: as one that was refused at
+    once (`not_sent`)."""
+    return Settle(key, NOTHING, ((f"{_limit_key(attempt, unwrapped(model))}:tokens", 0),), attempt=begun)
 
 
 def unwrapped(model: Model) -> Model:
