@@ -105,6 +105,8 @@ def test_a_proxy_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch) -
         ("nobody:gpt-5", "is of a provider that nobody knows, 'nobody' ("),
         ("gpt-5", "is named without its provider: did you mean 'openai:gpt-5'?"),
         ("claude-haiku-4-5", "did you mean 'anthropic:claude-haiku-4-5'?"),
+        ("gemini-2.5-pro", "did you mean 'google:gemini-2.5-pro'?"),
+        ("deepseek-chat", "did you mean 'deepseek:deepseek-chat'?"),
         ("openai/gpt-5", "did you mean 'openai:gpt-5'?"),
         ("llama3", "is named without its provider: write provider:model ("),
         ("", "is named without its provider: "),

@@ -57,8 +57,9 @@ def _suggested(name: str | None) -> str:
 
 
 def _providers() -> list[str]:
-    theirs = (name.partition(":")[0] for name in known_model_names() if ":" in name)
-    return list(dict.fromkeys((*_OURS, *theirs)))
+    """Those that may be meant, the likeliest first: who makes models before who passes on what others make."""
+    theirs = {name.partition(":")[0] for name in known_model_names() if ":" in name}
+    return list(dict.fromkeys((*_OURS, *sorted(theirs, key=lambda name: ("/" in name, len(name), name)))))
 
 
 def _close(provider: str, name: str) -> str | None:
@@ -73,6 +74,8 @@ def _alone(model: str) -> str | None:
     if name and provider.lower() in _providers():
         return f"{provider.lower()}:{name}"
     family = model.partition("-")[0].lower()
+    if family in _providers():
+        return f"{family}:{model}"
     for provider in _providers():
         if any(known.startswith(f"{provider}:{family}-") for known in known_model_names()):
             return f"{provider}:{model}"
