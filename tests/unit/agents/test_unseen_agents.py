@@ -13,6 +13,7 @@ from pydantic_ai.models.test import TestModel
 
 from tenuto.agents.llm.agent import Agent
 from tenuto.agents.llm.context import AgentContext
+from tenuto.agents.llm.current import current_context
 from tenuto.agents.llm.durability import TenutoDurability
 from tenuto.agents.llm.tools import deferred, tool
 from tenuto.workers.handler import check_able
@@ -35,6 +36,11 @@ async def consult_durable(question: str) -> str:
 async def consult_for_now(question: str) -> str:
     """Asks an expert whose work is known this time."""
     return (await expert.run(question, capabilities=[TenutoDurability()])).output
+
+
+async def delegate(question: str) -> None:
+    """Has an expert's own workers do it."""
+    await current_context().spawn(Agent.of(expert).create_task(payload=question))
 
 
 def in_closure() -> Callable[..., Any]:
@@ -84,8 +90,8 @@ def test_an_agent_in_a_tool_that_nobody_knows_of_is_told_once(
 
 
 def test_nobody_is_told_of_an_agent_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
-    # Given tools that run none, or one whose work is part of the task
-    agent = Agent("known", "Work.", TestModel(), [consult_durable, consult_for_now, print])
+    # Given tools that run none, one whose work is part of the task, or one with workers of its own
+    agent = Agent("known", "Work.", TestModel(), [consult_durable, consult_for_now, delegate, print])
     # When it gets its workers
     check_able(agent)
     # Then all is well

@@ -15,6 +15,7 @@ from pydantic_ai import FunctionToolset
 from pydantic_ai.agent import AbstractAgent
 from pydantic_ai.toolsets import AbstractToolset
 
+from tenuto.agents.base import TaskAgent
 from tenuto.agents.llm.durability import TenutoDurability
 from tenuto.observability.logging import logger
 
@@ -51,13 +52,14 @@ def functions_of(toolsets: Iterable[AbstractToolset[Any] | object]) -> Iterator[
 
 
 def _unseen_in(function: Callable[..., Any]) -> list[AbstractAgent[Any, Any]]:
-    """The agents that the code of `function` names, and that have no durability, unless it names that as well."""
+    """The agents that the code of `function` names, and that have no durability; none where it names that as well, or a
+    class that makes tasks of agents (`Agent.of(expert).create_task(…)`)."""
     try:
         names = inspect.getclosurevars(inspect.unwrap(function))
     except (TypeError, ValueError):  # not written in Python, or not complete yet
         return []
     values = [*names.nonlocals.values(), *names.globals.values()]
-    if any(value is TenutoDurability for value in values):
+    if any(isinstance(value, type) and issubclass(value, TenutoDurability | TaskAgent) for value in values):
         return []
     agents = (value for value in values if isinstance(value, AbstractAgent))
     return [each for each in agents if TenutoDurability.from_agent(each) is None]
