@@ -21,7 +21,7 @@ from tenuto.testing.conversation import Request
 from tenuto.testing.delivery import send_json
 from tenuto.testing.gates import Gates
 from tenuto.testing.http_server import HttpRequest, Response
-from tenuto.testing.script import Reply
+from tenuto.testing.script import Reply, ScriptError
 from tenuto.testing.wire import Refused
 
 __all__ = ["BATCHES", "Batches"]
@@ -30,6 +30,15 @@ BATCHES = "/messages/batches"
 """Where they are."""
 
 _LIFE = timedelta(days=1)
+
+
+class _Entry(msgspec.Struct):
+    custom_id: str
+    params: dict[str, Any]
+
+
+class _Asked(msgspec.Struct):
+    requests: list[_Entry]
 
 
 @dataclass
@@ -67,16 +76,19 @@ class Batches:
 
     async def begin(self, http: HttpRequest, response: Response) -> None:
         """Takes a batch in: each of its requests is a call. It has ended when none of the replies waits any more."""
-        asked = msgspec.json.decode(http.body, type=dict[str, Any])["requests"]
+        try:
+            asked = msgspec.json.decode(http.body, type=_Asked).requests
+        except msgspec.DecodeError as error:
+            return await send_json(response, 400, ANTHROPIC_MESSAGES.error(Refused(str(error))))
         name = f"msgbatch_{secrets.token_hex(8)}"
-        answered = [self._answered(http, each["params"]) for each in asked]
+        answered = [self._answered(http, each.params) for each in asked]
         waits = asyncio.gather(*(self._gates.wait(reply) for _, reply in answered if reply is not None))
         waits.add_done_callback(lambda done: done.cancelled() or done.exception())  # the endpoint may close before
         named = zip(asked, answered, strict=True)
-        results = [{"custom_id": each["custom_id"], "result": result} for each, (result, _) in named]
+        results = [{"custom_id": each.custom_id, "result": result} for each, (result, _) in named]
         self._batches[name] = batch = _Batch(name, waits, results=results)
         await asyncio.sleep(0)  # what waits for nothing is over
-        await send_json(response, 200, batch.now())
+        return await send_json(response, 200, batch.now())
 
     async def tell(self, response: Response, path: str) -> None:
         """Sends what there is at `path`: a batch, or its results."""
@@ -95,9 +107,14 @@ class Batches:
         """What comes of one request, and the reply that says so."""
         call = self._log.add(http.path, http.headers)
         try:
-            request, reply = self._reply_to(ANTHROPIC_MESSAGES.read(params))
+            asked = ANTHROPIC_MESSAGES.read(params)
+            self._log.understood(call, asked)
+            request, reply = self._reply_to(asked)
         except Refused as refused:
             return self._failed(call, refused), None
+        except ScriptError as error:
+            return self._failed(call, Refused(str(error))), None
+        self._log.understood(call, request)
         self._log.understood(call, request)
         if reply.status >= 400:
             return self._failed(call, Refused(reply.error, status=reply.status, code=reply.code)), reply

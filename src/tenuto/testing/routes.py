@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -41,7 +42,7 @@ class Routes:
         self._nonce = secrets.token_hex(3)
         self.kept = kept = KeptResponses()
         self._background = Background(kept)
-        self._batches = Batches(self.log, self.gates, self._reply_to)
+        self._batches = Batches(self.log, self.gates, partial(self._reply_to, ANTHROPIC_MESSAGES))
         self._wires = {
             "/chat/completions": OPENAI_CHAT,
             "/responses": kept.wire,
@@ -90,7 +91,7 @@ class Routes:
     async def _asked(self, http: HttpRequest, delivery: Delivery) -> None:
         call = delivery.call
         try:
-            request, reply = self._reply_to(self._understood(http, delivery))
+            request, reply = self._reply_to(delivery.wire, self._understood(http, delivery))
         except Refused as refused:
             return await delivery.refuse(refused)
         except ScriptError as error:
@@ -102,8 +103,10 @@ class Routes:
         await self.gates.wait(reply)
         return await delivery.deliver(reply, answer)
 
-    def _reply_to(self, request: Request) -> tuple[Request, Reply]:
-        """What the present script says to `request`."""
+    def _reply_to(self, wire: WireFormat, request: Request) -> tuple[Request, Reply]:
+        """What the present script says to `request`, of a model that there is."""
+        if self._models and request.model not in self._models:
+            raise Refused(_unknown(wire, request.model), status=404)
         return self._answers.reply_to(request)
 
     def _understood(self, http: HttpRequest, delivery: Delivery) -> Request:
@@ -115,8 +118,6 @@ class Routes:
             raise Refused("We could not parse the JSON body of your request.")
         request = delivery.wire.read(body)
         self.log.understood(delivery.call, request)
-        if self._models and request.model not in self._models:
-            raise Refused(_unknown(delivery.wire, request.model), status=404)
         return request
 
     async def _count(self, wire: WireFormat, http: HttpRequest, response: Response) -> None:
