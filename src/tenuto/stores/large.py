@@ -6,6 +6,7 @@ one request to the store (`Parts`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -40,6 +41,7 @@ class Parts:
         """where in that order the reader stands"""
         self._at_hand: dict[str, bytes] = {}
         self._bytes = 0
+        self._reading = asyncio.Lock()
 
     def expect(self, steps: Iterable[Step]) -> None:
         """The values of `steps` will be read, mostly in this order."""
@@ -48,6 +50,10 @@ class Parts:
 
     async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
         """What lies under `keys`, without those where there is nothing."""
+        async with self._reading:  # several tools read at once: what one has fetched ahead is there for the next
+            return await self._get(keys)
+
+    async def _get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
         self._next = max((self._expected[key] + 1 for key in keys if key in self._expected), default=self._next)
         found = {key: self._at_hand[key] for key in keys if key in self._at_hand}
         missing = [key for key in dict.fromkeys(keys) if key not in found]

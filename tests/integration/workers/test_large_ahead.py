@@ -70,6 +70,28 @@ async def test_a_conversation_that_goes_on_fetches_them_with_one_request(engine:
     assert [each.asked["blobs"] for each in (store, reader)] == [1, 1]
 
 
+async def test_calls_that_run_side_by_side_read_what_one_of_them_has_fetched(engine: Store) -> None:
+    # Given an agent with twenty calls in one turn, of 30 kB each, of which one fails once
+    failed: list[int] = []
+
+    async def read(number: int) -> str:
+        """Reads."""
+        if number == 19 and not failed:
+            failed.append(number)
+            raise OSError("not now")
+        return f"{number:02} " * 10_000
+
+    script = Scripted([call("read", f"c{number}", number=number) for number in range(20)], "done")
+    agent = Agent("reader", None, script.model, [read], retry=ONCE)
+    store: Any = Counted(engine)
+    # When another attempt goes on with those that are on record
+    async with working(store, agent):
+        task = await ended(engine, await ask(engine, agent))
+    # Then all of them come with one request
+    assert (task.state, task.attempt) == (State.DONE, 2), task.error
+    assert store.asked["blobs"] == 1
+
+
 async def test_values_of_steps_come_in_large_pieces(engine: Store) -> None:
     # Given a function with a payload and forty steps of 200 kB, 8 MB together, that fails once
     failed: list[int] = []
