@@ -102,8 +102,8 @@ class Hints:
 
     def _await_ears(self) -> None:
         """What is committed after this is heard of, perhaps only by a hint that anything may have happened."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._missed = not self._hears.wait(_READY) or self._missed
+        if self._thread is not None and self._thread is not threading.current_thread() and not self._hears.wait(_READY):
+            self._missed = True
 
     def speaks(self, purpose: str, backend: int) -> None:
         """What the server process `backend` sends is our own: nobody here is told a second time."""
