@@ -53,7 +53,7 @@ RECORD = struct.Struct("!BIi")
 """A request (verb, number of the child, signal) or a reply (kind, number of the child, value)."""
 FORK, SIGNAL, SIGNAL_GROUP = 1, 2, 3
 FORKED, REFUSED, SIGNALLED, ENDED = 1, 2, 3, 4
-ORPHAN = 2.0
+ORPHAN = 5.0
 """Seconds that agents have to end when their orchestrator is gone."""
 _LATE = 0.5
 _GLANCE = 0.005
