@@ -35,9 +35,10 @@ install: $(DEV) ## build .venv with the package and its development tools
 demo: $(CORE) ## run the main job on this repository
 	@$(VENV)/bin/tenuto demo $(ARGS)
 
-# Tests start some thousand interpreters, and pytest rewrites what it imports: byte code is kept for the next one.
+# Tests start some thousand interpreters, and pytest rewrites what it imports: byte code is kept for the next one. Lines
+# that several processes print into one pipe stay whole where Python writes a line at once.
 test: $(DEV) ## run all tests
-	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal --session-timeout $(TEST_SECONDS) tests $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= PYTHONUNBUFFERED= $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal --session-timeout $(TEST_SECONDS) tests $(ARGS)
 
 oldest: $(OLDEST) ## run what depends on other packages with the oldest versions that pyproject.toml allows
 	@$(OLDEST_VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist worksteal --session-timeout $(TEST_SECONDS) \

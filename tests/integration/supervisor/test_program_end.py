@@ -24,7 +24,8 @@ FRAME = """
     from tenuto import *
 
     def say(*words):
-        print(*words, flush=True)
+        sys.stdout.write(" ".join(map(str, words)) + "\\n")  # as one, since several processes do
+        sys.stdout.flush()
 
     class Waits(BaseProcessAgent):
         def setup(self):
