@@ -38,6 +38,7 @@ from tenuto.errors import (
     TimeLimit,
     Unstorable,
 )
+from tenuto.observability.logging import logger
 from tenuto.tasks.blobs import apart, references
 from tenuto.tasks.lease import Lease
 from tenuto.tasks.outcome import Ending, Outcome
@@ -52,8 +53,12 @@ from tenuto.workers.services import Services
 
 __all__ = ["Execution", "Stop"]
 
+log = logger("tenuto.workers")
+
 _STUBBORN = 5.0
 """Seconds that a stopped attempt gets to end before its worker gives it up."""
+_SHOWN = 300
+"""Characters of an error that the log shows; all of it is in the store."""
 
 
 class Stop(StrEnum):
@@ -139,7 +144,20 @@ class Execution:
             except asyncio.CancelledError:
                 if self.cause is not None:
                     return self.release()
+        self._log(outcome)
         return outcome
+
+    def _log(self, outcome: Outcome) -> None:
+        """Who reads the worker's log hears of each attempt that fails, long before the last one has."""
+        error, lease = outcome.error, self.lease
+        if error is None:
+            return
+        why = " ".join(f"{error.type}: {error.message}".split())[:_SHOWN]
+        about = {"task": lease.task_id, "agent": lease.agent, "attempt": lease.attempt, "why": why}
+        if outcome.ending is Ending.RETRY:
+            log.warning("an attempt has failed", **about, next_in_s=outcome.delay / 1000)
+        else:
+            log.warning("a task has failed", **about)
 
     async def _attempt(self) -> Outcome:
         lease, context = self.lease, self.context
