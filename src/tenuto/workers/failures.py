@@ -40,6 +40,9 @@ __all__ = [
 _LONGEST = 4_000
 """Characters of a message, and of the end of a traceback, that are kept."""
 
+_MOST_OF_A_GROUP = 5
+"""Exceptions of a group that its text names."""
+
 _STEP = "__tenuto_step__"
 """The attribute of an exception that is on record: the task, and the step's key."""
 
@@ -92,9 +95,13 @@ def place_of(error: BaseException, task_id: str) -> str:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error) or repr(error)
+        text = str(error) or repr(error)
     except Exception as second:  # noqa: BLE001 - an exception whose text cannot be had is a failure like any other
         return f"(its text cannot be had: {type(second).__name__})"
+    if isinstance(error, BaseExceptionGroup):  # which says no more of them than how many there are
+        each = (f"{type(one).__name__}: {_text(one)}" for one in error.exceptions[:_MOST_OF_A_GROUP])
+        text = f"{text}: {'; '.join(each)}"
+    return text
 
 
 def _clean(text: str) -> str:
