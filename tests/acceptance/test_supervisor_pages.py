@@ -21,7 +21,7 @@ FRAME = """
     )
 
     logger = logging.getLogger("page")
-    print("the script runs")
+    print("the script runs", flush=True)
 
     class MyAgent(BaseProcessAgent):
         def execute(self):
@@ -284,7 +284,7 @@ def test_a_daemon_stays_without_agents_until_it_is_told_to_end(tmp_path: Path) -
         orchestrator.register_event(OrchestratorEvent.ALL_AGENTS_TERMINATED, over.set)
         orchestrator.start()
         over.wait(100)
-        print(orchestrator.join(timeout=0.2))
+        print(orchestrator.join(timeout=0.2), flush=True)
         threading.Timer(0.1, orchestrator.shutdown).start()
         print(orchestrator.join())
         """,
