@@ -33,6 +33,7 @@ import psutil  # type: ignore[import-untyped, unused-ignore]  # it has no stubs
 import psycopg
 from psycopg import sql
 
+from tests.freezing import freeze
 from tests.servers.ports import free_port
 
 __all__ = ["PostgresServer", "installations", "shared_postgres"]
@@ -213,8 +214,7 @@ class PostgresServer:
     def freeze(self) -> None:
         """Stops all of its processes: connections stay open and nobody answers. `thaw` lets them go on."""
         for process in self._family():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.suspend()
+            freeze(process.pid)
 
     def thaw(self) -> None:
         """Lets a frozen server go on."""

@@ -29,6 +29,7 @@ from urllib.parse import quote, urlencode
 
 import redis
 
+from tests.freezing import freeze
 from tests.servers.ports import free_port
 
 __all__ = ["RedisServer", "installations", "shared_redis"]
@@ -206,7 +207,7 @@ class RedisServer:
 
     def freeze(self) -> None:
         """Stops the process: connections stay open and nobody answers. `thaw` lets it go on."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         """Lets a frozen server go on."""

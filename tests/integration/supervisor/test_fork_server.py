@@ -11,6 +11,7 @@ import pytest
 from tenuto.supervisor import processes
 from tenuto.supervisor.agents.base import BaseProcessAgent
 from tenuto.supervisor.states import AgentState
+from tests.freezing import freeze
 from tests.integration.supervisor import service_agents as agents
 from tests.integration.supervisor.stage import LIMIT, Stage, children, stage, until
 
@@ -26,7 +27,7 @@ def frozen_server(world: Stage, others: set[psutil.Process]) -> psutil.Process:
     world.lifecycle_manager.warm_up()
     (server,) = until(lambda: children() - others)
     until(lambda: "fork_server" in str(server.cmdline()), "its program")
-    server.suspend()
+    freeze(server.pid)
     return server
 
 
@@ -54,7 +55,7 @@ def test_a_frozen_fork_server_is_replaced(monkeypatch: pytest.MonkeyPatch) -> No
         world.lifecycle_manager.stop_agent("b")
         world.running("a")
         (server,) = children() - others
-        server.suspend()
+        freeze(server.pid)
         with monkeypatch.context() as impatient:
             impatient.setattr(processes, "_ANSWERS", 0.5)
             world.lifecycle_manager.start_agent("b")
@@ -76,7 +77,7 @@ def test_a_frozen_fork_server_hides_no_death_and_keeps_no_agent_alive(monkeypatc
         world.running("deaf")
         (server,) = children() - others
         # When
-        server.suspend()
+        freeze(server.pid)
         with monkeypatch.context() as impatient:
             impatient.setattr(processes, "_ANSWERS", 0.5)
             psutil.Process(pid).kill()
@@ -87,7 +88,7 @@ def test_a_frozen_fork_server_hides_no_death_and_keeps_no_agent_alive(monkeypatc
         world.lifecycle_manager.start_agent("deaf")
         world.running("deaf")
         (server,) = children() - others
-        server.suspend()
+        freeze(server.pid)
         # Then
         assert world.lifecycle_manager.stop_agent("deaf")
         assert world["deaf"].state is TERMINATED

@@ -18,6 +18,7 @@ from tenuto.supervisor import start
 from tenuto.supervisor.agents.base import BaseAgent, BaseProcessAgent
 from tenuto.supervisor.heartbeat import HeartbeatPlugin
 from tenuto.supervisor.states import AgentState
+from tests.freezing import freeze
 from tests.integration.supervisor import service_agents as agents
 from tests.integration.supervisor.stage import LIMIT, stage, until
 
@@ -161,7 +162,7 @@ def test_a_frozen_process_is_killed_when_it_has_to_stop() -> None:
         world.start()
         pid = world.running("a").pid
         assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         assert world.lifecycle_manager.stop_agent("a", timeout=0.2)
         assert world["a"].exit_signal_name == "SIGKILL"
 
@@ -241,7 +242,7 @@ def test_a_frozen_agent_whose_heart_was_heard_is_given_up() -> None:
         pid = world.running("a").pid
         until(lambda: world.events("a", "AGENT_HEARTBEAT"))
         assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         world.over("a", FAILED)
         assert world["a"].reason == "there was no heartbeat for 3 s"
 
@@ -264,7 +265,7 @@ def test_a_frozen_agent_does_not_hold_up_who_writes_to_it() -> None:
         world.start()
         pid = world.running("a").pid
         assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
         began = time.monotonic()
         taken = [world.lifecycle_manager.send_message("a", "x" * 1_000_000) for _ in range(40)]
         assert taken[0]

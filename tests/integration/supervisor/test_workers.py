@@ -28,6 +28,7 @@ from tenuto.supervisor.settings import RunMode
 from tenuto.supervisor.supervisor import Supervisor
 from tenuto.tasks.states import State
 from tenuto.workers.config import MaintenanceWorkerConfig, WorkerConfig
+from tests.freezing import freeze
 from tests.integration.supervisor.stage import children, dead
 from tests.integration.supervisor.worker_agents import five, forever, whoami
 from tests.integration.workers.rig import ended, eventually, kinds, submit, until
@@ -106,7 +107,7 @@ async def test_a_frozen_worker_process_comes_back_too_late(store: Store, tmp_pat
 
         # When one is frozen for longer than its leases, and goes on after that
         frozen = pids(made)[0]
-        os.kill(frozen, signal.SIGSTOP)
+        freeze(frozen)
         await asyncio.sleep(CONFIG.lease + 0.5)  # not until others are done: it may be frozen in a transaction
         os.kill(frozen, signal.SIGCONT)
         for task_id in ids:
