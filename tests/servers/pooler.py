@@ -13,11 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-import threading
 from types import TracebackType
 from typing import Self
 
-from tenuto.testing.listening import stop_listening
+from tests.servers.listener import Listener
 from tests.servers.ports import free_port
 from tests.servers.postgres import PostgresServer
 
@@ -38,8 +37,7 @@ class TransactionPooler:
         self.follow(server)
         self._port = free_port()
         self._idle: dict[bytes, list[_Backend]] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="pooler", daemon=True)
+        self._listener = Listener("tests-pooler", self._welcome, self._port)
         self.backends = 0
         """connections to the server that were made"""
 
@@ -52,25 +50,13 @@ class TransactionPooler:
         return f"postgresql://postgres@127.0.0.1:{self._port}/{database}?prepare=off"
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        starting = asyncio.start_server(self._welcome, "127.0.0.1", self._port)
-        self._listening = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
+        self._listener.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(60)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _end(self) -> None:
-        await stop_listening(self._listening)
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        self._listener.stop()
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, OSError):

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import threading
 from types import TracebackType
 from typing import Self
 
-from tenuto.testing.listening import stop_listening
+from tests.servers.listener import Listener
 
 __all__ = ["RawHttp", "answer"]
 
@@ -34,33 +33,19 @@ class RawHttp:
         """said: what it answers, with the status line at its beginning. tls: its certificate."""
         self.requests: list[bytes] = []
         """what was asked, with headers and body"""
-        self._said, self._tls = said, tls
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="tests-raw-http", daemon=True)
+        self._said = said
+        self._scheme = "https" if tls else "http"
+        self._listener = Listener("tests-raw-http", self._serve, tls=tls)
         self.url = ""
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(60)
-        port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http{'s' if self._tls else ''}://127.0.0.1:{port}"
+        self.url = f"{self._scheme}://127.0.0.1:{self._listener.start()}"
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(60)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(60)
-        self._loop.close()
-
-    async def _end(self) -> None:
-        await stop_listening(self._server)
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        self._listener.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):

@@ -11,14 +11,13 @@ import contextlib
 import shutil
 import ssl
 import tempfile
-import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import trustme
 
-from tenuto.testing.listening import stop_listening
+from tests.servers.listener import Listener
 from tests.servers.ports import free_port
 
 __all__ = ["TlsFront"]
@@ -48,32 +47,17 @@ class TlsFront:
         if client_certificates:
             authority.configure_trust(self._context)
             self._context.verify_mode = ssl.CERT_REQUIRED
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="tests-tls", daemon=True)
-        self._server: asyncio.Server | None = None
+        self._listener = Listener("tests-tls", self._serve, self.port, self._context)
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        starting = asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._context)
-        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(60)
+        self._listener.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(60)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(60)
-        self._loop.close()
+        self._listener.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    async def _end(self) -> None:
-        assert self._server is not None
-        await stop_listening(self._server)
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_unix_connection(str(self._socket))
