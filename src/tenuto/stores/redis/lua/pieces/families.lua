@@ -35,13 +35,3 @@ function families.active_below(t, most)
   table.sort(found, function(one, other) return one.number < other.number end)
   return all and found
 end
-
--- The children of a task, in the order of submission.
-function families.children(t)
-  rows.write()
-  local found = {}
-  for _, id in ipairs(redis.call('ZRANGE', session.key('children:') .. t.id, 0, -1)) do
-    found[#found + 1] = rows.load(id)
-  end
-  return found
-end
